@@ -1,0 +1,78 @@
+"""What to compile and with which flags; everything else about the package is in pyproject.toml."""
+
+import os
+import shlex
+import subprocess
+import sysconfig
+from glob import glob
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+PLATFORM = sysconfig.get_platform()  # the target's when _PYTHON_HOST_PLATFORM is set for a cross build
+MACOS = PLATFORM.startswith("macosx")
+X86 = PLATFORM.endswith(("x86_64", "amd64"))
+ARM = PLATFORM.endswith(("aarch64", "arm64"))
+# A free-threaded interpreter has no limited API: its wheel serves that one version.
+LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
+
+# Fused multiply-adds wherever the source allows one, no errno and no trap to keep the vectoriser away. Never
+# -ffast-math: linking with it puts code in the module that sets flush-to-zero for the whole process.
+COMPILE = "-std=gnu11 -O3 -g0 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fvisibility=hidden".split()
+CLANG_X86 = ["-mprefer-vector-width=512"]  # clang halves 512-bit vectors unless told
+OPENMP = ["-Xpreprocessor", "-fopenmp"] if MACOS else ["-fopenmp"]
+LINK = ["-lomp"] if MACOS else ["-fopenmp"]
+
+
+def kernel_sources():
+    """The kernel sets of the target: one C file per instruction set and dtype, and the one that chooses."""
+    if X86:
+        isas = ["baseline", "avx2", "avx512"]
+    elif ARM:
+        isas = ["neon"]
+    else:
+        raise SystemExit(
+            f"fastpw has kernels for x86-64 and 64-bit ARM, not for {PLATFORM!r}. "
+            "(On macOS with a universal Python set _PYTHON_HOST_PLATFORM=macosx-11.0-arm64 and ARCHFLAGS='-arch arm64'.)"
+        )
+    names = [f"{isa}_{dtype}" for isa in isas for dtype in ("f32", "f64")]
+    return [f"fastpw/kernels/{name}.c" for name in [*names, "dispatch"]]
+
+
+class BuildExt(build_ext):
+    """build_ext that asks the compiler who it is, and lets the user's CFLAGS have the last word."""
+
+    def build_extensions(self):
+        version = subprocess.run([self.compiler.compiler_so[0], "--version"], capture_output=True, text=True)
+        flags = COMPILE + OPENMP + (CLANG_X86 if X86 and "clang" in version.stdout else [])
+        for extension in self.extensions:
+            extension.extra_compile_args = flags + shlex.split(os.environ.get("CFLAGS", ""))
+        super().build_extensions()
+
+
+passes = Extension(
+    "fastpw.core.passes",
+    sources=["fastpw/core/passes.pyx", *kernel_sources()],
+    depends=sorted(glob("fastpw/kernels/*.h")),
+    include_dirs=["fastpw/kernels"],
+    define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else [],
+    py_limited_api=LIMITED_API,
+    extra_link_args=LINK,
+)
+
+setup(
+    ext_modules=cythonize(
+        [passes],
+        compiler_directives={
+            "language_level": 3,
+            "boundscheck": False,
+            "wraparound": False,
+            "cdivision": True,
+            "initializedcheck": False,
+            "freethreading_compatible": True,
+        },
+    ),
+    cmdclass={"build_ext": BuildExt},
+    options={"bdist_wheel": {"py_limited_api": "cp311"}} if LIMITED_API else {},
+)
