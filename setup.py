@@ -19,7 +19,8 @@ LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 # Fused multiply-adds wherever the source allows one, no errno and no trap to keep the vectoriser away. Never
 # -ffast-math: linking with it puts code in the module that sets flush-to-zero for the whole process.
-COMPILE = "-std=gnu11 -O3 -g0 -ffp-contract=fast -fno-math-errno -fno-trapping-math -fvisibility=hidden".split()
+COMPILE = ["-std=gnu11", "-O3", "-g0", "-fvisibility=hidden"]
+COMPILE += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 CLANG_X86 = ["-mprefer-vector-width=512"]  # clang halves 512-bit vectors unless told
 OPENMP = ["-Xpreprocessor", "-fopenmp"] if MACOS else ["-fopenmp"]
 LINK = ["-lomp"] if MACOS else ["-fopenmp"]
@@ -33,8 +34,8 @@ def kernel_sources():
         isas = ["neon"]
     else:
         raise SystemExit(
-            f"fastpw has kernels for x86-64 and 64-bit ARM, not for {PLATFORM!r}. "
-            "(On macOS with a universal Python set _PYTHON_HOST_PLATFORM=macosx-11.0-arm64 and ARCHFLAGS='-arch arm64'.)"
+            f"fastpw has kernels for x86-64 and 64-bit ARM, not for {PLATFORM!r}. (With a universal Python on "
+            "macOS set _PYTHON_HOST_PLATFORM=macosx-11.0-arm64 and ARCHFLAGS='-arch arm64'.)"
         )
     names = [f"{isa}_{dtype}" for isa in isas for dtype in ("f32", "f64")]
     return [f"fastpw/kernels/{name}.c" for name in [*names, "dispatch"]]
@@ -44,8 +45,8 @@ class BuildExt(build_ext):
     """build_ext that asks the compiler who it is, and lets the user's CFLAGS have the last word."""
 
     def build_extensions(self):
-        version = subprocess.run([self.compiler.compiler_so[0], "--version"], capture_output=True, text=True)
-        flags = COMPILE + OPENMP + (CLANG_X86 if X86 and "clang" in version.stdout else [])
+        version = subprocess.check_output([self.compiler.compiler_so[0], "--version"], text=True)
+        flags = COMPILE + OPENMP + (CLANG_X86 if X86 and "clang" in version else [])
         for extension in self.extensions:
             extension.extra_compile_args = flags + shlex.split(os.environ.get("CFLAGS", ""))
         super().build_extensions()
