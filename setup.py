@@ -34,8 +34,8 @@ def kernel_sources():
         isas = ["neon"]
     else:
         raise SystemExit(
-            f"fastpw has kernels for x86-64 and 64-bit ARM, not for {PLATFORM!r}. (With a universal Python on "
-            "macOS set _PYTHON_HOST_PLATFORM=macosx-11.0-arm64 and ARCHFLAGS='-arch arm64'.)"
+            f"fastpw has kernels for x86-64 and 64-bit ARM, not for {PLATFORM!r}. (With a universal Python "
+            "on macOS set _PYTHON_HOST_PLATFORM=macosx-11.0-arm64 and ARCHFLAGS='-arch arm64'.)"
         )
     names = [f"{isa}_{dtype}" for isa in isas for dtype in ("f32", "f64")]
     return [f"fastpw/kernels/{name}.c" for name in [*names, "dispatch"]]
