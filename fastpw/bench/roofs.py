@@ -1,0 +1,38 @@
+"""What this machine can do: the two roofs that no layer can pass."""
+
+import time
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+
+import numpy as np
+
+from fastpw.bench.timing import burst
+from fastpw.core import passes
+
+
+def fma_peak(threads, dtype="float32"):
+    """A function that does fused multiply-adds from register to register, and its floating-point operations.
+
+    To be timed like an implementation, in turn with them: the clock drifts, and the best call counts.
+    """
+    rounds = 1000
+    while True:
+        run = partial(passes.peak, dtype, rounds, threads)
+        flops = run()
+        if min(burst(run, 0.005)) > 0.5e-3:  # long enough that starting the threads does not show
+            return run, flops
+        rounds *= 2
+
+
+def memory_bandwidth(threads, megabytes=128, copies=8):
+    """Bytes per second, read and written, of that many threads that copy an array larger than the caches."""
+    source = np.ones(megabytes << 17)
+    target = np.ones_like(source)
+    parts = list(zip(np.array_split(target, threads), np.array_split(source, threads), strict=True))
+    best = float("inf")
+    with ThreadPoolExecutor(threads) as pool:
+        for _ in range(copies):
+            started = time.perf_counter()
+            list(pool.map(lambda part: np.copyto(*part), parts))  # NumPy copies without the GIL
+            best = min(best, time.perf_counter() - started)
+    return 2 * source.nbytes / best

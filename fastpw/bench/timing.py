@@ -1,0 +1,49 @@
+"""Interleaved rounds, best of many.
+
+On two threads a timing is bimodal (a thread now and then shares its core), and a machine's clock drifts: so
+all implementations take their turn in every round, and a call's time is the best of all its calls.
+"""
+
+import statistics
+import time
+from dataclasses import dataclass, field
+
+# Threads of OpenBLAS and of OpenMP spin for a while after their work and would take the next one's core.
+SETTLE = 0.03
+
+
+@dataclass
+class Timing:
+    """The seconds of every call."""
+
+    calls: list[float] = field(default_factory=list)
+
+    @property
+    def best(self):
+        return min(self.calls)
+
+    @property
+    def median(self):
+        return statistics.median(self.calls)
+
+
+def burst(run, seconds):
+    """Call `run` until `seconds` have passed, at least once; the seconds of each call."""
+    calls = []
+    started = now = time.perf_counter()
+    while not calls or now - started < seconds:
+        before = time.perf_counter()
+        run()
+        now = time.perf_counter()
+        calls.append(now - before)
+    return calls
+
+
+def interleave(runs, rounds, seconds, settle=SETTLE):
+    """Time every function of the dict `runs` in `rounds` rounds of bursts; a dict of Timings."""
+    timings = {name: Timing() for name in runs}
+    for _ in range(rounds):
+        for name, run in runs.items():
+            time.sleep(settle)
+            timings[name].calls += burst(run, seconds)
+    return timings
