@@ -1,8 +1,8 @@
 """How far a result may lie from the reference: the promise on values, as a formula.
 
 A dot product of n terms in floating point, in whatever order it is summed, is within γ_n·Σ|terms| of the
-exact one, γ_n = n·u / (1 - n·u) (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., section 3.1).
-Here n = C + 2: the products, the bias and the residual.
+exact one, γ_n = n·u / (1 - n·u) (Higham, Accuracy and Stability of Numerical Algorithms, 2nd ed., 3.1). Here
+n = C + 2: the products, the bias and the residual.
 """
 
 from __future__ import annotations

@@ -15,7 +15,7 @@ def main(arguments=None):
 
 
 def _parser():
-    parser = argparse.ArgumentParser(prog="fastpw", description="Fused pointwise (1x1) convolution for NumPy.")
+    parser = argparse.ArgumentParser(prog="fastpw", description="Fused 1x1 convolution for NumPy arrays.")
     parser.add_argument("--version", action="version", version=f"fastpw {fastpw.__version__}")
     commands = parser.add_subparsers(required=True, metavar="command")
 
@@ -25,10 +25,10 @@ def _parser():
     command = commands.add_parser("verify", help="check this installation against the float64 reference")
     command.set_defaults(run=_verify)
 
-    command = commands.add_parser("bench", help="time einsum, NumPy and fastpw on the layers of real networks")
+    command = commands.add_parser("bench", help="time fastpw, NumPy and einsum on real networks' layers")
     names = layers.networks()
     command.add_argument("--network", action="append", choices=names, metavar="NAME",
-                         help=f"only this one's layers; may be repeated. One of {', '.join(names)}")  # fmt: skip
+                         help=f"only its layers; may be repeated. One of {', '.join(names)}")  # fmt: skip
     command.add_argument("--threads", type=_positive, metavar="N", help="default: what fastpw would use")
     command.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     command.add_argument("--plot", metavar="FILE.png", help="draw a roofline with a dot per layer")

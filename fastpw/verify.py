@@ -1,0 +1,149 @@
+"""fastpw verify: does this installation compute the right values on this CPU?
+
+Every check runs for every instruction set that the CPU has, in every dtype. A check is a generator that yields
+its findings: a name, and how much of the allowed error was used (0 where the result must be exact).
+"""
+
+from itertools import product
+
+import numpy as np
+
+import fastpw
+from fastpw import activations, bounds
+from fastpw.core import passes
+
+
+def main():
+    """Run all checks and print a line for each; returns 1 at the first that fails, else 0."""
+    in_use = next(row["isa"] for row in passes.kernel_sets() if row["chosen"])
+    try:
+        for kernel_set in passes.kernel_sets():
+            if not kernel_set["runs"]:
+                print(f"{kernel_set['isa']:8}  {kernel_set['dtype']}  not run: this CPU lacks it")
+            elif not _verify(kernel_set):
+                print("fastpw is NOT right on this machine.")
+                return 1
+    finally:
+        passes.choose_isa(in_use)
+    print("All right.")
+    return 0
+
+
+def _verify(kernel_set):
+    passes.choose_isa(kernel_set["isa"])
+    for check in CHECKS:
+        for name, used in check(kernel_set):
+            verdict = "ok" if used <= 1 else "FAILED"
+            how = f"{used:.2g} of the allowed error" if used else "exact"
+            print(f"{kernel_set['isa']:8}  {kernel_set['dtype']}  {name:42}  {verdict:6}  {how}", flush=True)
+            if used > 1:
+                return False
+    return True
+
+
+# ---- arrays --------------------------------------------------------------------------------------------------
+
+
+def _random(seed, dtype, *shapes):
+    generator = np.random.default_rng(seed)
+    return [generator.standard_normal(shape).astype(dtype) for shape in shapes]
+
+
+def _integers(seed, dtype, *shapes):
+    """Small enough that every partial sum is exact."""
+    generator = np.random.default_rng(seed)
+    return [generator.integers(-8, 9, shape).astype(dtype) for shape in shapes]
+
+
+def _edges(sizes, most):
+    """Just below, at and above one and two of each size."""
+    near = {multiple * size + off for size in sizes for multiple in (1, 2) for off in (-1, 0, 1)}
+    return sorted(size for size in near | {1} if 0 < size <= most)
+
+
+def _used(result, *arrays, **options):
+    """The share of the allowed error in a result of conv1x1."""
+    return bounds.excess(result, *bounds.promise(*arrays, **options))
+
+
+# ---- checks --------------------------------------------------------------------------------------------------
+
+
+def edge_sizes(kernel_set):
+    """Rows, columns and depths at the edges of every register tile."""
+    rows, columns, depths = zip(*kernel_set["tiles"], strict=True)
+    worst = 0
+    for m, n, k in product(_edges(rows, 30), _edges(columns, 130), _edges(depths, 9)):
+        x, weight, bias = _integers(m * n * k, kernel_set["dtype"], (m, k), (n, k), n)
+        y, _ = bounds.promise(x, weight, bias)
+        if not np.array_equal(fastpw.conv1x1(x, weight, bias), y):
+            worst = np.inf
+    yield "integers at the tiles' edges", worst
+
+
+def each_activation(kernel_set):
+    """Each activation of a convolution's values, and of a sweep that ends in the specials."""
+    dtype = np.dtype(kernel_set["dtype"])
+    x, weight, bias = _random(1, dtype, (37, 19), (67, 19), 67)
+    limits = np.finfo(dtype)
+    ends = np.array([0, limits.smallest_subnormal, limits.tiny, 100, 1e4, 1e30, limits.max, np.inf], dtype)
+    sweep = np.concatenate([np.linspace(-30, 30, 4001, dtype=dtype), ends, -ends, [np.nan]]).astype(dtype)
+    ones = np.ones((67, 1), dtype)
+    for row in activations.TABLE:
+        y = fastpw.conv1x1(x, weight, bias, activation=row.spec)
+        swept = fastpw.conv1x1(sweep[:, None], ones, activation=row.spec)
+        yield f"activation {row.name}", max(
+            _used(y, x, weight, bias, activation=row.spec),
+            _used(swept, sweep[:, None], ones, activation=row.spec),
+        )
+
+
+def geometry(kernel_set):
+    """Which input pixel feeds which output pixel."""
+    x, weight, bias = _random(2, kernel_set["dtype"], (2, 13, 11, 24), (40, 24), 40)
+    for options in (
+        {"stride": 2},
+        {"stride": (1, 3), "padding": ((0, 2), (1, 0))},
+        {"padding": 1, "activation": "relu"},
+    ):
+        name = ", ".join(f"{key} {value}" for key, value in options.items())
+        yield name, _used(fastpw.conv1x1(x, weight, bias, **options), x, weight, bias, **options)
+    for groups, K in ((4, 40), (24, 24)):
+        part, rest = weight[:K, : 24 // groups], bias[:K]
+        yield f"groups {groups}", _used(
+            fastpw.conv1x1(x, part, rest, groups=groups), x, part, rest, groups=groups
+        )
+
+
+def residual_and_views(kernel_set):
+    """A residual in place; views in, a channel slice out; the pre-activation."""
+    x, weight, bias, residual = _random(3, kernel_set["dtype"], (9, 14, 20), (33, 20), 33, (9, 7, 33))
+    view = x[::-1, ::2]
+    y = residual.copy()
+    fastpw.conv1x1(view, weight, bias, residual=y, out=y, activation="relu")
+    yield "residual in place", _used(y, view, weight, bias, residual=residual, activation="relu")
+
+    wide = np.zeros((9, 7, 50), y.dtype)
+    z = np.empty_like(y)
+    fastpw.conv1x1(view, weight, bias, out=wide[..., 10:43], out_z=z, activation="silu")
+    untouched = not (wide[..., :10].any() or wide[..., 43:].any())
+    yield "out a channel slice", (
+        _used(wide[..., 10:43], view, weight, bias, activation="silu") if untouched else np.inf
+    )
+    yield "out_z", _used(z, view, weight, bias)
+
+
+def same_bits(kernel_set):
+    """Whatever the number of threads, and from the layer as from the function."""
+    x, weight, bias = _random(4, kernel_set["dtype"], (3000, 96), (200, 96), 200)
+    with fastpw.num_threads(1):
+        y = fastpw.conv1x1(x, weight, bias, activation="gelu")
+    different = not np.array_equal(y, fastpw.Conv1x1(weight, bias, activation="gelu")(x))
+    for threads in (2, 3, fastpw.get_num_threads()):
+        with fastpw.num_threads(threads):
+            different |= not np.array_equal(y, fastpw.conv1x1(x, weight, bias, activation="gelu"))
+    yield "same bits, function and layer, any threads", np.inf if different else 0
+    yield "many pixels", _used(y, x, weight, bias, activation="gelu")
+
+
+CHECKS = (edge_sizes, each_activation, geometry, residual_and_views, same_bits)
