@@ -1,0 +1,49 @@
+"""The contract of kernels/kernel_set.h."""
+
+from libc.stdint cimport int32_t, int64_t
+
+
+cdef extern from "kernel_set.h" nogil:
+    enum:
+        FASTPW_FROM_BIAS
+        FASTPW_FROM_C
+        FASTPW_MAX_TILES
+
+    ctypedef struct fastpw_epilogue:
+        int32_t activation
+        double alpha, beta
+
+    ctypedef struct fastpw_block:
+        Py_ssize_t m, n, k
+        const char *a
+        Py_ssize_t lda
+        const char *panel
+        char *c
+        Py_ssize_t ldc
+        const char *residual
+        Py_ssize_t ldr
+        char *z
+        Py_ssize_t ldz
+        int32_t entry
+        const fastpw_epilogue *epilogue
+
+    ctypedef struct fastpw_tile:
+        int32_t mr, nr, depth_step
+        void (*pack)(char *, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t,
+                     const char *, Py_ssize_t) noexcept nogil
+        void (*block)(const fastpw_block *) noexcept nogil
+
+    ctypedef struct fastpw_kernel_set:
+        const char *isa
+        const char *dtype
+        int32_t a_size, b_size, c_size
+        int32_t lanes
+        int32_t n_tiles
+        fastpw_tile tiles[FASTPW_MAX_TILES]
+        void (*scale)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, const char *, const char *,
+                      const char *, Py_ssize_t, char *, Py_ssize_t, char *, Py_ssize_t,
+                      const fastpw_epilogue *) noexcept nogil
+        double (*peak)(int64_t) noexcept nogil
+
+    const fastpw_kernel_set **fastpw_kernel_sets
+    int fastpw_cpu_runs(const fastpw_kernel_set *)

@@ -1,0 +1,94 @@
+"""How one GEMM is cut: its columns into panels, its rows and panels into tasks.
+
+Everything here follows from the shape and the kernel set.  What decides the
+order of the additions (the panels) never sees the number of threads, so that
+the result is the same to the bit for any team; what the team shares out (the
+blocks) may.
+"""
+
+from functools import lru_cache
+from typing import NamedTuple
+
+
+class Blocks(NamedTuple):
+    """The tasks of one GEMM: rows x panels that a thread takes at a time."""
+
+    rows: int
+    panels: int
+    threads: int
+
+
+# Below this many multiply-adds a team costs more than it saves: waking it and
+# meeting again takes some microseconds, in which one core does this much.
+SMALL_WORK = 1 << 19
+
+# A block's rows of A stay in the second-level cache while the panels pass by.
+A_BLOCK_BYTES = 256 << 10
+
+# Enough rows to read a panel from the first-level cache more often than from the second.
+MOST_ROWS = 192
+
+# Tasks per thread, so that a thread that is held up leaves work to the others.
+TASKS_PER_THREAD = 4
+
+
+def column_panels(n: int, widths: tuple[int, ...]) -> tuple[int, int]:
+    """Cut `n` columns into panels as wide as possible and one for the rest.
+
+    Parameters
+    ----------
+    n : int
+        Columns of the GEMM.
+    widths : tuple of int
+        Columns of each tile of the kernel set, widest first.
+
+    Returns
+    -------
+    wide : int
+        Panels of the widest tile.
+    tail : int
+        Index of the tile of the last panel: the narrowest that holds the
+        remaining columns; 0, the widest, where none remains.
+    """
+    wide, rest = divmod(n, widths[0])
+    if not rest:
+        return wide, 0
+    return wide, max(index for index, width in enumerate(widths) if width >= rest)
+
+
+@lru_cache(maxsize=1024)
+def blocks(m: int, panels: int, k: int, height: int, width: int, element: int, threads: int) -> Blocks:
+    """Share m rows x `panels` panels of depth k out to a team.
+
+    Parameters
+    ----------
+    m, panels, k : int
+        Rows, panels and depth of the GEMM.
+    height, width : int
+        Rows and columns of the widest tile.
+    element : int
+        Bytes of an element of A.
+    threads : int
+        The most threads that may be used.
+    """
+    if threads > 1 and m * panels * width * k < SMALL_WORK:
+        threads = 1
+    rows = max(height, min(MOST_ROWS, A_BLOCK_BYTES // max(1, k * element)))
+    rows = _even(m, rows, height)
+    if threads == 1:
+        return Blocks(rows, panels, 1)
+    wanted = TASKS_PER_THREAD * threads
+    row_blocks = -(-m // rows)
+    if row_blocks < wanted and panels * width >= m:
+        # Few pixels: the panels are shared out as well.
+        columns = min(panels, -(-wanted // row_blocks))
+        return Blocks(rows, -(-panels // columns), threads)
+    if row_blocks < wanted:
+        rows = _even(m, max(height, -(-m // wanted)), height)
+    return Blocks(rows, panels, threads)
+
+
+def _even(m: int, rows: int, height: int) -> int:
+    """Rows per block such that the blocks are about equal and made of whole tiles."""
+    count = -(-m // rows)
+    return min(m, -(-m // (count * height)) * height)

@@ -1,0 +1,96 @@
+/* THE CONTRACT between core and kernels.
+ *
+ * A kernel set is one instruction set x one dtype.  It computes
+ *
+ *     C[m x n] = act(A[m x k] . B[k x n] + bias + residual)        (block)
+ *     C[m x n] = A[k x m]^T . B[k x n] (+ C)                        (outer)
+ *
+ * where A, C and the residual are read and written in place, row by row at a
+ * distance given in bytes (any distance: rows may be unaligned, reversed or
+ * repeated), and B of `block` comes packed in panels.
+ *
+ * A panel holds nr columns of B: first the nr biases, then
+ * ceil(k / depth_step) steps of depth_step x nr elements, zero where B has no
+ * such column or depth.  The order inside a step is the tile's own business:
+ * the tile that packs a panel is the one that reads it.
+ *
+ * Nothing outside the given rows is read or written.  No function here knows
+ * Python, OpenMP, or what the rows mean.
+ */
+#ifndef FASTPW_KERNEL_SET_H
+#define FASTPW_KERNEL_SET_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+/* The activations, in the order of fastpw/activations.py.  `alpha` and `beta`
+ * are the bounds of CLIP and the slope (alpha) of LEAKY_RELU. */
+enum fastpw_activation {
+    FASTPW_LINEAR,
+    FASTPW_RELU,
+    FASTPW_CLIP,
+    FASTPW_LEAKY_RELU,
+    FASTPW_HARD_SIGMOID,
+    FASTPW_HARD_SWISH,
+    FASTPW_SIGMOID,
+    FASTPW_TANH,
+    FASTPW_SILU,
+    FASTPW_GELU,
+    FASTPW_GELU_TANH,
+};
+
+typedef struct {
+    int32_t activation;
+    double alpha, beta;
+} fastpw_epilogue;
+
+/* What the accumulators start from. */
+enum fastpw_entry {
+    FASTPW_FROM_BIAS,      /* the panel's head, plus the residual if there is one */
+    FASTPW_FROM_C,         /* the partial sums of an earlier depth block */
+};
+
+/* m rows against one panel. */
+typedef struct {
+    ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
+    const char *a; ptrdiff_t lda;            /* row distances in bytes */
+    const char *panel;
+    char *c; ptrdiff_t ldc;
+    const char *residual; ptrdiff_t ldr;     /* NULL: none */
+    char *z; ptrdiff_t ldz;                  /* NULL: the pre-activation is not wanted */
+    int32_t entry;
+    const fastpw_epilogue *epilogue;
+} fastpw_block;
+
+/* A register tile: at most mr x nr accumulators. */
+typedef struct {
+    int32_t mr, nr, depth_step;
+    /* Packs n <= nr columns of B: B[p][j] lies at b + p * stride_k + j * stride_n
+     * (bytes), bias[j] at bias + j * stride_bias; bias NULL means zeros. */
+    void (*pack)(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,
+                 ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias);
+    void (*block)(const fastpw_block *);
+} fastpw_tile;
+
+enum { FASTPW_MAX_TILES = 8 };
+
+typedef struct {
+    const char *isa, *dtype;
+    int32_t a_size, b_size, c_size;          /* bytes of an element of A, of a panel, of C */
+    int32_t lanes;                           /* elements in a vector register */
+    int32_t n_tiles;
+    fastpw_tile tiles[FASTPW_MAX_TILES];     /* widest first */
+    /* y[i][j] = act(x[i][j] * scale[j] + bias[j] + residual[i][j]): one weight per channel. */
+    void (*scale)(ptrdiff_t m, ptrdiff_t n, const char *x, ptrdiff_t ldx, const char *scale,
+                  const char *bias, const char *residual, ptrdiff_t ldr, char *z, ptrdiff_t ldz,
+                  char *y, ptrdiff_t ldy, const fastpw_epilogue *);
+    /* Runs `rounds` of independent fused multiply-adds in registers; returns
+     * the floating-point operations done: the machine's limit, to measure against. */
+    double (*peak)(int64_t rounds);
+} fastpw_kernel_set;
+
+/* The sets compiled into this library, best first, and whether this CPU runs one. */
+extern const fastpw_kernel_set *const fastpw_kernel_sets[];     /* ends with NULL */
+int fastpw_cpu_runs(const fastpw_kernel_set *);
+
+#endif

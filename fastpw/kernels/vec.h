@@ -1,0 +1,193 @@
+/* The vector type and its few operations: the only file that knows instruction sets.
+ *
+ * A file of a kernel set defines one of ISA_BASELINE, ISA_AVX2, ISA_AVX512,
+ * ISA_NEON and one of REAL_F32, REAL_F64, and includes this first of all.
+ * Arithmetic is written with the compiler's vector extensions (a + b * c);
+ * what they cannot say stands here.
+ */
+#ifndef FASTPW_VEC_H
+#define FASTPW_VEC_H
+
+#include <stddef.h>
+#include <stdint.h>
+#include <string.h>
+
+/* The instruction set is switched on per file, because setuptools has no
+ * per-file flags.  Every function below is static, so no other file can come
+ * to use a copy that its CPU does not run. */
+#define PRAGMA(text) _Pragma(#text)
+#ifdef __clang__
+#  define TARGET(features) PRAGMA(clang attribute push(__attribute__((target(features))), apply_to = function))
+#else
+#  define TARGET(features) PRAGMA(GCC target(features))
+#endif
+#if defined(ISA_AVX512)
+#  define VEC_BYTES 64
+#  define VEC_REGISTERS 32
+TARGET("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")
+#elif defined(ISA_AVX2)
+#  define VEC_BYTES 32
+#  define VEC_REGISTERS 16
+TARGET("avx2,fma")
+#elif defined(ISA_NEON)
+#  define VEC_BYTES 16
+#  define VEC_REGISTERS 32
+/* FMLA multiplies by one lane of a register: no broadcast needed. */
+#  define VEC_MULTIPLIES_BY_LANE 1
+#else
+#  define VEC_BYTES 16
+#  define VEC_REGISTERS 16
+#endif
+#if defined(__x86_64__)
+#  include <immintrin.h>
+#elif defined(__aarch64__)
+#  include <arm_neon.h>
+#endif
+
+#ifdef REAL_F32
+typedef float real;
+typedef int32_t integer;
+#  define LANES (VEC_BYTES / 4)
+#else
+typedef double real;
+typedef int64_t integer;
+#  define LANES (VEC_BYTES / 8)
+#endif
+
+#ifndef VEC_MULTIPLIES_BY_LANE
+#  define VEC_MULTIPLIES_BY_LANE 0
+#endif
+
+#define INLINE static inline __attribute__((always_inline))
+/* Inlined into the loops around it, a tile loses its registers (half the speed). */
+#define NOINLINE static __attribute__((noinline))
+#define UNROLL _Pragma("GCC unroll 32")
+
+typedef real vec __attribute__((vector_size(VEC_BYTES)));
+typedef integer ivec __attribute__((vector_size(VEC_BYTES)));
+/* Users' arrays may be unaligned. */
+typedef real vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(1), may_alias));
+typedef real real_unaligned __attribute__((aligned(1), may_alias));
+
+INLINE vec vec_set(real s) { return s - (vec){0}; }
+INLINE real real_load(const void *p) { return *(const real_unaligned *)p; }
+INLINE vec vec_load(const void *p) { return *(const vec_unaligned *)p; }
+INLINE void vec_store(void *p, vec v) { *(vec_unaligned *)p = v; }
+
+/* mask: all ones or all zeros per lane, as comparisons give it. */
+INLINE vec vec_select(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
+INLINE vec vec_abs(vec v)
+{
+    const integer sign = (integer)((uint64_t)1 << (8 * sizeof(integer) - 1));
+    return (vec)((ivec)v & ~(sign - (ivec){0}));
+}
+
+/* The larger (smaller) of v and a bound that is not NaN; a NaN in v stays. */
+#if defined(__x86_64__)
+#  ifdef REAL_F32
+#    define X86(op) op##_ps
+#  else
+#    define X86(op) op##_pd
+#  endif
+#  if VEC_BYTES == 64
+#    define X86_VEC(op) X86(_mm512_##op)
+#  elif VEC_BYTES == 32
+#    define X86_VEC(op) X86(_mm256_##op)
+#  else
+#    define X86_VEC(op) X86(_mm_##op)
+#  endif
+/* MAXPS returns its second operand when either is NaN. */
+INLINE vec vec_max(vec v, vec bound) { return (vec)X86_VEC(max)(bound, v); }
+INLINE vec vec_min(vec v, vec bound) { return (vec)X86_VEC(min)(bound, v); }
+#else
+#  ifdef REAL_F32
+INLINE vec vec_max(vec v, vec bound) { return (vec)vmaxq_f32((float32x4_t)v, (float32x4_t)bound); }
+INLINE vec vec_min(vec v, vec bound) { return (vec)vminq_f32((float32x4_t)v, (float32x4_t)bound); }
+#  else
+INLINE vec vec_max(vec v, vec bound) { return (vec)vmaxq_f64((float64x2_t)v, (float64x2_t)bound); }
+INLINE vec vec_min(vec v, vec bound) { return (vec)vminq_f64((float64x2_t)v, (float64x2_t)bound); }
+#  endif
+#endif
+
+/* The first `count` lanes (clamped to 0..LANES) of a vector in memory. */
+#if defined(ISA_AVX512)
+/* Free of charge, so that whole vectors need no path of their own. */
+#  define VEC_MASK_IS_FREE 1
+#  ifdef REAL_F32
+typedef __mmask16 vec_lanes;
+#  else
+typedef __mmask8 vec_lanes;
+#  endif
+INLINE vec_lanes vec_first(ptrdiff_t count)
+{
+    return count >= LANES ? (vec_lanes)-1 : count <= 0 ? 0 : (vec_lanes)((1u << count) - 1);
+}
+INLINE vec vec_load_lanes(const void *p, vec_lanes lanes) { return (vec)X86(_mm512_maskz_loadu)(lanes, p); }
+INLINE void vec_store_lanes(void *p, vec v, vec_lanes lanes) { X86(_mm512_mask_storeu)(p, lanes, v); }
+#elif defined(ISA_AVX2)
+#  define VEC_MASK_IS_FREE 0
+typedef ivec vec_lanes;
+INLINE vec_lanes vec_first(ptrdiff_t count)
+{
+#  ifdef REAL_F32
+    const ivec index = {0, 1, 2, 3, 4, 5, 6, 7};
+#  else
+    const ivec index = {0, 1, 2, 3};
+#  endif
+    const integer n = count >= LANES ? LANES : count <= 0 ? 0 : (integer)count;
+    return index < n - (ivec){0};
+}
+INLINE vec vec_load_lanes(const void *p, vec_lanes lanes) { return (vec)X86(_mm256_maskload)(p, (__m256i)lanes); }
+INLINE void vec_store_lanes(void *p, vec v, vec_lanes lanes) { X86(_mm256_maskstore)(p, (__m256i)lanes, v); }
+#else
+#  define VEC_MASK_IS_FREE 0
+typedef ptrdiff_t vec_lanes;
+INLINE vec_lanes vec_first(ptrdiff_t count) { return count >= LANES ? LANES : count <= 0 ? 0 : count; }
+INLINE vec vec_load_lanes(const void *p, vec_lanes lanes)
+{
+    vec v = {0};
+    memcpy(&v, p, (size_t)lanes * sizeof(real));
+    return v;
+}
+INLINE void vec_store_lanes(void *p, vec v, vec_lanes lanes) { memcpy(p, &v, (size_t)lanes * sizeof(real)); }
+#endif
+
+/* A narrow tile keeps QUAD outputs x SPLIT partial depths in one vector. */
+#define QUAD (LANES < 4 ? LANES : 4)
+#define SPLIT (LANES / QUAD)
+
+/* SPLIT elements of memory, QUAD times over. */
+INLINE vec vec_load_repeated(const void *p)
+{
+#if VEC_BYTES == 64 && defined(REAL_F32)
+    return (vec)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
+#elif VEC_BYTES == 64
+    return (vec)_mm512_broadcast_f64x2(_mm_loadu_pd(p));
+#elif VEC_BYTES == 32 && defined(REAL_F32)
+    typedef double pair __attribute__((aligned(1), may_alias));
+    return (vec)_mm256_set1_pd(*(const pair *)p);
+#else
+    return vec_set(real_load(p));
+#endif
+}
+
+/* Sums of neighbouring lanes: a0+a1, a2+a3, ..., then those of b. */
+#if VEC_BYTES == 64 && defined(REAL_F32)
+#  define EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#  define ODD_LANES 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#elif VEC_BYTES == 64 || (VEC_BYTES == 32 && defined(REAL_F32))
+#  define EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14
+#  define ODD_LANES 1, 3, 5, 7, 9, 11, 13, 15
+#elif VEC_BYTES == 32 || defined(REAL_F32)
+#  define EVEN_LANES 0, 2, 4, 6
+#  define ODD_LANES 1, 3, 5, 7
+#else
+#  define EVEN_LANES 0, 2
+#  define ODD_LANES 1, 3
+#endif
+INLINE vec vec_pair_sums(vec a, vec b)
+{
+    return __builtin_shufflevector(a, b, EVEN_LANES) + __builtin_shufflevector(a, b, ODD_LANES);
+}
+
+#endif
