@@ -1,7 +1,7 @@
 """fastpw verify: does this installation compute the right values on this CPU?
 
-Every check runs for every instruction set that the CPU has, in every dtype. A check is a generator that yields
-its findings: a name, and how much of the allowed error was used (0 where the result must be exact).
+Every check runs for every instruction set that the CPU has, in every dtype. A check is a generator that
+yields its findings: a name, and how much of the allowed error was used (0 where the result must be exact).
 """
 
 from itertools import product
@@ -41,7 +41,7 @@ def _verify(kernel_set):
     return True
 
 
-# ---- arrays --------------------------------------------------------------------------------------------------
+# ---- arrays -------------------------------------------------------------------------------------------
 
 
 def _random(seed, dtype, *shapes):
@@ -66,7 +66,7 @@ def _used(result, *arrays, **options):
     return bounds.excess(result, *bounds.promise(*arrays, **options))
 
 
-# ---- checks --------------------------------------------------------------------------------------------------
+# ---- checks -------------------------------------------------------------------------------------------
 
 
 def edge_sizes(kernel_set):

@@ -1,0 +1,114 @@
+"""The accumulators of the hot loops stay in registers: read from the machine code.
+
+A tile that is indexed lane by lane, or whose bounds are not constant, spills all its accumulators in every
+step and computes the right values at a fraction of the speed; no other test would notice.
+
+Looks at the built module; FASTPW_ASSEMBLY names another one (a wheel's, a cross-compiled one) and OBJDUMP the
+disassembler that reads it, in place of objdump.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+from dataclasses import dataclass
+
+import pytest
+
+from fastpw.core import passes
+
+OBJDUMP = os.environ.get("OBJDUMP", "objdump")
+BINARY = os.environ.get("FASTPW_ASSEMBLY", passes.__file__)
+
+FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
+INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
+# x86-64 and AArch64. SSE has no fused multiply-add: there a multiplication and an addition are two.
+ARITHMETIC = re.compile(r"v?(fn?madd\d*|mul|add)p[sd]|fmla|fmul|fadd")
+JUMP = re.compile(r"j[a-z]+|b(\..*)?|cbn?z|tbn?z")
+TARGET = re.compile(r"(?:.*,)?\s*(?:0x)?([0-9a-f]+)(?: <.*)?$")
+STACK_STORE = re.compile(
+    r"v?mov[a-z0-9]+\s+%[xyz]mm\d+,[^,]*\(%r[sb]p.*"  # AT&T: the target comes last
+    r"|st[pr]\s+[qd]\d+,.*\[(sp|x29).*"
+)
+# The registers and operations of one kernel set's hot loops.
+X86_SETS = {
+    "baseline float32": r"mulps\s.*%xmm",
+    "baseline float64": r"mulpd\s.*%xmm",
+    "avx2 float32": r"vfmadd\d+ps\s.*%ymm",
+    "avx2 float64": r"vfmadd\d+pd\s.*%ymm",
+    "avx512 float32": r"vfmadd\d+ps\s.*%zmm",
+    "avx512 float64": r"vfmadd\d+pd\s.*%zmm",
+}
+ARM_SETS = {"neon float32": r"fmla\s+v\d+\.4s", "neon float64": r"fmla\s+v\d+\.2d"}
+
+
+@dataclass
+class Loop:
+    function: str
+    body: list[str]  # operation and operands
+
+    @property
+    def arithmetic(self):
+        return sum(ARITHMETIC.fullmatch(line.split()[0]) is not None for line in self.body)
+
+    @property
+    def is_hot(self):
+        """The depth loop of a tile is mostly arithmetic; its tail and the epilogue are not."""
+        return self.arithmetic >= 4 and self.arithmetic * 4 >= len(self.body)
+
+
+def disassembled(binary):
+    """(function, [(address, instruction)...]) of each function."""
+    command = [OBJDUMP, "-d", "--no-show-raw-insn", binary]
+    functions = []
+    for line in subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines():
+        if match := FUNCTION.match(line):
+            functions.append((match[1], []))
+        elif functions and (match := INSTRUCTION.match(line)):
+            functions[-1][1].append((int(match[1], 16), f"{match[2]} {match[3]}".strip()))
+    return functions
+
+
+def innermost_loops(function, instructions):
+    """The backward jumps that hold no other."""
+    place = {address: index for index, (address, _) in enumerate(instructions)}
+    spans = set()
+    for index, (_, text) in enumerate(instructions):
+        operation, _, operands = text.partition(" ")
+        target = TARGET.match(operands) if JUMP.fullmatch(operation) else None
+        start = place.get(int(target[1], 16)) if target else None
+        if start is not None and start <= index:
+            spans.add((start, index))
+    first_end = len(instructions)
+    for start, end in sorted(spans, key=lambda span: (-span[0], span[1])):
+        if end < first_end:
+            yield Loop(function, [text for _, text in instructions[start : end + 1]])
+            first_end = end
+
+
+@pytest.fixture(scope="module")
+def hot_loops():
+    if shutil.which(OBJDUMP) is None:
+        pytest.skip(f"{OBJDUMP} is absent")
+    loops = [loop for function in disassembled(BINARY) for loop in innermost_loops(*function)]
+    return [loop for loop in loops if loop.is_hot]
+
+
+def kernel_sets_of(loops):
+    is_arm = any("fmla" in line for loop in loops for line in loop.body)
+    return ARM_SETS if is_arm else X86_SETS
+
+
+def test_every_kernel_set_has_hot_loops(hot_loops):
+    """So that the test below looks at something."""
+    for name, operation in kernel_sets_of(hot_loops).items():
+        of_set = [loop for loop in hot_loops if any(re.match(operation, line) for line in loop.body)]
+        widest = max((loop.arithmetic for loop in of_set), default=0)
+        assert len(of_set) >= 4, f"{name}: {len(of_set)} hot loops"
+        assert widest >= 12, f"{name}: at most {widest} multiply-adds in a loop"
+
+
+def test_hot_loops_store_no_vector_to_the_stack(hot_loops):
+    lines = [(loop.function, line) for loop in hot_loops for line in loop.body]
+    spills = [(function, line) for function, line in lines if STACK_STORE.fullmatch(line)]
+    assert not spills
