@@ -1,0 +1,32 @@
+"""fastpw: the pointwise (1x1) convolution on channels-last NumPy arrays, as fast as the CPU can make it.
+
+conv.py          conv1x1: one call
+layer.py         Conv1x1: weights packed once, called many times
+plan.py          what both share: options checked, weights packed, the call run
+checks.py        every rule on arguments, every error message
+geometry.py      stride, padding, groups: which input pixel feeds which output pixel
+activations.py   the table of activations
+reference.py     the specification, in float64
+bounds.py        how far a result may lie from it
+runtime.py       threads, the instruction set in use, show_config
+core/            Cython: GEMMs and threads
+kernels/         C: registers
+cli.py           fastpw info | verify | bench
+"""
+
+# The compiled module first: on small boards libgomp, loaded late, may find no room for thread-local storage.
+from .core import passes as _passes  # noqa: F401, I001
+from ._version import __version__
+from .conv import conv1x1
+from .layer import Conv1x1
+from .runtime import get_num_threads, num_threads, set_num_threads, show_config
+
+__all__ = [
+    "Conv1x1",
+    "__version__",
+    "conv1x1",
+    "get_num_threads",
+    "num_threads",
+    "set_num_threads",
+    "show_config",
+]

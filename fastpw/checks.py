@@ -1,0 +1,289 @@
+"""Every rule on arguments, and every error message. Cheap tests first: a small call takes microseconds.
+
+A message names the argument, what is allowed and what came. A TypeError is about a type or a dtype, a
+ValueError about anything else.
+"""
+
+from __future__ import annotations
+
+from operator import index
+
+import numpy as np
+
+from . import activations
+
+FLOAT32 = np.dtype(np.float32)
+FLOAT64 = np.dtype(np.float64)
+MAX_FLOAT32 = float(np.finfo(np.float32).max)
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+
+# Arrays
+
+
+def array(name: str, value) -> np.ndarray:
+    """The argument as a plain ndarray of native float32 or float64, without a copy where it is one."""
+    given = value
+    if type(value) is not np.ndarray:
+        value = _as_ndarray(name, value)
+    dtype = value.dtype
+    if dtype is not FLOAT32 and dtype is not FLOAT64 and dtype != FLOAT32 and dtype != FLOAT64:
+        hint = "" if isinstance(given, np.ndarray) else f", which NumPy makes of a {type(given).__name__}"
+        raise TypeError(f"{name}: float32 or float64 in native byte order is needed, got {dtype!s}{hint}")
+    return value
+
+
+def _as_ndarray(name: str, value) -> np.ndarray:
+    if isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: a masked array is not supported, give {name}.filled(...) or {name}.data")
+    try:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            return np.from_dlpack(value)
+        return np.asarray(value)
+    except Exception as error:
+        raise TypeError(f"{name}: NumPy makes no array of a {type(value).__name__}: {error}") from error
+
+
+def with_channels(name: str, value) -> np.ndarray:
+    """The argument as an array whose last axis is adjacent in memory."""
+    value = array(name, value)
+    if not value.flags.c_contiguous:
+        if value.ndim and not _channels_adjacent(value):
+            return np.ascontiguousarray(value)
+    elif value.ndim == 0:
+        raise ValueError(f"{name}: an array (..., channels) is needed, got a scalar")
+    return value
+
+
+def _channels_adjacent(value: np.ndarray) -> bool:
+    return value.shape[-1] <= 1 or value.strides[-1] == value.itemsize
+
+
+def mixed_dtypes(**arrays: np.ndarray | None) -> TypeError:
+    """Says which is which."""
+    came = ", ".join(f"{name} is {value.dtype}" for name, value in arrays.items() if value is not None)
+    return TypeError(f"{came}: one dtype for all is needed, nothing is converted silently")
+
+
+def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array to write to: a plain view of the caller's array."""
+    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+        raise TypeError(f"{name}: a NumPy array is needed, got a {type(value).__name__}")
+    if value.dtype != dtype:
+        raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
+    if value.shape != shape:
+        raise ValueError(f"{name}: shape {shape} is needed, got {value.shape}")
+    value = np.asarray(value)
+    flags = value.flags
+    if not flags.writeable:
+        raise ValueError(f"{name}: a writable array is needed, got a read-only one")
+    if not flags.c_contiguous:
+        if not _channels_adjacent(value):
+            raise ValueError(
+                f"{name}: channels adjacent in memory ({value.itemsize} bytes apart) are needed, "
+                f"got strides {value.strides}"
+            )
+        if _overlaps_itself(value):
+            raise ValueError(f"{name}: elements apart in memory are needed, got strides {value.strides}")
+    return value
+
+
+def _overlaps_itself(value: np.ndarray) -> bool:
+    """Whether two elements may share memory: whether the axes, shortest stride first, do not nest."""
+    reach = value.itemsize
+    for stride, size in sorted((abs(s), n) for s, n in zip(value.strides, value.shape, strict=True) if n > 1):
+        if stride < reach:
+            return value.size > 0
+        reach += stride * (size - 1)
+    return False
+
+
+# What NumPy's solver may spend on deciding whether two views overlap. Channel slices and crops of one array
+# need far less; where it gives up, an input is copied that need not be.
+OVERLAP_WORK = 1000
+
+
+def overlap(a: np.ndarray, b: np.ndarray) -> bool:
+    return np.may_share_memory(a, b) and np.may_share_memory(a, b, OVERLAP_WORK)
+
+
+def same_memory(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether each element of one lies exactly where the other has it."""
+    return a is b or (
+        a.strides == b.strides and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+    )
+
+
+def apart(x, residual, y, z) -> tuple[np.ndarray, np.ndarray | None]:
+    """x and residual as they were before y and z are written: copies of what shares memory with them.
+
+    A residual that lies exactly on y stays: each of its elements is read before it is written.
+    """
+    if z is not None and overlap(y, z):
+        raise ValueError("out_z: memory apart from that of out is needed, got arrays that overlap")
+    if overlap(x, y) or (z is not None and overlap(x, z)):
+        x = x.copy()
+    if residual is not None and (
+        (overlap(residual, y) and not same_memory(residual, y)) or (z is not None and overlap(residual, z))
+    ):
+        residual = residual.copy()
+    return x, residual
+
+
+# The convolution
+
+# weight_layout -> its axes, and the index that leaves (K, C // groups)
+LAYOUTS = {
+    "OI": ("(K, C // groups)", 2, None),
+    "OIHW": ("(K, C // groups, 1, 1)", 4, (slice(None), slice(None), 0, 0)),
+    "HWIO": ("(1, 1, C // groups, K)", 4, (0, 0)),
+    "OHWI": ("(K, 1, 1, C // groups)", 4, (slice(None), 0, 0)),
+}
+
+
+def weight(value, layout: str) -> np.ndarray:
+    """The weights as a view (K, C // groups)."""
+    value = array("weight", value)
+    if layout == "OI" and value.ndim == 2:
+        return value
+    if not isinstance(layout, str) or layout not in LAYOUTS:
+        raise ValueError(f"weight_layout: one of {', '.join(map(repr, LAYOUTS))} is needed, got {layout!r}")
+    axes, ndim, matrix = LAYOUTS[layout]
+    kernel = [size for size, axis in zip(value.shape, layout, strict=False) if axis in "HW"]
+    if value.ndim != ndim or any(size != 1 for size in kernel):
+        raise ValueError(f"weight: shape {axes} is needed for weight_layout={layout!r}, got {value.shape}")
+    value = value[matrix]
+    return value.T if layout == "HWIO" else value
+
+
+def bias(value, weight: np.ndarray) -> np.ndarray:
+    value = array("bias", value)
+    filters = weight.shape[0]
+    if value.shape != (filters,):
+        raise ValueError(f"bias: shape (K,) = ({filters},) is needed, got {value.shape}")
+    if value.dtype != weight.dtype:
+        raise mixed_dtypes(weight=weight, bias=value)
+    return value
+
+
+def groups(value, filters: int) -> int:
+    """Whether it divides C too shows in the weights: they have C // groups columns."""
+    if type(value) is int and value == 1:
+        return value
+    value = integer("groups", value, 1)
+    if filters % value:
+        raise ValueError(f"groups: a divisor of K = {filters} is needed, got {value}")
+    return value
+
+
+def integer(name: str, value, least: int) -> int:
+    try:
+        number = index(value)
+    except TypeError:
+        raise TypeError(f"{name}: an integer is needed, got {value!r}") from None
+    if number < least:
+        raise ValueError(f"{name}: {least} or more is needed, got {number}")
+    return number
+
+
+def stride(value) -> Pair:
+    if type(value) is int and value > 0:
+        return value, value
+    return _integers("stride", value, 1, "an integer or (h, w)")
+
+
+def padding(value) -> Padding:
+    """((top, bottom), (left, right)). For a 1x1 kernel "same" pads nothing: Ho = ceil(H / stride)."""
+    if type(value) is int and value >= 0:
+        return (value, value), (value, value)
+    if isinstance(value, str):
+        if value in ("valid", "same"):
+            return (0, 0), (0, 0)
+        raise ValueError(f"padding: as a name 'valid' or 'same' is needed, got {value!r}")
+    allowed = "'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right))"
+    try:
+        nested = len(value) == 2 and any(hasattr(side, "__len__") for side in value)
+    except TypeError:
+        nested = False
+    if not nested:
+        vertical, horizontal = _integers("padding", value, 0, allowed)
+        return (vertical, vertical), (horizontal, horizontal)
+    vertical, horizontal = value
+    return _integers("padding", vertical, 0, allowed), _integers("padding", horizontal, 0, allowed)
+
+
+def _integers(name: str, value, least: int, allowed: str) -> Pair:
+    """Two integers, or one for both."""
+    try:
+        first, second = value if hasattr(value, "__len__") else (value, value)
+        pair = index(first), index(second)
+    except (TypeError, ValueError):
+        raise TypeError(f"{name}: {allowed} is needed, got {value!r}") from None
+    if min(pair) < least:
+        raise ValueError(f"{name}: {least} or more is needed, got {value!r}")
+    return pair
+
+
+def image(x: np.ndarray) -> None:
+    """For stride and padding other than 1 and 0."""
+    if x.ndim not in (3, 4):
+        raise ValueError(f"x: (H, W, C) or (N, H, W, C) is needed for stride or padding, got shape {x.shape}")
+
+
+def wrong_channels(x: np.ndarray, channels: int, groups: int) -> ValueError:
+    of_weight = f"the weight's {channels // groups} input channels"
+    if groups > 1:
+        of_weight += f" times {groups} groups"
+    return ValueError(f"x: C = {channels} channels are needed for {of_weight}, got shape {x.shape}")
+
+
+def residual(value, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    value = with_channels("residual", value)
+    if value.shape != shape:
+        raise ValueError(f"residual: the result's shape {shape} is needed, got {value.shape}")
+    if value.dtype != dtype:
+        raise TypeError(f"residual: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
+    return value
+
+
+# Activations
+
+# What the kernels are given: code, alpha, beta
+Epilogue = tuple[int, float, float]
+
+_READY: dict[str | None, Epilogue] = {
+    row.spec: (row.code, float(row.alpha), float(row.beta)) for row in activations.TABLE if not row.parameters
+}
+
+
+def activation(spec) -> Epilogue:
+    if spec is None or type(spec) is str:
+        ready = _READY.get(spec)
+        if ready is not None:
+            return ready
+    if not isinstance(spec, tuple) or not spec:
+        raise _no_such_activation(spec)
+    name, *parameters = spec
+    row = activations.BY_NAME.get(name) if isinstance(name, str) else None
+    if row is None or not row.parameters or len(parameters) != len(row.parameters):
+        raise _no_such_activation(spec)
+    try:
+        alpha, beta = (*map(float, parameters), 0.0)[:2]
+    except (TypeError, ValueError):
+        raise TypeError(f"activation: numbers are needed as parameters, got {spec!r}") from None
+    if name == "clip" and not alpha <= beta:
+        raise ValueError(f"activation: lo <= hi is needed for ('clip', lo, hi), got {spec!r}")
+    if name == "leaky_relu" and not 0 <= alpha <= MAX_FLOAT32:
+        raise ValueError(f"activation: a finite slope >= 0 is needed for ('leaky_relu', slope), got {spec!r}")
+    return row.code, alpha, beta
+
+
+def _no_such_activation(spec) -> ValueError | TypeError:
+    allowed = ", ".join(
+        f"({row.name!r}, {', '.join(row.parameters)})" if row.parameters else repr(row.spec)
+        for row in activations.TABLE
+    )
+    kind = ValueError if isinstance(spec, str | tuple) else TypeError
+    return kind(f"activation: one of {allowed} is needed, got {spec!r}")

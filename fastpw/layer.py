@@ -1,0 +1,144 @@
+"""The convolution as a layer: its weights are checked and packed once, and used by many calls."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from . import checks
+from .plan import NOTHING, ONCE, Plan
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+    from .conv import Activation, Padding, Stride, WeightLayout
+
+# What a pickle holds: the constructor's arguments.
+STATE = {"weight", "bias", "stride", "padding", "groups", "activation", "weight_layout"}
+
+
+def _frozen(name: str, value) -> np.ndarray:
+    copy = checks.array(name, value).copy()
+    copy.flags.writeable = False
+    return copy
+
+
+class Conv1x1:
+    """A pointwise (1x1) convolution with its weights packed: ``layer(x)`` is ``conv1x1(x, weight, ...)``.
+
+    Parameters
+    ----------
+    weight, bias, stride, padding, groups, activation, weight_layout
+        As in `conv1x1`. The arrays are copied: what becomes of them later does not change the layer.
+
+    Attributes
+    ----------
+    weight, bias, groups, activation, weight_layout
+        As given; the arrays are read-only.
+    stride : (int, int)
+        (h, w).
+    padding : ((int, int), (int, int))
+        ((top, bottom), (left, right)).
+
+    Raises
+    ------
+    TypeError, ValueError
+        As in `conv1x1`.
+
+    Notes
+    -----
+    Many threads may call one layer at once. It pickles as its attributes and packs again where it is loaded,
+    for the instruction set in use there.
+
+    Examples
+    --------
+    >>> import numpy as np, fastpw
+    >>> layer = fastpw.Conv1x1(np.ones((4, 3), np.float32), activation="relu6")
+    >>> layer(np.ones((2, 3), np.float32))
+    array([[3., 3., 3., 3.],
+           [3., 3., 3., 3.]], dtype=float32)
+    """
+
+    weight: np.ndarray
+    bias: np.ndarray | None
+    stride: tuple[int, int]
+    padding: tuple[tuple[int, int], tuple[int, int]]
+    groups: int
+    activation: Activation
+    weight_layout: WeightLayout
+    _plan: Plan
+
+    def __init__(
+        self,
+        weight: ArrayLike,
+        bias: ArrayLike | None = None,
+        *,
+        stride: Stride = 1,
+        padding: Padding = 0,
+        groups: int = 1,
+        activation: Activation = None,
+        weight_layout: WeightLayout = "OI",
+    ) -> None:
+        weight = _frozen("weight", weight)
+        bias = None if bias is None else _frozen("bias", bias)
+        plan = Plan(weight, bias, stride, padding, groups, activation, weight_layout)
+        self.__dict__.update(
+            weight=weight,
+            bias=bias,
+            stride=plan.stride,
+            padding=plan.padding,
+            groups=plan.groups,
+            activation=activation,
+            weight_layout=weight_layout,
+            _plan=plan,
+        )
+
+    def __call__(
+        self, x: ArrayLike, residual: ArrayLike | None = None, out: np.ndarray | None = None
+    ) -> np.ndarray:
+        """``activation(x @ weight.T + bias + residual)`` at every pixel.
+
+        Parameters
+        ----------
+        x : (..., C) array
+        residual : (..., K) array, optional
+        out : (..., K) array, optional
+            All as in `conv1x1`.
+
+        Returns
+        -------
+        (..., K) array
+            `out`, or a new array.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `conv1x1`.
+        """
+        return self._plan.run(x, residual, out)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(f"{name}: a Conv1x1 does not change, its weights are packed; make a new one")
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: self.__dict__[name] for name in STATE}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        if not isinstance(state, dict) or state.keys() != STATE:
+            came = ", ".join(map(str, state)) if isinstance(state, dict) else f"a {type(state).__name__}"
+            raise ValueError(f"state: a dict of {', '.join(sorted(STATE))} is needed, got {came}")
+        try:
+            self.__init__(**state)
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"state: {error}") from error
+
+    def __repr__(self) -> str:
+        plan = self._plan
+        said = [f"{plan.channels} -> {plan.filters} channels", str(plan.dtype)]
+        said += ["bias"] * (self.bias is not None)
+        said += [f"stride {self.stride}"] * (self.stride != ONCE)
+        said += [f"padding {self.padding}"] * (self.padding != NOTHING)
+        said += [f"{self.groups} groups"] * (self.groups > 1)
+        said += [f"activation {self.activation!r}"] * (self.activation is not None)
+        return f"<Conv1x1: {', '.join(said)}>"

@@ -1,0 +1,102 @@
+"""A convolution whose options are checked and whose weights are packed: what conv1x1 and Conv1x1 share."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from . import checks, geometry, runtime
+from .core import passes
+
+ONCE = (1, 1)
+NOTHING = ((0, 0), (0, 0))
+
+
+class Plan:
+    """``weight`` is (K, C // groups). ``panels``, one per group, or ``scale`` is used, the other is empty."""
+
+    __slots__ = (
+        "activation",
+        "bias",
+        "channels",
+        "dtype",
+        "filters",
+        "groups",
+        "padding",
+        "panels",
+        "plain",
+        "scale",
+        "stride",
+        "weight",
+    )
+
+    def __init__(self, weight, bias, stride, padding, groups, activation, weight_layout):
+        self.weight = weight = checks.weight(weight, weight_layout)
+        self.dtype = weight.dtype
+        self.filters, depth = weight.shape
+        self.bias = None if bias is None else checks.bias(bias, weight)
+        self.groups = checks.groups(groups, self.filters)
+        self.channels = depth * self.groups
+        self.stride = checks.stride(stride)
+        self.padding = checks.padding(padding)
+        self.plain = self.stride == ONCE and self.padding == NOTHING
+        self.activation = checks.activation(activation)
+        self.panels = self.scale = ()
+        if 1 < self.groups == self.channels == self.filters:
+            # One weight per channel: all groups in one pass, bound by memory.
+            self.scale = weight.flatten(), None if bias is None else self.bias.copy()
+        elif self.groups == 1 and self.filters:
+            self.panels = (passes.pack(weight, self.bias),)
+        elif self.filters:
+            biases = [None] * self.groups if bias is None else np.split(self.bias, self.groups)
+            self.panels = tuple(map(passes.pack, np.split(weight, self.groups), biases))
+
+    def run(self, x, residual=None, out=None, out_z=None) -> np.ndarray:
+        """Checks what a call brings, then computes. Nothing is written before all is checked."""
+        x = checks.with_channels("x", x)
+        dtype = self.dtype
+        if x.dtype is not dtype and x.dtype != dtype:
+            raise checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
+        shape = x.shape
+        if shape[-1] != self.channels:
+            raise checks.wrong_channels(x, self.channels, self.groups)
+        if self.plain:
+            shape = (*shape[:-1], self.filters)
+        else:
+            checks.image(x)
+            shape = geometry.output_shape(shape, self.filters, self.stride, self.padding)
+        if residual is not None:
+            residual = checks.residual(residual, shape, dtype)
+        z = None if out_z is None else checks.output("out_z", out_z, shape, dtype)
+        y = np.empty(shape, dtype) if out is None else checks.output("out", out, shape, dtype)
+        if out is not None or z is not None:
+            x, residual = checks.apart(x, residual, y, z)
+        if y.size:
+            self._compute(x, y, residual, z)
+        return y if out is None else out
+
+    def _compute(self, x, y, residual, z) -> None:
+        if not self.channels:
+            x = None
+        if self.plain:
+            self._compute_box(x, y, residual, z)
+            return
+        for inputs, outputs in geometry.boxes(x.shape, y.shape, self.stride, self.padding):
+            box = (None if a is None else a[outputs] for a in (y, residual, z))
+            self._compute_box(None if x is None or inputs is None else x[inputs], *box)
+
+    def _compute_box(self, x, y, residual, z) -> None:
+        """Where all pixels meet an input, or where, with x None, none does."""
+        for views in geometry.rows(x, y, residual, z):
+            self._compute_rows(*views)
+
+    def _compute_rows(self, x, y, residual, z) -> None:
+        """The views have four axes each."""
+        threads = runtime.threads()
+        if self.scale:
+            passes.scale(x, *self.scale, y, residual, z, self.activation, threads)
+        elif self.groups == 1:
+            passes.forward(x, self.panels[0], y, residual, z, self.activation, threads)
+        else:
+            for group, panels in enumerate(self.panels):
+                x_, y_, residual_, z_ = geometry.group(group, self.groups, x, y, residual, z)
+                passes.forward(x_, panels, y_, residual_, z_, self.activation, threads)

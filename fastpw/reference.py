@@ -1,0 +1,208 @@
+"""The specification: what every operation computes, in float64 and without a thought for speed.
+
+The tests, ``fastpw verify`` and the benchmarks compare with this. Arguments mean what they mean in conv.py,
+and are valid.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, NamedTuple
+
+import numpy as np
+
+from . import activations
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    Array = NDArray[np.float64]
+
+_erfc = np.vectorize(math.erfc, otypes=[float])  # 1 + erf(t) would lose the left tail
+
+
+def _sigmoid(z):
+    return 1 / (1 + np.exp(-z))
+
+
+def _normal_cdf(z):
+    return 0.5 * _erfc(-z / math.sqrt(2))
+
+
+def _normal_density(z):
+    return np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+
+
+def _tanh_argument(z):
+    """0.5 * (1 + tanh(u)) is sigmoid(2 * u); this is 2 * u of gelu_tanh."""
+    return math.sqrt(8 / math.pi) * (z + 0.044715 * z**3)
+
+
+def _tanh_argument_slope(z):
+    return math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * z * z)
+
+
+FUNCTIONS = {
+    "linear": lambda z: z,
+    "relu": lambda z: np.maximum(z, 0),
+    "relu6": lambda z: np.clip(z, 0, 6),
+    "clip": np.clip,
+    "leaky_relu": lambda z, slope: np.where(z > 0, z, slope * z),
+    "hard_sigmoid": lambda z: np.clip(z + 3, 0, 6) / 6,
+    "hard_swish": lambda z: z * np.clip(z + 3, 0, 6) / 6,
+    "sigmoid": _sigmoid,
+    "tanh": np.tanh,
+    "silu": lambda z: z * _sigmoid(z),
+    "gelu": lambda z: z * _normal_cdf(z),
+    "gelu_tanh": lambda z: z * _sigmoid(_tanh_argument(z)),
+}
+
+DERIVATIVES = {
+    "linear": np.ones_like,
+    "relu": lambda z: np.where(z > 0, 1, 0),
+    "relu6": lambda z: np.where((z > 0) & (z < 6), 1, 0),
+    "clip": lambda z, lo, hi: np.where((z > lo) & (z < hi), 1, 0),
+    "leaky_relu": lambda z, slope: np.where(z > 0, 1, slope),
+    "hard_sigmoid": lambda z: np.where((z > -3) & (z < 3), 1 / 6, 0),
+    "hard_swish": lambda z: np.where(z <= -3, 0, np.where(z >= 3, 1, (2 * z + 3) / 6)),
+    "sigmoid": lambda z: _sigmoid(z) * _sigmoid(-z),
+    "tanh": lambda z: 1 - np.tanh(z) ** 2,
+    "silu": lambda z: _sigmoid(z) * (1 + z * _sigmoid(-z)),
+    "gelu": lambda z: _normal_cdf(z) + z * _normal_density(z),
+    "gelu_tanh": lambda z: (
+        _sigmoid(_tanh_argument(z)) * (1 + z * _sigmoid(-_tanh_argument(z)) * _tanh_argument_slope(z))
+    ),
+}
+
+
+def _evaluate(formulas, z: ArrayLike, activation) -> Array:
+    row, parameters = activations.find(activation)
+    with np.errstate(all="ignore"):
+        return formulas[row.name](np.asarray(z, np.float64), *parameters)
+
+
+def activate(z: ArrayLike, activation=None) -> Array:
+    """act(z)."""
+    return _evaluate(FUNCTIONS, z, activation)
+
+
+def derivative(z: ArrayLike, activation=None) -> Array:
+    """act'(z); at the kinks what activations.py states."""
+    return _evaluate(DERIVATIVES, z, activation)
+
+
+LAYOUTS = {
+    "OI": lambda w: w,
+    "OIHW": lambda w: w[:, :, 0, 0],
+    "HWIO": lambda w: w[0, 0].T,
+    "OHWI": lambda w: w[:, 0, 0, :],
+}
+
+
+def _by_group(array: Array, groups: int) -> Array:
+    """(..., channels) as (..., groups, channels of a group)."""
+    return array.reshape(*array.shape[:-1], groups, array.shape[-1] // groups)
+
+
+def _weight_by_group(weight: ArrayLike, weight_layout: str, groups: int) -> Array:
+    """(groups, K // groups, C // groups)."""
+    matrix = LAYOUTS[weight_layout](np.asarray(weight, np.float64))
+    return matrix.reshape(groups, matrix.shape[0] // groups, matrix.shape[1])
+
+
+def _pair(value):
+    return (value, value) if np.ndim(value) == 0 else tuple(value)
+
+
+def _borders(padding) -> tuple[tuple[int, int], tuple[int, int]]:
+    """((top, bottom), (left, right)); for a 1x1 kernel "same" pads nothing."""
+    vertical, horizontal = (0, 0) if isinstance(padding, str) else _pair(padding)
+    return _pair(vertical), _pair(horizontal)
+
+
+def _pad_and_stride(at_inputs: Array, stride, padding) -> Array:
+    """From (..., H, W, K) at the input's pixels to (..., Ho, Wo, K): zero where there is only padding."""
+    (step_h, step_w), borders = _pair(stride), _borders(padding)
+    if (step_h, step_w) == (1, 1) and borders == ((0, 0), (0, 0)):
+        return at_inputs
+    outer = [(0, 0)] * (at_inputs.ndim - 3)
+    return np.pad(at_inputs, [*outer, *borders, (0, 0)])[..., ::step_h, ::step_w, :]
+
+
+def _undo_pad_and_stride(at_outputs: Array, input_shape, stride, padding) -> Array:
+    """The adjoint: (..., Ho, Wo, K) to (..., H, W, K), zero at the pixels that the stride skips."""
+    (step_h, step_w), ((top, bottom), (left, right)) = _pair(stride), _borders(padding)
+    if (step_h, step_w) == (1, 1) and not (top or bottom or left or right):
+        return at_outputs
+    *outer, height, width, _ = input_shape
+    padded = np.zeros((*outer, top + height + bottom, left + width + right, at_outputs.shape[-1]))
+    padded[..., ::step_h, ::step_w, :] = at_outputs
+    return padded[..., top : top + height, left : left + width, :]
+
+
+def preactivation(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    stride=1,
+    padding=0,
+    groups=1,
+    residual: ArrayLike | None = None,
+    weight_layout="OI",
+) -> Array:
+    """z = X Wᵀ + b + residual. What lies in the padding meets no weight."""
+    x = np.asarray(x, np.float64)
+    weight = _weight_by_group(weight, weight_layout, groups)
+    filters = weight.shape[0] * weight.shape[1]
+    with np.errstate(all="ignore"):
+        products = np.einsum("...gc,gkc->...gk", _by_group(x, groups), weight)
+        z = _pad_and_stride(products.reshape(*x.shape[:-1], filters), stride, padding)
+        z = z if bias is None else z + np.asarray(bias, np.float64)
+        return z if residual is None else z + np.asarray(residual, np.float64)
+
+
+def conv1x1(x, weight, bias=None, *, activation=None, **options) -> Array:
+    """y = act(z); the options are those of preactivation."""
+    return activate(preactivation(x, weight, bias, **options), activation)
+
+
+class Gradients(NamedTuple):
+    dx: Array
+    dweight: Array
+    dbias: Array
+    dresidual: Array
+
+
+def conv1x1_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    z: ArrayLike | None = None,
+    residual: ArrayLike | None = None,
+    stride=1,
+    padding=0,
+    groups=1,
+    activation=None,
+    weight_layout="OI",
+) -> Gradients:
+    """dz = dy ∘ act'(z); dx = dz W, dweight = dzᵀ X, dbias = Σ dz, dresidual = dz.
+
+    ``z``, the pre-activation, is computed where it is not given.
+    """
+    x = np.asarray(x, np.float64)
+    if z is None:
+        options = {"stride": stride, "padding": padding, "groups": groups, "weight_layout": weight_layout}
+        z = preactivation(x, weight, bias, residual=residual, **options)
+    by_group = _weight_by_group(weight, weight_layout, groups)
+    with np.errstate(all="ignore"):
+        dz = np.asarray(dy, np.float64) * derivative(z, activation)
+        dz_at_inputs = _by_group(_undo_pad_and_stride(dz, x.shape, stride, padding), groups)
+        dx = np.einsum("...gk,gkc->...gc", dz_at_inputs, by_group).reshape(x.shape)
+        dmatrix = np.einsum("...gk,...gc->gkc", dz_at_inputs, _by_group(x, groups))
+    dweight = np.empty(np.shape(weight))
+    matrix = LAYOUTS[weight_layout](dweight)
+    matrix[...] = dmatrix.reshape(matrix.shape)
+    return Gradients(dx, dweight, dz.sum(axis=tuple(range(dz.ndim - 1))), dz)
