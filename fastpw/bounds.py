@@ -34,9 +34,10 @@ def promise(x, weight, bias=None, *, groups=1, activation=None, residual=None, *
     row, parameters = activations.find(activation)
     own = getattr(row, dtype.name)
     steepest = max(row.steepest, *parameters) if row.name == "leaky_relu" else row.steepest
-    # Twice, because the reference rounds too (in float64, which counts when the result is float64 itself).
-    allowed = 2 * steepest * _gamma(np.shape(x)[-1] // groups + 2, dtype) * terms
-    return y, allowed + own.ulps * np.finfo(dtype).eps * np.abs(y) + own.absolute
+    with np.errstate(invalid="ignore"):
+        # Twice, because the reference rounds too (in float64, which counts when the result is float64 itself).
+        allowed = 2 * steepest * _gamma(np.shape(x)[-1] // groups + 2, dtype) * terms
+        return y, allowed + own.ulps * np.finfo(dtype).eps * np.abs(y) + own.absolute
 
 
 def excess(result, y, allowed):

@@ -10,7 +10,7 @@ import fastpw
 from fastpw.bench import implementations, layers, plot, table
 from fastpw.bench.runner import Report, threads_held
 
-WIDTH = 120  # of the table where the output is no terminal
+WIDTH = 124  # of the table where the output is no terminal
 
 
 def main(networks=None, threads=None, json_path=None, plot_path=None):
@@ -20,7 +20,10 @@ def main(networks=None, threads=None, json_path=None, plot_path=None):
     with threads_held(threads):
         report = _measure(chosen, threads)
     console = Console()
-    Console(width=None if console.is_terminal else WIDTH).print(table.render(report))
+    if not console.is_terminal:
+        console.width = WIDTH
+    console.print(table.render(report))
+    console.print(table.summary(report), style="bold")
     if json_path:
         Path(json_path).write_text(json.dumps(report.as_dict(), indent=1) + "\n")
     if plot_path:

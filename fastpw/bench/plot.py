@@ -3,6 +3,7 @@
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator
 
 MARKERS = {"fastpw": "o", "numpy": "v", "einsum": "x"}
 
@@ -14,6 +15,7 @@ def save(report, path):
     axes = figure.add_subplot()
     _draw_roofs(axes, report)
     _draw_layers(axes, report)
+    _name_lowest(axes, report)
     axes.set(
         xscale="log",
         yscale="log",
@@ -21,9 +23,11 @@ def save(report, path):
         ylabel="GFLOP/s",
         title=f"1×1 convolutions of real networks, float32 + bias + ReLU, threads: {report.threads}",
     )
-    axes.xaxis.set_major_formatter("{x:g}")
-    axes.yaxis.set_major_formatter("{x:g}")
-    axes.grid(which="major", alpha=0.3)
+    for axis in (axes.xaxis, axes.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axis.set_major_formatter("{x:g}")
+        axis.set_minor_formatter("")
+    axes.grid(alpha=0.3)
     figure.savefig(path)
 
 
@@ -37,8 +41,12 @@ def _draw_roofs(axes, report):
         textcoords="offset points", ha="right", va="bottom",
     )  # fmt: skip
     slope = np.array([lowest, max(lowest, min(ridge, highest))])
-    axes.plot(slope, slope * report.bandwidth_gbs, color="black", linewidth=1.5, linestyle="--",
-              label=f"memory, {report.bandwidth_gbs:.0f} GB/s (layers in the caches pass it)")  # fmt: skip
+    axes.plot(slope, slope * report.bandwidth_gbs, color="black", linewidth=1.5, linestyle="--")
+    axes.annotate(
+        f"memory {report.bandwidth_gbs:.0f} GB/s; a layer that stays in the caches may pass it",
+        (lowest, lowest * report.bandwidth_gbs), (12, -6), textcoords="offset points",
+        va="top", fontsize="small",
+    )  # fmt: skip
 
 
 def _draw_layers(axes, report):
@@ -57,4 +65,13 @@ def _draw_layers(axes, report):
             )  # fmt: skip
     for name in report.others:
         axes.scatter([], [], color="gray", marker=MARKERS.get(name, "."), s=16, alpha=0.6, label=name)
-    axes.legend(loc="lower right", fontsize="small", ncols=2)
+    axes.figure.legend(loc="outside lower center", ncols=5, frameon=False)
+
+
+def _name_lowest(axes, report, count=3):
+    """Name the layers that are furthest from the peak: where there is something to gain."""
+    for result in sorted(report.results, key=report.fraction)[:count]:
+        axes.annotate(
+            result.layer.name, (result.layer.intensity, result.gflops("fastpw")), (6, -3),
+            textcoords="offset points", fontsize="x-small", va="top",
+        )  # fmt: skip

@@ -1,13 +1,15 @@
 """A Report as a table with a summary line, by rich."""
 
+from rich import box
 from rich.table import Table
 from rich.text import Text
 
 
 def render(report):
-    """The table: a row per layer, a rule between networks."""
-    table = Table(title=title(report), caption=summary(report), caption_justify="left", caption_style="bold")
-    table.add_column("layer")
+    """The table: a row per layer, a gap between networks."""
+    table = Table(title=title(report), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table.padding = (0, 1, 0, 0)
+    table.add_column("layer", overflow="fold")
     table.add_column("pixels", justify="right")
     table.add_column("C → K", justify="right")
     for name in report.implementations:
@@ -39,7 +41,9 @@ def summary(report):
 def _cells(report, result):
     layer = result.layer
     yield layer.name
-    yield f"{layer.N}×{layer.H}×{layer.W}" + (f" /{layer.stride}" if layer.stride > 1 else "")
+    batch = f"{layer.N}×" if layer.N > 1 else ""
+    stride = f" /{layer.stride}" if layer.stride > 1 else ""
+    yield f"{batch}{layer.H}×{layer.W}{stride}"
     yield f"{layer.C} → {layer.K}"
     for timing in result.timings.values():
         yield f"{timing.best * 1e6:.1f}"

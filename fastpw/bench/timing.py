@@ -8,9 +8,6 @@ import statistics
 import time
 from dataclasses import dataclass, field
 
-# Threads of OpenBLAS and of OpenMP spin for a while after their work and would take the next one's core.
-SETTLE = 0.03
-
 
 @dataclass
 class Timing:
@@ -27,6 +24,20 @@ class Timing:
         return statistics.median(self.calls)
 
 
+def settle():
+    """Wait until this process rests.
+
+    A library's threads spin after their work (OpenBLAS's for a tenth of a second) and would take the core of
+    who comes next.
+    """
+    pause = 0.005
+    busy = True
+    while busy:
+        before = time.process_time()
+        time.sleep(pause)
+        busy = time.process_time() - before > pause / 4
+
+
 def burst(run, seconds):
     """Call `run` until `seconds` have passed, at least once; the seconds of each call."""
     calls = []
@@ -39,11 +50,11 @@ def burst(run, seconds):
     return calls
 
 
-def interleave(runs, rounds, seconds, settle=SETTLE):
+def interleave(runs, rounds, seconds):
     """Time every function of the dict `runs` in `rounds` rounds of bursts; a dict of Timings."""
     timings = {name: Timing() for name in runs}
     for _ in range(rounds):
         for name, run in runs.items():
-            time.sleep(settle)
+            settle()
             timings[name].calls += burst(run, seconds)
     return timings
