@@ -15,57 +15,80 @@
 
 typedef vec tile_row[MAX_VECTORS];
 
-/* `whole` vectors are known to have all their columns; the others have the
- * columns below n. */
-INLINE vec load_columns(const char *p, int v, int whole, ptrdiff_t n)
+INLINE int vectors_of(const int columns) { return (columns + LANES - 1) / LANES; }
+
+/* The next row.  Hidden from the compiler, which would rather compute the
+ * addresses of all rows first, and run out of registers for them. */
+INLINE const char *next_row(const char *p, ptrdiff_t ld)
 {
-    p += v * VEC_BYTES;
-    return v < whole ? vec_load(p) : vec_load_lanes(p, vec_first(n - v * LANES));
+    p += ld;
+    __asm__("" : "+r"(p));
+    return p;
 }
 
-INLINE void store_columns(char *p, vec value, int v, int whole, ptrdiff_t n)
+/* Which columns a block has, vector by vector. */
+typedef struct {
+    ptrdiff_t n;
+    vec_lanes lanes[MAX_VECTORS];
+} tile_columns;
+
+INLINE tile_columns columns_of(ptrdiff_t n)
 {
-    p += v * VEC_BYTES;
-    if (v < whole)
-        vec_store(p, value);
+    tile_columns columns = {.n = n};
+    for (int v = 0; v < MAX_VECTORS; v++) columns.lanes[v] = vec_first(n - v * LANES);
+    return columns;
+}
+
+/* The first `whole` vectors are known to have all their columns. */
+INLINE void add_rows(const int rows, const int vectors, const int whole, tile_row *t, const char *p, ptrdiff_t ld,
+                     const tile_columns *has)
+{
+    UNROLL for (int i = 0; i < rows; i++, p = next_row(p, ld))
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const char *from = p + v * VEC_BYTES;
+            t[i][v] += v < whole ? vec_load(from) : vec_load_lanes(from, has->lanes[v]);
+        }
+}
+
+INLINE void put_rows(const int rows, const int vectors, const int whole, const tile_row *t, char *p, ptrdiff_t ld,
+                     const tile_columns *has)
+{
+    const tile_columns columns = *has;           /* a copy, which the stores below cannot change */
+    UNROLL for (int i = 0; i < rows; i++, p = (char *)next_row(p, ld))
+        UNROLL for (int v = 0; v < vectors; v++) {
+            char *to = p + v * VEC_BYTES;
+            if (v < whole)
+                vec_store(to, t[i][v]);
+            else
+                vec_store_lanes(to, t[i][v], columns.lanes[v]);
+        }
+}
+
+/* A full tile goes without masks, unless they are free and spare a second path. */
+INLINE void add_tile(const int rows, const int width, tile_row *t, const char *p, ptrdiff_t ld, const tile_columns *has)
+{
+    if (!VEC_MASK_IS_FREE && has->n == width)
+        add_rows(rows, vectors_of(width), width / LANES, t, p, ld, has);
     else
-        vec_store_lanes(p, value, vec_first(n - v * LANES));
+        add_rows(rows, vectors_of(width), 0, t, p, ld, has);
 }
 
-INLINE void load_rows(const int rows, const int vectors, const int whole, tile_row *t, const char *p, ptrdiff_t ld,
-                      ptrdiff_t n)
+INLINE void put_tile(const int rows, const int width, const tile_row *t, char *p, ptrdiff_t ld, const tile_columns *has)
 {
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors; v++) t[i][v] += load_columns(p + i * ld, v, whole, n);
-}
-
-INLINE void store_rows(const int rows, const int vectors, const int whole, const tile_row *t, char *p, ptrdiff_t ld,
-                       ptrdiff_t n)
-{
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors; v++) store_columns(p + i * ld, t[i][v], v, whole, n);
-}
-
-/* Vectors that need no mask when the panel is full; none where masks are free,
- * which spares the second path. */
-INLINE int whole_vectors(const int columns) { return VEC_MASK_IS_FREE ? 0 : columns / LANES; }
-
-INLINE void add_rows(const int rows, const int columns, tile_row *t, const char *p, ptrdiff_t ld, ptrdiff_t n)
-{
-    const int vectors = (columns + LANES - 1) / LANES;
-    if (n == columns)
-        load_rows(rows, vectors, whole_vectors(columns), t, p, ld, columns);
+    if (!VEC_MASK_IS_FREE && has->n == width)
+        put_rows(rows, vectors_of(width), width / LANES, t, p, ld, has);
     else
-        load_rows(rows, vectors, 0, t, p, ld, n);
+        put_rows(rows, vectors_of(width), 0, t, p, ld, has);
 }
 
-INLINE void put_rows(const int rows, const int columns, const tile_row *t, char *p, ptrdiff_t ld, ptrdiff_t n)
+/* Lines that the tile will store to are fetched while it computes. */
+INLINE void prefetch_tile(const int rows, const int width, const char *p, ptrdiff_t ld)
 {
-    const int vectors = (columns + LANES - 1) / LANES;
-    if (n == columns)
-        store_rows(rows, vectors, whole_vectors(columns), t, p, ld, columns);
-    else
-        store_rows(rows, vectors, 0, t, p, ld, n);
+    const int bytes = width * (int)sizeof(real);
+    UNROLL for (int i = 0; i < rows; i++, p = next_row(p, ld)) {
+        UNROLL for (int at = 0; at < bytes; at += 64) __builtin_prefetch(p + at, 1);
+        __builtin_prefetch(p + bytes - 1, 1);
+    }
 }
 
 INLINE vec activate(vec z, const int activation, vec alpha, vec beta)
@@ -130,35 +153,41 @@ NOINLINE void activate_memory(ptrdiff_t m, ptrdiff_t n, char *c, ptrdiff_t ldc, 
 #undef CASE
 }
 
-/* The accumulators' beginning, added to t: bias and residual, or the partial
- * sums in C.  The residual is read here, before anything is stored, so that it
- * may be the output itself. */
-INLINE void tile_begin(const int rows, const int columns, tile_row *t, const fastpw_block *b, const char *c,
-                       const char *residual)
+/* One tile's place in its block. */
+typedef struct {
+    const char *a, *residual;
+    char *c, *z;
+    tile_columns has;
+} tile_place;
+
+/* What the accumulators start from: bias and residual, or the partial sums in
+ * C.  The residual is read here, before anything is stored, so that it may be
+ * the output itself. */
+INLINE void tile_begin(const int rows, const int width, tile_row *t, const fastpw_block *b, const tile_place *at)
 {
-    if (b->entry == FASTPW_FROM_C) {
-        add_rows(rows, columns, t, c, b->ldc, b->n);
-        return;
+    UNROLL for (int v = 0; v < vectors_of(width); v++) {
+        const char *head = b->panel + v * VEC_BYTES;
+        const vec bias = b->entry == FASTPW_FROM_C ? (vec){0}
+                         : (v + 1) * LANES <= width ? vec_load(head)
+                                                    : vec_load_lanes(head, vec_first(width - v * LANES));
+        UNROLL for (int i = 0; i < rows; i++) t[i][v] = bias;
     }
-    const real *bias = (const real *)b->panel;
-    UNROLL for (int v = 0; v < (columns + LANES - 1) / LANES; v++) {
-        const vec head = load_columns((const char *)bias, v, columns / LANES, columns);
-        UNROLL for (int i = 0; i < rows; i++) t[i][v] += head;
-    }
-    if (residual) add_rows(rows, columns, t, residual, b->ldr, b->n);
+    if (b->entry == FASTPW_FROM_C)
+        add_tile(rows, width, t, at->c, b->ldc, &at->has);
+    else if (at->residual)
+        add_tile(rows, width, t, at->residual, b->ldr, &at->has);
 }
 
-INLINE void tile_end(const int rows, const int columns, tile_row *t, const fastpw_block *b, char *c, char *z)
+INLINE void tile_end(const int rows, const int width, tile_row *t, const fastpw_block *b, const tile_place *at)
 {
-    const int vectors = (columns + LANES - 1) / LANES;
     const fastpw_epilogue *e = b->epilogue;
-    if (z) put_rows(rows, columns, t, z, b->ldz, b->n);
+    if (at->z) put_tile(rows, width, t, at->z, b->ldz, &at->has);
     if (e->activation == FASTPW_RELU)
-        activate_registers(rows, vectors, FASTPW_RELU, t, e);
+        activate_registers(rows, vectors_of(width), FASTPW_RELU, t, e);
     else if (e->activation == FASTPW_CLIP)
-        activate_registers(rows, vectors, FASTPW_CLIP, t, e);
-    put_rows(rows, columns, t, c, b->ldc, b->n);
-    if (!is_cheap(e->activation)) activate_memory(rows, b->n, c, b->ldc, e);
+        activate_registers(rows, vectors_of(width), FASTPW_CLIP, t, e);
+    put_tile(rows, width, t, at->c, b->ldc, &at->has);
+    if (!is_cheap(e->activation)) activate_memory(rows, b->n, at->c, b->ldc, e);
 }
 
 #endif

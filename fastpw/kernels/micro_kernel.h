@@ -20,12 +20,7 @@
 #define WIDE_VECTORS 2
 #define WIDE_COLUMNS (WIDE_VECTORS * LANES)
 #define MAX_QUADS (WIDE_COLUMNS / QUAD - 1)
-
-/* One tile's place in its block. */
-typedef struct {
-    const char *a, *residual;
-    char *c, *z;
-} tile_place;
+#define MAX_ROWS 12
 
 INLINE void wide_depth(const int rows, tile_row *acc, const char *a, ptrdiff_t lda, const real *w)
 {
@@ -40,7 +35,7 @@ INLINE void wide_depth(const int rows, tile_row *acc, const char *a, ptrdiff_t l
 /* LANES depths at once, A read as vectors. */
 INLINE void wide_depths_by_lane(const int rows, tile_row *acc, const char *a, ptrdiff_t lda, const real *w)
 {
-    vec x[rows];
+    vec x[MAX_ROWS];
     UNROLL for (int i = 0; i < rows; i++) x[i] = vec_load(a + i * lda);
     UNROLL for (int d = 0; d < LANES; d++, w += WIDE_COLUMNS) {
         vec panel[WIDE_VECTORS];
@@ -55,10 +50,9 @@ INLINE void wide_tile(const int rows, const fastpw_block *b, const tile_place *a
     const ptrdiff_t lda = b->lda;
     const char *a = at->a;
     const real *w = (const real *)b->panel + WIDE_COLUMNS;
-    tile_row acc[rows];
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < WIDE_VECTORS; v++) acc[i][v] = (vec){0};
-    tile_begin(rows, WIDE_COLUMNS, acc, b, at->c, at->residual);
+    tile_row acc[MAX_ROWS];
+    prefetch_tile(rows, WIDE_COLUMNS, at->c, b->ldc);
+    tile_begin(rows, WIDE_COLUMNS, acc, b, at);
 
     ptrdiff_t left = b->k;
     if (VEC_MULTIPLIES_BY_LANE)
@@ -66,7 +60,7 @@ INLINE void wide_tile(const int rows, const fastpw_block *b, const tile_place *a
             wide_depths_by_lane(rows, acc, a, lda, w);
     for (; left > 0; left--, a += sizeof(real), w += WIDE_COLUMNS) wide_depth(rows, acc, a, lda, w);
 
-    tile_end(rows, WIDE_COLUMNS, acc, b, at->c, at->z);
+    tile_end(rows, WIDE_COLUMNS, acc, b, at);
 }
 
 INLINE void narrow_step(const int rows, const int quads, vec acc[][MAX_QUADS], const char *a, ptrdiff_t lda,
@@ -95,7 +89,8 @@ INLINE void narrow_tile(const int rows, const int quads, const fastpw_block *b, 
     const ptrdiff_t lda = b->lda;
     const char *a = at->a;
     const real *w = (const real *)b->panel + quads * QUAD;
-    vec acc[rows][MAX_QUADS];
+    vec acc[MAX_ROWS][MAX_QUADS];
+    prefetch_tile(rows, quads * QUAD, at->c, b->ldc);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int q = 0; q < quads; q++) acc[i][q] = (vec){0};
 
@@ -110,11 +105,11 @@ INLINE void narrow_tile(const int rows, const int quads, const fastpw_block *b, 
         narrow_step(rows, quads, acc, (const char *)rest, sizeof rest[0], w);
     }
 
-    tile_row sums[rows];
+    tile_row sums[MAX_ROWS];
+    tile_begin(rows, quads * QUAD, sums, b, at);
     UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int q = 0; q < quads; q += SPLIT) sums[i][q / SPLIT] = sum_split(&acc[i][q], quads - q);
-    tile_begin(rows, quads * QUAD, sums, b, at->c, at->residual);
-    tile_end(rows, quads * QUAD, sums, b, at->c, at->z);
+        UNROLL for (int q = 0; q < quads; q += SPLIT) sums[i][q / SPLIT] += sum_split(&acc[i][q], quads - q);
+    tile_end(rows, quads * QUAD, sums, b, at);
 }
 
 #endif

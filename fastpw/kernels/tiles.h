@@ -40,7 +40,7 @@ typedef void tile_function(const fastpw_block *, const tile_place *);
 /* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1. */
 INLINE void run_block(const fastpw_block *b, tile_function *const *by_height, const int tallest)
 {
-    tile_place at = {b->a, b->residual, b->c, b->z};
+    tile_place at = {b->a, b->residual, b->c, b->z, columns_of(b->n)};
     ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
     for (ptrdiff_t left = b->m; left > 0; tiles--) {
         const ptrdiff_t rows = (left + tiles - 1) / tiles;

@@ -24,11 +24,11 @@
 #if defined(ISA_AVX512)
 #  define VEC_BYTES 64
 #  define VEC_REGISTERS 32
-TARGET("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma")
+TARGET("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prfchw")
 #elif defined(ISA_AVX2)
 #  define VEC_BYTES 32
 #  define VEC_REGISTERS 16
-TARGET("avx2,fma")
+TARGET("avx2,fma,prfchw")
 #elif defined(ISA_NEON)
 #  define VEC_BYTES 16
 #  define VEC_REGISTERS 32
