@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import checks, geometry, runtime
+from . import checks, geometry
 from .core import passes
+from .runtime import threads
 
-ONCE = (1, 1)
-NOTHING = ((0, 0), (0, 0))
+# Indices that bring arrays of few axes to four.
+NEW_AXES = tuple((None,) * (4 - ndim) for ndim in range(5))
 
 
 class Plan:
-    """``weight`` is (K, C // groups). ``panels``, one per group, or ``scale`` is used, the other is empty."""
+    """``weight`` is (K, C // groups). ``panels``: one per group, or one that scales channels."""
 
     __slots__ = (
         "activation",
@@ -24,7 +25,6 @@ class Plan:
         "padding",
         "panels",
         "plain",
-        "scale",
         "stride",
         "weight",
     )
@@ -33,22 +33,24 @@ class Plan:
         self.weight = weight = checks.weight(weight, weight_layout)
         self.dtype = weight.dtype
         self.filters, depth = weight.shape
-        self.bias = None if bias is None else checks.bias(bias, weight)
-        self.groups = checks.groups(groups, self.filters)
-        self.channels = depth * self.groups
-        self.stride = checks.stride(stride)
-        self.padding = checks.padding(padding)
-        self.plain = self.stride == ONCE and self.padding == NOTHING
+        self.bias = bias = None if bias is None else checks.bias(bias, weight)
+        self.groups = groups = checks.groups(groups, self.filters)
+        self.channels = depth * groups
+        self.stride = stride = checks.stride(stride)
+        self.padding = padding = checks.padding(padding)
+        self.plain = stride == checks.ONCE and padding == checks.NOTHING
         self.activation = checks.activation(activation)
-        self.panels = self.scale = ()
-        if 1 < self.groups == self.channels == self.filters:
+        self.panels = ()
+        if not self.filters:
+            return
+        if groups == 1:
+            self.panels = (passes.pack(weight, bias),)
+        elif groups == self.channels == self.filters:
             # One weight per channel: all groups in one pass, bound by memory.
-            self.scale = weight.flatten(), None if bias is None else self.bias.copy()
-        elif self.groups == 1 and self.filters:
-            self.panels = (passes.pack(weight, self.bias),)
-        elif self.filters:
-            biases = [None] * self.groups if bias is None else np.split(self.bias, self.groups)
-            self.panels = tuple(map(passes.pack, np.split(weight, self.groups), biases))
+            self.panels = (passes.pack_scale(weight.ravel(), bias),)
+        else:
+            biases = [None] * groups if bias is None else np.split(bias, groups)
+            self.panels = tuple(map(passes.pack, np.split(weight, groups), biases))
 
     def run(self, x, residual=None, out=None, out_z=None) -> np.ndarray:
         """Checks what a call brings, then computes. Nothing is written before all is checked."""
@@ -75,28 +77,29 @@ class Plan:
         return y if out is None else out
 
     def _compute(self, x, y, residual, z) -> None:
-        if not self.channels:
-            x = None
-        if self.plain:
-            self._compute_box(x, y, residual, z)
-            return
-        for inputs, outputs in geometry.boxes(x.shape, y.shape, self.stride, self.padding):
-            box = (None if a is None else a[outputs] for a in (y, residual, z))
-            self._compute_box(None if x is None or inputs is None else x[inputs], *box)
-
-    def _compute_box(self, x, y, residual, z) -> None:
-        """Where all pixels meet an input, or where, with x None, none does."""
-        for views in geometry.rows(x, y, residual, z):
-            self._compute_rows(*views)
+        if not self.plain:
+            for inputs, outputs in geometry.boxes(x.shape, y.shape, self.stride, self.padding):
+                box = (None if a is None else a[outputs] for a in (y, residual, z))
+                self._compute_rows(None if inputs is None else x[inputs], *box)
+        elif y.ndim <= 4:
+            self._compute_rows(x, y, residual, z)
+        else:
+            for views in geometry.rows(x, y, residual, z):
+                self._compute_rows(*views)
 
     def _compute_rows(self, x, y, residual, z) -> None:
-        """The views have four axes each."""
-        threads = runtime.threads()
-        if self.scale:
-            passes.scale(x, *self.scale, y, residual, z, self.activation, threads)
-        elif self.groups == 1:
-            passes.forward(x, self.panels[0], y, residual, z, self.activation, threads)
+        """At most four axes, and each pixel meets an input or, with x None, none does."""
+        axes = NEW_AXES[y.ndim]
+        y = y[axes]
+        if x is not None:
+            x = x[axes]
+        if residual is not None:
+            residual = residual[axes]
+        if z is not None:
+            z = z[axes]
+        if len(self.panels) == 1:
+            passes.forward(x, self.panels[0], y, residual, z, self.activation, threads())
         else:
             for group, panels in enumerate(self.panels):
                 x_, y_, residual_, z_ = geometry.group(group, self.groups, x, y, residual, z)
-                passes.forward(x_, panels, y_, residual_, z_, self.activation, threads)
+                passes.forward(x_, panels, y_, residual_, z_, self.activation, threads())

@@ -40,9 +40,7 @@ cdef extern from "kernel_set.h" nogil:
         int32_t lanes
         int32_t n_tiles
         fastpw_tile tiles[FASTPW_MAX_TILES]
-        void (*scale)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, const char *, const char *,
-                      const char *, Py_ssize_t, char *, Py_ssize_t, char *, Py_ssize_t,
-                      const fastpw_epilogue *) noexcept nogil
+        void (*scale)(const fastpw_block *) noexcept nogil
         double (*peak)(int64_t) noexcept nogil
 
     const fastpw_kernel_set **fastpw_kernel_sets

@@ -32,6 +32,7 @@ cdef struct PackedB:
     const fastpw_kernel_set *kernels
     char *panels
     Py_ssize_t n, k
+    bint diagonal                # one weight per channel: bias and weights in one row
     Py_ssize_t count             # panels; all but the last are of the widest tile
     Py_ssize_t panel_bytes       # of the widest tile
     int last_tile                # the tile of the last panel
@@ -90,8 +91,8 @@ cdef inline Py_ssize_t tallest(const Gemm *g) noexcept nogil:
 
 
 cdef inline bint in_place(const Gemm *g) noexcept nogil:
-    """Whether the rows come in runs long enough to fill tiles."""
-    return g.size[2] == g.m or g.size[2] >= tallest(g)
+    """Whether the rows come in runs long enough to fill tiles, or there are no tiles to fill."""
+    return g.size[2] == g.m or g.size[2] >= tallest(g) or g.b.diagonal
 
 
 # ---- one task ------------------------------------------------------------------------------------------------
@@ -127,7 +128,11 @@ cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop
             b.m = min(stop - row, g.size[2] - row % g.size[2])
             b.a, b.c = address(g, A, row), address(g, C, row)
             b.residual, b.z = address(g, RESIDUAL, row), address(g, Z, row)
-            run_panels(g, &b, j, j + 1, 0)
+            if g.b.diagonal:
+                b.n, b.panel = g.b.n, g.b.panels
+                g.b.kernels.scale(&b)
+            else:
+                run_panels(g, &b, j, j + 1, 0)
             row += b.m
 
 

@@ -231,6 +231,26 @@ def pack(weight, bias):
     return pack_real[double](weight, bias, chosen[1], 1)
 
 
+cdef Panels pack_scale_real(const real[:] scale, const real[:] bias, const fastpw_kernel_set *kernels):
+    cdef Panels panels = Panels.__new__(Panels)
+    cdef PackedB *b = &panels.b
+    cdef Py_ssize_t n = scale.shape[0], j
+    cdef real *row = <real *>new_memory(2 * n * kernels.b_size, "packed weights")
+    b.panels = <char *>row
+    b.kernels, b.n, b.k, b.diagonal, b.count = kernels, n, 1, True, 1
+    for j in range(n):
+        row[j] = bias[j] if bias is not None else 0
+        row[n + j] = scale[j]
+    return panels
+
+
+def pack_scale(scale, bias):
+    """Pack one weight per channel, `scale` (n,), with `bias` (n,) or None: `forward` multiplies rows by it."""
+    if scale.itemsize == 4:
+        return pack_scale_real[float](scale, bias, chosen[0])
+    return pack_scale_real[double](scale, bias, chosen[1])
+
+
 # ---- forward -------------------------------------------------------------------------------------------------
 
 cdef void set_blocks(Gemm *g, const fastpw_kernel_set *kernels, int *threads) except *:

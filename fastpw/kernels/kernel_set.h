@@ -2,12 +2,11 @@
  *
  * A kernel set is one instruction set x one dtype.  It computes
  *
- *     C[m x n] = act(A[m x k] . B[k x n] + bias + residual)        (block)
- *     C[m x n] = A[k x m]^T . B[k x n] (+ C)                        (outer)
+ *     C[m x n] = act(A[m x k] . B[k x n] + bias + residual)
  *
  * where A, C and the residual are read and written in place, row by row at a
  * distance given in bytes (any distance: rows may be unaligned, reversed or
- * repeated), and B of `block` comes packed in panels.
+ * repeated), and B comes packed in panels.
  *
  * A panel holds nr columns of B: first the nr biases, then
  * ceil(k / depth_step) steps of depth_step x nr elements, zero where B has no
@@ -80,10 +79,9 @@ typedef struct {
     int32_t lanes;                           /* elements in a vector register */
     int32_t n_tiles;
     fastpw_tile tiles[FASTPW_MAX_TILES];     /* widest first */
-    /* y[i][j] = act(x[i][j] * scale[j] + bias[j] + residual[i][j]): one weight per channel. */
-    void (*scale)(ptrdiff_t m, ptrdiff_t n, const char *x, ptrdiff_t ldx, const char *scale,
-                  const char *bias, const char *residual, ptrdiff_t ldr, char *z, ptrdiff_t ldz,
-                  char *y, ptrdiff_t ldy, const fastpw_epilogue *);
+    /* One weight per channel: C[i][j] = act(A[i][j] * scale[j] + bias[j] + residual[i][j]).
+     * The panel is bias[n], then scale[n]; with k = 0 there is no A. */
+    void (*scale)(const fastpw_block *);
     /* Runs `rounds` of independent fused multiply-adds in registers; returns
      * the floating-point operations done: the machine's limit, to measure against. */
     double (*peak)(int64_t rounds);
