@@ -56,8 +56,9 @@ def _bench(options):
     try:
         from fastpw.bench import command  # noqa: PLC0415 - all that needs the extra lies behind it
     except ModuleNotFoundError as error:
-        if error.name.partition(".")[0] not in ("matplotlib", "rich", "threadpoolctl"):
+        package = error.name.partition(".")[0]
+        if package not in ("matplotlib", "rich", "threadpoolctl"):
             raise
-        print(f'fastpw bench needs {error.name}: pip install "fastpw[bench]"', file=sys.stderr)
+        print(f'fastpw bench needs {package}: pip install "fastpw[bench]"', file=sys.stderr)
         return 2
     return command.main(options.network, options.threads, options.json, options.plot)

@@ -1,0 +1,192 @@
+"""fastpw info | verify | bench, as a user calls them."""
+
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastpw
+from fastpw import bounds, cli, verify
+from fastpw.bench import layers
+from fastpw.bench.layers import Layer
+
+
+def run_python(code):
+    """A fresh interpreter, whose imports are its own."""
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+
+# ---- info, and what every command shares ---------------------------------------------------------------
+
+
+def test_info_prints_what_show_config_knows(capsys):
+    assert cli.main(["info"]) == 0
+    said = capsys.readouterr().out
+    fastpw.show_config()
+    assert said == capsys.readouterr().out
+    assert fastpw.__version__ in said
+
+
+def test_version(capsys):
+    with pytest.raises(SystemExit, match="0"):
+        cli.main(["--version"])
+    assert capsys.readouterr().out == f"fastpw {fastpw.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments, complaint",
+    [
+        ([], "required: command"),
+        (["bench", "--network", "lenet"], "invalid choice: 'lenet'"),
+        (["bench", "--threads", "0"], "0 is not a positive number"),
+    ],
+)
+def test_wrong_arguments_say_what_is_wrong(arguments, complaint, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(arguments)
+    assert complaint in capsys.readouterr().err
+
+
+# ---- verify --------------------------------------------------------------------------------------------
+
+
+def test_verify_checks_every_kernel_set_and_restores_the_one_in_use(capsys):
+    in_use = fastpw.show_config("dicts")["instruction sets"]["chosen"]
+    assert cli.main(["verify"]) == 0
+    assert fastpw.show_config("dicts")["instruction sets"]["chosen"] == in_use
+    *lines, verdict = capsys.readouterr().out.splitlines()
+    assert verdict == "All right."
+    for row in fastpw.core.passes.kernel_sets():
+        of_set = [line for line in lines if line.split()[:2] == [row["isa"], row["dtype"]]]
+        if row["runs"]:
+            assert len(of_set) > 15
+            assert all(" ok " in line for line in of_set)
+        else:
+            assert of_set == [line for line in of_set if "CPU lacks it" in line]
+
+
+def test_verify_stops_at_the_first_wrong_value(capsys, monkeypatch):
+    right = fastpw.conv1x1
+
+    def wrong(*arrays, activation=None, **options):
+        y = right(*arrays, activation=activation, **options)
+        return y + (np.abs(y) * 1e-3 if activation == "tanh" else 0)
+
+    monkeypatch.setattr(fastpw, "conv1x1", wrong)
+    assert cli.main(["verify"]) == 1
+    *_, last, verdict = capsys.readouterr().out.splitlines()
+    assert "tanh" in last
+    assert "FAILED" in last
+    assert "NOT right" in verdict
+
+
+def test_verify_needs_numpy_alone():
+    absent = ["matplotlib", "rich", "threadpoolctl", "scipy"]
+    done = run_python(f"""
+import sys
+sys.modules.update(dict.fromkeys({absent}))
+from fastpw import cli, verify
+verify.CHECKS = verify.CHECKS[-1:]
+sys.exit(cli.main(["verify"]))""")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith("All right.\n")
+
+
+def test_bounds_excess_sees_what_is_not_finite():
+    y = np.array([1.0, np.nan, np.inf])
+    allowed = np.array([0.5, np.nan, np.nan])
+    assert bounds.excess(np.array([1.25, np.nan, np.inf]), y, allowed) == 0.5
+    for wrong in ([np.nan, np.nan, np.inf], [1, 0, np.inf], [1, np.nan, -np.inf], [1, np.nan, 3e38]):
+        assert bounds.excess(np.array(wrong), y, allowed) == np.inf
+
+
+def test_edges_lie_around_every_size():
+    assert verify._edges([4, 12], 24) == [1, 3, 4, 5, 7, 8, 9, 11, 12, 13, 23, 24]
+
+
+# ---- bench ---------------------------------------------------------------------------------------------
+
+
+def test_layers_are_the_papers():
+    by_name = {layer.name: layer for layer in layers.load()}
+    assert len(by_name) == 60
+    assert layers.networks() == [
+        "resnet50", "mobilenetv1", "mobilenetv2", "inceptionv3", "seed", "nin", "squeezenet", "convnext_t",
+    ]  # fmt: skip
+    short = by_name["resnet50.c3.short"]
+    assert short.output_shape == (1, 28, 28, 512)
+    assert short.flops == 2 * 28 * 28 * 256 * 512
+    assert short.bytes == 4 * (28 * 28 * 256 + 256 * 512 + 512 + 28 * 28 * 512)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """The bench on two tiny layers, one of them strided, in a moment."""
+    runner = pytest.importorskip("fastpw.bench.runner")
+    pytest.importorskip("fastpw.bench.command")
+    monkeypatch.setattr(runner, "ROUNDS", 1)
+    monkeypatch.setattr(runner, "SECONDS", 0.0)
+    monkeypatch.setattr(runner.roofs, "memory_bandwidth", lambda threads: 1e10)
+    tiny = [Layer("nin.tiny", 1, 5, 6, 8, 16, 1), Layer("squeezenet.tiny", 2, 7, 5, 4, 3, 2)]
+    monkeypatch.setattr(layers, "load", lambda: tiny)
+
+
+def test_bench_shows_and_writes_every_layer(quick, capsys, tmp_path):
+    json_path, plot_path = tmp_path / "bench.json", tmp_path / "bench.png"
+    assert cli.main(["bench", "--threads", "1", "--json", str(json_path), "--plot", str(plot_path)]) == 0
+    said = capsys.readouterr().out
+    assert "nin.tiny" in said
+    assert "2×7×5 /2" in said
+    assert "geometric means of 2 layers" in said.splitlines()[-1]
+    assert plot_path.read_bytes().startswith(b"\x89PNG")
+    report = json.loads(json_path.read_text())
+    assert report["threads"] == 1
+    assert report["peak_gflops"] > 0
+    for row in report["layers"]:
+        assert set(row["implementations"]) == {"einsum", "numpy", "fastpw"}
+        for figures in row["implementations"].values():
+            assert figures["best_seconds"] <= figures["median_seconds"]
+            assert figures["gflops"] == pytest.approx(row["flops"] / figures["best_seconds"] / 1e9)
+
+
+def test_bench_of_one_network(quick, capsys):
+    assert cli.main(["bench", "--network", "squeezenet"]) == 0
+    said = capsys.readouterr().out
+    assert "squeezenet.tiny" in said
+    assert "nin.tiny" not in said
+
+
+def test_bench_threads_hold_for_fastpw_and_numpy():
+    runner = pytest.importorskip("fastpw.bench.runner")
+    before = fastpw.get_num_threads()
+    with runner.threads_held(1):
+        assert fastpw.get_num_threads() == 1
+        blas = [pool for pool in runner.threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+        assert all(pool["num_threads"] == 1 for pool in blas)
+    assert fastpw.get_num_threads() == before
+
+
+@pytest.mark.parametrize("spoil", [lambda y: y * np.float32(1.0001), lambda y: np.where(y > 0, y, np.nan)])
+def test_bench_refuses_a_wrong_result(quick, spoil, monkeypatch):
+    implementations = pytest.importorskip("fastpw.bench.implementations")
+
+    def spoilt(problem):
+        run = implementations.fastpw_layer(problem)
+        return lambda: spoil(run())
+
+    monkeypatch.setitem(implementations.FORWARD, "fastpw", spoilt)
+    with pytest.raises(ArithmeticError, match=r"nin\.tiny: .*fastpw"):
+        cli.main(["bench"])
+
+
+@pytest.mark.parametrize("absent", ["rich", "matplotlib", "threadpoolctl"])
+def test_bench_names_the_extra_that_is_missing(absent):
+    done = run_python(f"""
+import sys
+sys.modules["{absent}"] = None
+from fastpw import cli
+sys.exit(cli.main(["bench"]))""")
+    assert done.returncode == 2
+    assert done.stderr == f'fastpw bench needs {absent}: pip install "fastpw[bench]"\n'

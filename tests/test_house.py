@@ -1,0 +1,111 @@
+"""The house: imports go down the list only, and what is public says what it does."""
+
+import ast
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+import fastpw
+
+HOUSE = Path(__file__).parents[1] / "fastpw"  # the source: a wheel does not hold the kernels'
+
+# Top first. A module imports from the rows below its own (and, in bench and core, from its neighbours).
+FLOORS = [
+    ["__main__"],
+    ["cli"],
+    ["bench", "verify"],
+    ["__init__"],
+    ["layer"],
+    ["conv"],
+    ["plan"],
+    ["runtime"],
+    ["checks"],
+    ["geometry"],
+    ["bounds"],
+    ["reference"],
+    ["activations"],
+    ["core"],
+    ["_version"],
+]
+FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
+
+
+def modules():
+    return sorted(HOUSE.rglob("*.py"))
+
+
+def room(path):
+    """The name in FLOORS of a module's file."""
+    return path.relative_to(HOUSE).with_suffix("").parts[0]
+
+
+def imported_rooms(path):
+    """The names in FLOORS that a module imports, each with its line."""
+    package = ["fastpw", *path.relative_to(HOUSE).parent.parts]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) + "." if node.level else ""
+            origin = (base + (node.module or "")).rstrip(".")
+            names = [f"{origin}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for first, *rest in (name.split(".") for name in names):
+            if first == "fastpw":
+                yield rest[0] if rest and rest[0] in FLOOR else "__init__", node.lineno
+
+
+def test_every_module_has_its_floor():
+    assert {room(path) for path in modules()} == set(FLOOR)
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(HOUSE)))
+def test_imports_go_down(path):
+    here = room(path)
+    for other, line in imported_rooms(path):
+        inside = here == other and here in ("bench", "core")
+        assert inside or FLOOR[other] > FLOOR[here], f"line {line} imports {other}, which is not below {here}"
+
+
+@pytest.mark.parametrize("path", modules(), ids=lambda path: str(path.relative_to(HOUSE)))
+def test_modules_say_what_they_are(path):
+    if path.read_text().strip():
+        assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+@pytest.mark.parametrize("name", [name for name in fastpw.__all__ if name != "__version__"])
+def test_public_names_say_what_they_do(name):
+    assert len(inspect.getdoc(getattr(fastpw, name))) > 60
+
+
+# ---- kernels -------------------------------------------------------------------------------------------
+
+HEADERS = sorted((HOUSE / "kernels").glob("*.h"))
+C_FILES = HEADERS + sorted((HOUSE / "kernels").glob("*.c"))
+ISA_CONDITION = re.compile(r"\s*#\s*(el)?if\w*\b.*(ISA_|__x86_64__|__aarch64__|__AVX|__SSE|__ARM)")
+DEFINITION = re.compile(r"[A-Za-z]\w*[ *].*\b\w+\([^;{]*(\{.*)?$")
+
+
+@pytest.mark.parametrize("path", C_FILES, ids=lambda path: path.name)
+def test_kernels_know_no_python_and_no_openmp(path):
+    text = path.read_text()
+    assert "Python.h" not in text
+    assert "pragma omp" not in text
+    assert "omp.h" not in text
+
+
+@pytest.mark.parametrize("path", HEADERS, ids=lambda path: path.name)
+def test_one_header_asks_for_the_instruction_set(path):
+    asks = [line for line in path.read_text().splitlines() if ISA_CONDITION.match(line)]
+    assert bool(asks) == (path.name == "vec.h"), asks
+
+
+@pytest.mark.parametrize("path", HEADERS, ids=lambda path: path.name)
+def test_functions_in_headers_are_static(path):
+    """Else the linker keeps one copy for all instruction sets, perhaps the one that this CPU lacks."""
+    for line in path.read_text().splitlines():
+        if DEFINITION.match(line) and not line.startswith("typedef"):
+            assert line.startswith(("static ", "INLINE ", "NOINLINE ")), line
