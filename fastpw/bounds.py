@@ -35,7 +35,7 @@ def promise(x, weight, bias=None, *, groups=1, activation=None, residual=None, *
     own = getattr(row, dtype.name)
     steepest = max(row.steepest, *parameters) if row.name == "leaky_relu" else row.steepest
     with np.errstate(invalid="ignore"):
-        # Twice, because the reference rounds too (in float64, which counts when the result is float64 itself).
+        # Twice, because the reference rounds too: in float64, which counts when the result is float64 itself.
         allowed = 2 * steepest * _gamma(np.shape(x)[-1] // groups + 2, dtype) * terms
         return y, allowed + own.ulps * np.finfo(dtype).eps * np.abs(y) + own.absolute
 
