@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from . import checks
-from .plan import NOTHING, ONCE, Plan
+from .plan import Plan
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
@@ -68,6 +68,7 @@ class Conv1x1:
     activation: Activation
     weight_layout: WeightLayout
     _plan: Plan
+    _again = None  # makes a call like the last one, without its checks
 
     def __init__(
         self,
@@ -116,7 +117,15 @@ class Conv1x1:
         TypeError, ValueError
             As in `conv1x1`.
         """
-        return self._plan.run(x, residual, out)
+        again = self._again
+        if again is not None and residual is None:
+            y = again(x, out)
+            if y is not None:
+                return y
+        y = self._plan.run(x, residual, out)
+        if residual is None:
+            self.__dict__["_again"] = self._plan.replay(x, y)
+        return y
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(f"{name}: a Conv1x1 does not change, its weights are packed; make a new one")
@@ -137,8 +146,8 @@ class Conv1x1:
         plan = self._plan
         said = [f"{plan.channels} -> {plan.filters} channels", str(plan.dtype)]
         said += ["bias"] * (self.bias is not None)
-        said += [f"stride {self.stride}"] * (self.stride != ONCE)
-        said += [f"padding {self.padding}"] * (self.padding != NOTHING)
+        said += [f"stride {self.stride}"] * (self.stride != checks.ONCE)
+        said += [f"padding {self.padding}"] * (self.padding != checks.NOTHING)
         said += [f"{self.groups} groups"] * (self.groups > 1)
         said += [f"activation {self.activation!r}"] * (self.activation is not None)
         return f"<Conv1x1: {', '.join(said)}>"

@@ -32,6 +32,7 @@ MOST_ROWS = 192
 TASKS_PER_THREAD = 4
 
 
+@lru_cache(maxsize=1024)
 def column_panels(n: int, widths: tuple[int, ...]) -> tuple[int, int]:
     """Cut `n` columns into panels as wide as possible and one for the rest.
 
@@ -44,16 +45,15 @@ def column_panels(n: int, widths: tuple[int, ...]) -> tuple[int, int]:
 
     Returns
     -------
-    wide : int
-        Panels of the widest tile.
-    tail : int
-        Index of the tile of the last panel: the narrowest that holds the
-        remaining columns; 0, the widest, where none remains.
+    count : int
+        Panels: all but the last belong to the widest tile.
+    last : int
+        Index of the tile of the last panel: the narrowest that holds what
+        is left for it.
     """
-    wide, rest = divmod(n, widths[0])
-    if not rest:
-        return wide, 0
-    return wide, max(index for index, width in enumerate(widths) if width >= rest)
+    count = -(-n // widths[0])
+    rest = n - (count - 1) * widths[0]
+    return count, max(index for index, width in enumerate(widths) if width >= rest)
 
 
 @lru_cache(maxsize=1024)

@@ -1,0 +1,98 @@
+# Which kernels there are, which are in use, and what the machine can do at most.
+
+cdef const fastpw_kernel_set *chosen[2]        # float32, float64
+cdef dict tile_widths = {}                     # (isa, element size): columns of each tile, widest first
+
+
+cdef const fastpw_kernel_set *best(bytes isa, Py_ssize_t size):
+    """The first set for elements of `size` bytes that this CPU runs, of one ISA where one is named."""
+    cdef int i = 0
+    while fastpw_kernel_sets[i] != NULL:
+        if (fastpw_kernel_sets[i].a_size == size and fastpw_cpu_runs(fastpw_kernel_sets[i])
+                and (isa is None or <bytes>fastpw_kernel_sets[i].isa == isa)):
+            return fastpw_kernel_sets[i]
+        i += 1
+    return NULL
+
+
+def choose_isa(name=None):
+    """Use the kernels of one instruction set from now on; None: the best that this CPU runs."""
+    isa = None if name is None else name.encode()
+    cdef const fastpw_kernel_set *f32 = best(isa, 4)
+    cdef const fastpw_kernel_set *f64 = best(isa, 8)
+    if f32 == NULL or f64 == NULL:
+        built = list(dict.fromkeys(row["isa"] for row in kernel_sets()))
+        runs = list(dict.fromkeys(row["isa"] for row in kernel_sets() if row["runs"]))
+        raise ValueError(f"instruction set {name!r} is not available: built are {', '.join(built)}; "
+                         f"this CPU runs {', '.join(runs)}")
+    chosen[0], chosen[1] = f32, f64
+
+
+def kernel_sets():
+    """Every kernel set built: isa, dtype, whether this CPU runs it, whether it is in use, its tiles."""
+    rows = []
+    cdef const fastpw_kernel_set *s
+    cdef int i = 0, t
+    while fastpw_kernel_sets[i] != NULL:
+        s = fastpw_kernel_sets[i]
+        rows.append({
+            "isa": s.isa.decode(), "dtype": s.dtype.decode(), "runs": bool(fastpw_cpu_runs(s)),
+            "chosen": s == chosen[0] or s == chosen[1], "lanes": s.lanes,
+            "tiles": [(s.tiles[t].mr, s.tiles[t].nr, s.tiles[t].depth_step) for t in range(s.n_tiles)],
+        })
+        i += 1
+    return rows
+
+
+def know_widths():
+    cdef const fastpw_kernel_set *s
+    cdef int i = 0, t
+    while fastpw_kernel_sets[i] != NULL:
+        s = fastpw_kernel_sets[i]
+        tile_widths[s.isa, s.a_size] = tuple([s.tiles[t].nr for t in range(s.n_tiles)])
+        i += 1
+
+
+know_widths()
+choose_isa()
+
+
+def peak(dtype, int64_t rounds, int threads):
+    """Run multiply-adds in registers on every thread; return the floating-point operations done."""
+    cdef const fastpw_kernel_set *s = chosen[0] if dtype == "float32" else chosen[1]
+    cdef double flops = 0
+    cdef int i
+    with nogil:
+        if threads == 1:
+            flops = s.peak(rounds)
+        else:
+            threads = team(threads)
+            for i in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                flops += s.peak(rounds)
+    return flops
+
+
+def openmp_threads():
+    """What OpenMP would use in the calling thread: OMP_NUM_THREADS, affinity, limits set by threadpoolctl."""
+    return omp_get_max_threads()
+
+
+def in_forked_child():
+    """Whether the calling thread lost its OpenMP pool in a fork, and therefore works alone."""
+    return bool(pool_is_lost())
+
+
+def compiler():
+    """The compiler that built this module."""
+    return COMPILER.decode()
+
+
+cdef extern from *:
+    """
+    #ifdef __clang__
+    #define FASTPW_COMPILER "clang " __clang_version__
+    #else
+    #define FASTPW_COMPILER "gcc " __VERSION__
+    #endif
+    """
+    const char *COMPILER "FASTPW_COMPILER"

@@ -1,0 +1,100 @@
+# B, packed.
+
+cdef char *new_memory(Py_ssize_t size, what) except NULL:
+    """Memory that begins with a cache line."""
+    cdef void *memory = NULL
+    if posix_memalign(&memory, CACHE_LINE, max(size, 1)):
+        raise MemoryError(f"no memory for {what} ({size} bytes)")
+    return <char *>memory
+
+
+cdef class Panels:
+    """B, packed for one kernel set: weights with their biases, in the order in which tiles read them."""
+
+    cdef PackedB b
+
+    def __dealloc__(self):
+        free(self.b.panels)
+
+    @property
+    def n(self):
+        return self.b.n
+
+    @property
+    def k(self):
+        return self.b.k
+
+    @property
+    def dtype(self):
+        return self.b.kernels.dtype.decode()
+
+    @property
+    def isa(self):
+        return self.b.kernels.isa.decode()
+
+
+cdef Py_ssize_t panel_bytes(const fastpw_tile *tile, Py_ssize_t k, Py_ssize_t element) noexcept nogil:
+    cdef Py_ssize_t steps = (k + tile.depth_step - 1) // tile.depth_step
+    cdef Py_ssize_t size = (1 + steps * tile.depth_step) * tile.nr * element
+    return (size + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
+
+
+cdef Panels new_panels(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k):
+    cdef Panels panels = Panels.__new__(Panels)
+    cdef PackedB *b = &panels.b
+    b.kernels, b.n, b.k = kernels, n, k
+    b.count, b.last_tile = partition.column_panels(n, tile_widths[kernels.isa, kernels.a_size])
+    b.panel_bytes = panel_bytes(&kernels.tiles[0], k, kernels.b_size)
+    b.panels = new_memory((b.count - 1) * b.panel_bytes + panel_bytes(&kernels.tiles[b.last_tile], k, kernels.b_size),
+                          "packed weights")
+    return panels
+
+
+cdef void pack_panel(const PackedB *b, Py_ssize_t j, const char *weight, Py_ssize_t stride_n, Py_ssize_t stride_k,
+                     const char *bias, Py_ssize_t stride_bias) noexcept nogil:
+    cdef const fastpw_tile *tile = &b.kernels.tiles[b.last_tile if j == b.count - 1 else 0]
+    cdef Py_ssize_t column = j * b.kernels.tiles[0].nr
+    tile.pack(b.panels + j * b.panel_bytes, min(<Py_ssize_t>tile.nr, b.n - column), b.k,
+              weight + column * stride_n, stride_n, stride_k,
+              bias + column * stride_bias if bias != NULL else NULL, stride_bias)
+
+
+cdef Panels pack_real(const real[:, :] weight, const real[:] bias, const fastpw_kernel_set *kernels, int threads):
+    cdef Panels panels = new_panels(kernels, weight.shape[0], weight.shape[1])
+    cdef const PackedB *b = &panels.b
+    cdef const char *heads = NULL
+    cdef Py_ssize_t stride_bias = 0, j
+    cdef const char *base = <const char *>&weight[0, 0] if b.k > 0 else NULL
+    if bias is not None:
+        heads, stride_bias = <const char *>&bias[0], bias.strides[0]
+    with nogil:
+        for j in range(b.count):
+            pack_panel(b, j, base, weight.strides[0], weight.strides[1], heads, stride_bias)
+    return panels
+
+
+def pack(weight, bias):
+    """Pack `weight` (n, k) and `bias` (n,) or None, of any strides, for the chosen kernels of their dtype."""
+    if weight.itemsize == 4:
+        return pack_real[float](weight, bias, chosen[0], 1)
+    return pack_real[double](weight, bias, chosen[1], 1)
+
+
+cdef Panels pack_scale_real(const real[:] scale, const real[:] bias, const fastpw_kernel_set *kernels):
+    cdef Panels panels = Panels.__new__(Panels)
+    cdef PackedB *b = &panels.b
+    cdef Py_ssize_t n = scale.shape[0], j
+    cdef real *row = <real *>new_memory(2 * n * kernels.b_size, "packed weights")
+    b.panels = <char *>row
+    b.kernels, b.n, b.k, b.diagonal, b.count = kernels, n, 1, True, 1
+    for j in range(n):
+        row[j] = bias[j] if bias is not None else 0
+        row[n + j] = scale[j]
+    return panels
+
+
+def pack_scale(scale, bias):
+    """Pack one weight per channel, `scale` (n,), with `bias` (n,) or None: `forward` multiplies rows by it."""
+    if scale.itemsize == 4:
+        return pack_scale_real[float](scale, bias, chosen[0])
+    return pack_scale_real[double](scale, bias, chosen[1])
