@@ -19,14 +19,12 @@
 #  define MANTISSA_BITS 23
 #  define EXPONENT_BIAS 127
 #  define LIFT 63
-#  define LIFTED(c) ((c##f) * 0x1p+63f)
 #  define DROPPED(c) ((c##f) * 0x1p-63f)
 #  define R(c) (c##f)
 #else
 #  define MANTISSA_BITS 52
 #  define EXPONENT_BIAS 1023
 #  define LIFT 511
-#  define LIFTED(c) ((c) * 0x1p+511)
 #  define DROPPED(c) ((c) * 0x1p-511)
 #  define R(c) (c)
 #endif
@@ -45,8 +43,8 @@ static const real TAIL_Q[] = {
     1.0f, 1.67447495f, 1.20250325f, 4.69470708e-1f, 1.0185887e-1f, 1.03179422e-2f};
 /* sigmoid rounds to 0 below LOWEST and to 1 above HIGHEST, tanh to 1 above TANH_END,
  * 1 - Phi to 0 above TAIL_END; GELU_TANH_*: where the argument of its sigmoid passes LOWEST, HIGHEST. */
-static const real LOWEST = -104, HIGHEST = 18, TANH_END = 10, TAIL_END = 14.5f;
-static const real GELU_TANH_LOWEST = -10.75f, GELU_TANH_HIGHEST = 5.25f;
+static const real LOWEST = -104, HIGHEST = 22, TANH_END = 10, TAIL_END = 14.5f;
+static const real GELU_TANH_LOWEST = -10.75f, GELU_TANH_HIGHEST = 5.75f;
 #else
 static const real LN2_HIGH = 0x1.62e42fefa38p-1, LN2_LOW = 0x1.ef35793c76730p-45;
 static const real EXP[] = {                                  /* relative error 1.8e-17 */
@@ -62,8 +60,8 @@ static const real TAIL_Q[] = {
     1.0, 2.3476464861418427, 2.5612644733051618, 1.7144124006018101, 7.8206041894881083e-1,
     2.5496911283606538e-1, 6.0437887485399816e-2, 1.0344393083501395e-2, 1.2328590299170881e-3,
     9.3390853918026162e-5, 3.473831014450879e-6};
-static const real LOWEST = -746, HIGHEST = 38, TANH_END = 20, TAIL_END = 39;
-static const real GELU_TANH_LOWEST = -21.6, GELU_TANH_HIGHEST = 7.25;
+static const real LOWEST = -746, HIGHEST = 42, TANH_END = 20, TAIL_END = 39;
+static const real GELU_TANH_LOWEST = -21.6, GELU_TANH_HIGHEST = 7.75;
 #endif
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
@@ -98,14 +96,16 @@ INLINE vec exp_slope(vec r) { return polynomial(EXP, COUNT(EXP), r) * r + 1; }
 /* ---- activations --------------------------------------------------------
  * Error bounds, |error| <= rel * |result| + abs: see fastpw/activations.py. */
 
-/* For LOWEST <= z <= HIGHEST.  1 / (1 + exp(-z)) with both terms of the sum brought down by 2^LIFT, lest
- * exp(-z) overflow where the result is subnormal. */
-INLINE vec sigmoid_in_range(vec z)
+/* exp(-z) / 2^LIFT for LOWEST <= z <= HIGHEST. */
+INLINE vec dropped_exp_minus(vec z)
 {
     vec scale;
     const vec r = exp_reduce(-z, -LIFT, &scale);
-    return DROPPED(1.0) / ((1 + r * exp_slope(r)) * scale + DROPPED(1.0));
+    return (1 + r * exp_slope(r)) * scale;
 }
+
+/* 1 / (1 + exp(-z)), the sum brought down by 2^LIFT lest exp(-z) overflow where the result is subnormal. */
+INLINE vec sigmoid_in_range(vec z) { return DROPPED(1.0) / (dropped_exp_minus(z) + DROPPED(1.0)); }
 
 INLINE vec act_sigmoid(vec z) { return sigmoid_in_range(vec_min(vec_max(z, vec_set(LOWEST)), vec_set(HIGHEST))); }
 
@@ -131,7 +131,7 @@ INLINE vec act_tanh(vec z)
  * a has an exact square, and the rest joins after the reduction. */
 INLINE vec lifted_bell(vec a)
 {
-    const integer half_mantissa = ((integer)1 << ((MANTISSA_BITS + 1) / 2)) - 1;
+    const integer half_mantissa = ((integer)1 << ((MANTISSA_BITS + 2) / 2)) - 1;
     const vec head = (vec)((ivec)a & ~half_mantissa);
     vec scale;
     vec r = exp_reduce(head * (head * R(-0.5)), LIFT, &scale);
@@ -185,8 +185,13 @@ INLINE vec grad_tanh(vec y) { return 1 - y * y; }
 INLINE vec step_value(ivec mask, vec value, vec y) { return (vec)((mask & (ivec)value) | (y != y)); }
 
 INLINE vec grad_relu(vec y) { return step_value(y > 0, vec_set(1), y); }
-INLINE vec grad_clip(vec y, vec low, vec high) { return step_value((y > low) & (y < high), vec_set(1), y); }
-INLINE vec grad_hard_sigmoid(vec y) { return step_value((y > 0) & (y < 1), vec_set(R(1.0) / 6), y); }
+/* One bound after the other: given both masks at once, GCC 12 leaves the vectors on SSE2 in float64. */
+INLINE vec value_between(vec low, vec high, vec value, vec y)
+{
+    return (vec)(~(y <= low) & (ivec)step_value(y < high, value, y));
+}
+INLINE vec grad_clip(vec y, vec low, vec high) { return value_between(low, high, vec_set(1), y); }
+INLINE vec grad_hard_sigmoid(vec y) { return value_between(vec_set(0), vec_set(1), vec_set(R(1.0) / 6), y); }
 INLINE vec grad_leaky_relu(vec y, vec slope)
 {
     return (vec)((ivec)vec_select(y > 0, vec_set(1), slope) | (y != y));
@@ -201,12 +206,19 @@ INLINE vec grad_hard_swish(vec z)
     return vec_select(z >= 3, vec_set(1), (vec)((ivec)slope & ~(z <= -3)));
 }
 
-/* s (1 + z (1 - s)), s = sigmoid(z). */
+/* s (1 + z (1 - s) slope) for s = sigmoid(v): the derivative of z sigmoid(v(z)), slope being v'(z).  1 - s
+ * is not subtracted but divided anew, because near s = 1 it is multiplied by a large z. */
+INLINE vec grad_gated(vec z, vec v, vec slope)
+{
+    const vec e = dropped_exp_minus(v);
+    const vec lifted_sigmoid = 1 / (e + DROPPED(1.0));
+    return lifted_sigmoid * DROPPED(1.0) * (z * slope * (e * lifted_sigmoid) + 1);
+}
+
 INLINE vec grad_silu(vec z)
 {
     z = vec_min(vec_max(z, vec_set(LOWEST)), vec_set(HIGHEST));
-    const vec s = sigmoid_in_range(z);
-    return s * (z * (1 - s) + 1);
+    return grad_gated(z, z, vec_set(1));
 }
 
 /* Phi(z) + z phi(z): on the left the tail at a = |z| less a phi(a), on the right one less the same. */
@@ -217,17 +229,17 @@ INLINE vec grad_gelu(vec z)
     return vec_select(z < 0, left, 1 - left);
 }
 
-/* s (1 + z (1 - s) v'), s = sigmoid(v), v = 2 u as in act_gelu_tanh. */
 INLINE vec grad_gelu_tanh(vec z)
 {
     z = vec_min(vec_max(z, vec_set(GELU_TANH_LOWEST)), vec_set(GELU_TANH_HIGHEST));
     const vec square = z * z;
-    const vec s = sigmoid_in_range(z * (square * GELU_TANH_3 + GELU_TANH_1));
-    const vec slope = square * (3 * GELU_TANH_3) + GELU_TANH_1;
-    return s * (z * (1 - s) * slope + 1);
+    return grad_gated(z, z * (square * GELU_TANH_3 + GELU_TANH_1), square * (3 * GELU_TANH_3) + GELU_TANH_1);
 }
 
-#undef COUNT
+#undef MANTISSA_BITS
+#undef EXPONENT_BIAS
+#undef LIFT
+#undef DROPPED
 #undef R
-#undef LIFTED
+#undef COUNT
 #endif
