@@ -12,12 +12,14 @@ import numpy as np
 
 from . import activations
 
-FLOAT32 = np.dtype(np.float32)
-FLOAT64 = np.dtype(np.float64)
+FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 MAX_FLOAT32 = float(np.finfo(np.float32).max)
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
+
+ONCE: Pair = (1, 1)
+NOTHING: Padding = ((0, 0), (0, 0))
 
 
 # Arrays
@@ -28,10 +30,9 @@ def array(name: str, value) -> np.ndarray:
     given = value
     if type(value) is not np.ndarray:
         value = _as_ndarray(name, value)
-    dtype = value.dtype
-    if dtype is not FLOAT32 and dtype is not FLOAT64 and dtype != FLOAT32 and dtype != FLOAT64:
-        hint = "" if isinstance(given, np.ndarray) else f", which NumPy makes of a {type(given).__name__}"
-        raise TypeError(f"{name}: float32 or float64 in native byte order is needed, got {dtype!s}{hint}")
+    if value.dtype not in FLOATS:
+        came = value.dtype if value is given else f"{value.dtype} from a {type(given).__name__}"
+        raise TypeError(f"{name}: float32 or float64 in native byte order is needed, got {came}")
     return value
 
 
@@ -48,13 +49,13 @@ def _as_ndarray(name: str, value) -> np.ndarray:
 
 def with_channels(name: str, value) -> np.ndarray:
     """The argument as an array whose last axis is adjacent in memory."""
-    value = array(name, value)
-    if not value.flags.c_contiguous:
-        if value.ndim and not _channels_adjacent(value):
-            return np.ascontiguousarray(value)
-    elif value.ndim == 0:
+    if type(value) is not np.ndarray or value.dtype not in FLOATS:
+        value = array(name, value)
+    if value.ndim == 0:
         raise ValueError(f"{name}: an array (..., channels) is needed, got a scalar")
-    return value
+    if value.flags.c_contiguous or _channels_adjacent(value):
+        return value
+    return np.ascontiguousarray(value)
 
 
 def _channels_adjacent(value: np.ndarray) -> bool:
@@ -134,12 +135,12 @@ def apart(x, residual, y, z) -> tuple[np.ndarray, np.ndarray | None]:
 
 # The convolution
 
-# weight_layout -> its axes, and the index that leaves (K, C // groups)
+# weight_layout -> the weight's shape, and the index that takes its ones away
 LAYOUTS = {
-    "OI": ("(K, C // groups)", 2, None),
-    "OIHW": ("(K, C // groups, 1, 1)", 4, (slice(None), slice(None), 0, 0)),
-    "HWIO": ("(1, 1, C // groups, K)", 4, (0, 0)),
-    "OHWI": ("(K, 1, 1, C // groups)", 4, (slice(None), 0, 0)),
+    "OI": ("(K, C // groups)", ()),
+    "OIHW": ("(K, C // groups, 1, 1)", (slice(None), slice(None), 0, 0)),
+    "HWIO": ("(1, 1, C // groups, K)", (0, 0)),
+    "OHWI": ("(K, 1, 1, C // groups)", (slice(None), 0, 0)),
 }
 
 
@@ -150,12 +151,12 @@ def weight(value, layout: str) -> np.ndarray:
         return value
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"weight_layout: one of {', '.join(map(repr, LAYOUTS))} is needed, got {layout!r}")
-    axes, ndim, matrix = LAYOUTS[layout]
-    kernel = [size for size, axis in zip(value.shape, layout, strict=False) if axis in "HW"]
-    if value.ndim != ndim or any(size != 1 for size in kernel):
+    axes, matrix = LAYOUTS[layout]
+    if len(layout) != value.ndim or any(
+        size != 1 for axis, size in zip(layout, value.shape, strict=True) if axis in "HW"
+    ):
         raise ValueError(f"weight: shape {axes} is needed for weight_layout={layout!r}, got {value.shape}")
-    value = value[matrix]
-    return value.T if layout == "HWIO" else value
+    return value[matrix].T if layout == "HWIO" else value[matrix]
 
 
 def bias(value, weight: np.ndarray) -> np.ndarray:
@@ -189,41 +190,44 @@ def integer(name: str, value, least: int) -> int:
 
 
 def stride(value) -> Pair:
-    if type(value) is int and value > 0:
-        return value, value
-    return _integers("stride", value, 1, "an integer or (h, w)")
+    if type(value) is int and value == 1:
+        return ONCE
+    try:
+        steps = _integers(value)
+    except (TypeError, ValueError):
+        raise TypeError(f"stride: an integer or (h, w) is needed, got {value!r}") from None
+    if min(steps) < 1:
+        raise ValueError(f"stride: 1 or more is needed, got {value!r}")
+    return steps
 
 
 def padding(value) -> Padding:
     """((top, bottom), (left, right)). For a 1x1 kernel "same" pads nothing: Ho = ceil(H / stride)."""
-    if type(value) is int and value >= 0:
-        return (value, value), (value, value)
-    if isinstance(value, str):
-        if value in ("valid", "same"):
-            return (0, 0), (0, 0)
-        raise ValueError(f"padding: as a name 'valid' or 'same' is needed, got {value!r}")
-    allowed = "'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right))"
+    if type(value) is int and value == 0:
+        return NOTHING
+    if isinstance(value, str) and value in ("valid", "same"):
+        return NOTHING
     try:
-        nested = len(value) == 2 and any(hasattr(side, "__len__") for side in value)
-    except TypeError:
-        nested = False
-    if not nested:
-        vertical, horizontal = _integers("padding", value, 0, allowed)
-        return (vertical, vertical), (horizontal, horizontal)
-    vertical, horizontal = value
-    return _integers("padding", vertical, 0, allowed), _integers("padding", horizontal, 0, allowed)
-
-
-def _integers(name: str, value, least: int, allowed: str) -> Pair:
-    """Two integers, or one for both."""
-    try:
-        first, second = value if hasattr(value, "__len__") else (value, value)
-        pair = index(first), index(second)
+        vertical, horizontal = _pair(value)
+        sides = _integers(vertical), _integers(horizontal)
     except (TypeError, ValueError):
-        raise TypeError(f"{name}: {allowed} is needed, got {value!r}") from None
-    if min(pair) < least:
-        raise ValueError(f"{name}: {least} or more is needed, got {value!r}")
-    return pair
+        kind = ValueError if isinstance(value, str) else TypeError
+        allowed = "'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right))"
+        raise kind(f"padding: {allowed} is needed, got {value!r}") from None
+    if min(map(min, sides)) < 0:
+        raise ValueError(f"padding: 0 or more is needed, got {value!r}")
+    return sides
+
+
+def _pair(value):
+    """Two of something, or one for both."""
+    first, second = value if hasattr(value, "__len__") else (value, value)
+    return first, second
+
+
+def _integers(value) -> Pair:
+    first, second = _pair(value)
+    return index(first), index(second)
 
 
 def image(x: np.ndarray) -> None:

@@ -54,13 +54,8 @@ def boxes(x_shape, y_shape, stride: Pair, padding: tuple[Pair, Pair]) -> Iterato
 def rows(*arrays: np.ndarray | None) -> Iterator[tuple[np.ndarray | None, ...]]:
     """Brings arrays (..., channels) with the same leading axes to four axes: views, pixels in the same order.
 
-    More than four axes are merged where all arrays' strides allow it; what is left of them is walked here.
+    Neighbouring axes become one where all arrays' strides allow it; what is left beyond four is walked here.
     """
-    ndim = next(a.ndim for a in arrays if a is not None)
-    if ndim <= 4:
-        more = (None,) * (4 - ndim)
-        yield tuple(None if a is None else a[more] for a in arrays)
-        return
     present = [a for a in arrays if a is not None]
     lead = _merged(present[0].shape[:-1], [a.strides[:-1] for a in present])
     lead = (1,) * (3 - len(lead)) + lead

@@ -18,11 +18,16 @@ if TYPE_CHECKING:
 
     Array = NDArray[np.float64]
 
-_erfc = np.vectorize(math.erfc, otypes=[float])  # 1 + erf(t) would lose the left tail
+_erfc = np.vectorize(math.erfc, otypes=[float])
+
+
+def _gated(z, gate):
+    """z * gate, where a gate of 0 is shut for infinity too."""
+    return np.where(gate == 0, 0, z * gate)
 
 
 def _sigmoid(z):
-    return 1 / (1 + np.exp(-z))
+    return np.exp(np.minimum(z, 0)) / (1 + np.exp(-np.abs(z)))
 
 
 def _normal_cdf(z):
@@ -33,12 +38,12 @@ def _normal_density(z):
     return np.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
 
 
-def _tanh_argument(z):
-    """0.5 * (1 + tanh(u)) is sigmoid(2 * u); this is 2 * u of gelu_tanh."""
+def _gelu_tanh_inner(z):
+    """gelu_tanh is z * (1 + tanh(u)) / 2, which is z * sigmoid(2 * u). This is 2 * u."""
     return math.sqrt(8 / math.pi) * (z + 0.044715 * z**3)
 
 
-def _tanh_argument_slope(z):
+def _gelu_tanh_inner_slope(z):
     return math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * z * z)
 
 
@@ -49,13 +54,19 @@ FUNCTIONS = {
     "clip": np.clip,
     "leaky_relu": lambda z, slope: np.where(z > 0, z, slope * z),
     "hard_sigmoid": lambda z: np.clip(z + 3, 0, 6) / 6,
-    "hard_swish": lambda z: z * np.clip(z + 3, 0, 6) / 6,
+    "hard_swish": lambda z: _gated(z, np.clip(z + 3, 0, 6) / 6),
     "sigmoid": _sigmoid,
     "tanh": np.tanh,
-    "silu": lambda z: z * _sigmoid(z),
-    "gelu": lambda z: z * _normal_cdf(z),
-    "gelu_tanh": lambda z: z * _sigmoid(_tanh_argument(z)),
+    "silu": lambda z: _gated(z, _sigmoid(z)),
+    "gelu": lambda z: _gated(z, _normal_cdf(z)),
+    "gelu_tanh": lambda z: _gated(z, _sigmoid(_gelu_tanh_inner(z))),
 }
+
+
+def _gelu_tanh_derivative(z):
+    gate, closed = _sigmoid(_gelu_tanh_inner(z)), _sigmoid(-_gelu_tanh_inner(z))
+    return gate + _gated(z * _gelu_tanh_inner_slope(z), gate * closed)
+
 
 DERIVATIVES = {
     "linear": np.ones_like,
@@ -67,15 +78,13 @@ DERIVATIVES = {
     "hard_swish": lambda z: np.where(z <= -3, 0, np.where(z >= 3, 1, (2 * z + 3) / 6)),
     "sigmoid": lambda z: _sigmoid(z) * _sigmoid(-z),
     "tanh": lambda z: 1 - np.tanh(z) ** 2,
-    "silu": lambda z: _sigmoid(z) * (1 + z * _sigmoid(-z)),
-    "gelu": lambda z: _normal_cdf(z) + z * _normal_density(z),
-    "gelu_tanh": lambda z: (
-        _sigmoid(_tanh_argument(z)) * (1 + z * _sigmoid(-_tanh_argument(z)) * _tanh_argument_slope(z))
-    ),
+    "silu": lambda z: _sigmoid(z) + _gated(z, _sigmoid(z) * _sigmoid(-z)),
+    "gelu": lambda z: _normal_cdf(z) + _gated(z, _normal_density(z)),
+    "gelu_tanh": _gelu_tanh_derivative,
 }
 
 
-def _evaluate(formulas, z: ArrayLike, activation) -> Array:
+def _evaluate(formulas, z, activation) -> Array:
     row, parameters = activations.find(activation)
     with np.errstate(all="ignore"):
         return formulas[row.name](np.asarray(z, np.float64), *parameters)
@@ -87,8 +96,8 @@ def activate(z: ArrayLike, activation=None) -> Array:
 
 
 def derivative(z: ArrayLike, activation=None) -> Array:
-    """act'(z); at the kinks what activations.py states."""
-    return _evaluate(DERIVATIVES, z, activation)
+    """act'(z); at the kinks what activations.py states; NaN where z is."""
+    return np.where(np.isnan(z), np.nan, _evaluate(DERIVATIVES, z, activation))
 
 
 LAYOUTS = {

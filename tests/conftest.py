@@ -1,0 +1,68 @@
+"""What the promises are tested under: each instruction set of this CPU, one thread and two, both entrances."""
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, settings
+
+import fastpw
+from fastpw import bounds
+from fastpw.core import passes
+
+ISAS = list(dict.fromkeys(row["isa"] for row in passes.kernel_sets() if row["runs"]))
+
+settings.register_profile(
+    "fastpw",
+    deadline=None,
+    derandomize=True,
+    max_examples=100,
+    # The fixtures set the instruction set and the threads, which hold for all examples.
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+settings.load_profile("fastpw")
+
+
+@pytest.fixture(params=ISAS)
+def isa(request):
+    """The instruction set in use."""
+    before = next(row["isa"] for row in passes.kernel_sets() if row["chosen"])
+    passes.choose_isa(request.param)
+    yield request.param
+    passes.choose_isa(before)
+
+
+@pytest.fixture(params=[1, 2], ids=["1thread", "2threads"])
+def threads(request):
+    """The most threads that calls use."""
+    fastpw.set_num_threads(request.param)
+    yield request.param
+    fastpw.set_num_threads(None)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def dtype(request):
+    return np.dtype(request.param)
+
+
+def _through_layer(x, weight, bias=None, *, residual=None, out=None, **options):
+    return fastpw.Conv1x1(weight, bias, **options)(x, residual=residual, out=out)
+
+
+@pytest.fixture(params=[fastpw.conv1x1, _through_layer], ids=["function", "layer"])
+def conv(request):
+    """conv1x1, or a layer called with the same arguments (it has no out_z)."""
+    return request.param
+
+
+@pytest.fixture
+def rng():
+    return np.random.default_rng(20260)
+
+
+@pytest.fixture
+def keeps_promise():
+    """Whether a result lies within the promised bound of the reference (same arguments as the call)."""
+
+    def check(result, *arrays, **options):
+        return bounds.excess(result, *bounds.promise(*arrays, **options)) <= 1
+
+    return check
