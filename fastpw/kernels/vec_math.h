@@ -1,12 +1,13 @@
 /* The activations and their derivatives, a vector at a time.
  *
- * No branches, no tables, no libm: every lane takes the same path, so the same
- * instruction set always gives the same bits.  bench/fit_polynomials.py finds
- * and prints the coefficients and constants that stand here.
+ * No branches, no tables, no libm, and no sum of two rounded products, of which
+ * the compiler could fuse either: the same instruction set always gives the same
+ * bits.  bench/fit_polynomials.py finds and prints the coefficients.
  *
  * Everywhere: NaN gives NaN, infinities give the limits, no subnormal is
  * flushed.  A derivative is a function of y = act(z) where y tells it, of z
- * otherwise, and at a kink of the activation has the value from the left.
+ * otherwise; at a kink it is that of the outer piece: 0 for relu at 0, 1 for
+ * hard_swish at 3, the slope for leaky_relu at 0.
  */
 #ifndef FASTPW_VEC_MATH_H
 #define FASTPW_VEC_MATH_H
@@ -41,8 +42,8 @@ static const real TAIL_P[] = {
     DROPPED(4.11631116e-3)};
 static const real TAIL_Q[] = {
     1.0f, 1.67447495f, 1.20250325f, 4.69470708e-1f, 1.0185887e-1f, 1.03179422e-2f};
-/* sigmoid rounds to 0 below LOWEST and to 1 above HIGHEST, tanh to 1 above TANH_END,
- * 1 - Phi to 0 above TAIL_END; GELU_TANH_*: where the argument of its sigmoid passes LOWEST, HIGHEST. */
+/* sigmoid(z) rounds to 0 below LOWEST, z (1 - sigmoid(z)) vanishes beside 1 above HIGHEST, tanh rounds to 1
+ * above TANH_END, 1 - Phi to 0 above TAIL_END; gelu_tanh's sigmoid does as much beyond GELU_TANH_*. */
 static const real LOWEST = -104, HIGHEST = 22, TANH_END = 10, TAIL_END = 14.5f;
 static const real GELU_TANH_LOWEST = -10.75f, GELU_TANH_HIGHEST = 5.75f;
 #else
@@ -184,12 +185,13 @@ INLINE vec grad_tanh(vec y) { return 1 - y * y; }
 /* `value` where `mask`, else 0; NaN where y is: all ones are a NaN. */
 INLINE vec step_value(ivec mask, vec value, vec y) { return (vec)((mask & (ivec)value) | (y != y)); }
 
-INLINE vec grad_relu(vec y) { return step_value(y > 0, vec_set(1), y); }
 /* One bound after the other: given both masks at once, GCC 12 leaves the vectors on SSE2 in float64. */
 INLINE vec value_between(vec low, vec high, vec value, vec y)
 {
     return (vec)(~(y <= low) & (ivec)step_value(y < high, value, y));
 }
+
+INLINE vec grad_relu(vec y) { return step_value(y > 0, vec_set(1), y); }
 INLINE vec grad_clip(vec y, vec low, vec high) { return value_between(low, high, vec_set(1), y); }
 INLINE vec grad_hard_sigmoid(vec y) { return value_between(vec_set(0), vec_set(1), vec_set(R(1.0) / 6), y); }
 INLINE vec grad_leaky_relu(vec y, vec slope)
@@ -207,7 +209,7 @@ INLINE vec grad_hard_swish(vec z)
 }
 
 /* s (1 + z (1 - s) slope) for s = sigmoid(v): the derivative of z sigmoid(v(z)), slope being v'(z).  1 - s
- * is not subtracted but divided anew, because near s = 1 it is multiplied by a large z. */
+ * is not subtracted but computed as exp(-v) s, because near s = 1 it is multiplied by a large z. */
 INLINE vec grad_gated(vec z, vec v, vec slope)
 {
     const vec e = dropped_exp_minus(v);
