@@ -24,6 +24,11 @@ FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 # x86-64 and AArch64. SSE has no fused multiply-add: there a multiplication and an addition are two.
 ARITHMETIC = re.compile(r"v?(fn?madd\d*|mul|add)p[sd]|fmla|fmul|fadd")
+# What an activation needs and a sum of products does not: comparisons, divisions, bounds, bits.
+ACTIVATION = re.compile(
+    r"v?(cmp|div|min|max|and|andn|or|rndscale|cvt)\w*p[sd]"
+    r"|f(cm|div|min|max|rint|cvt).*|b(sl|it|if)"
+)
 JUMP = re.compile(r"j[a-z]+|b(\..*)?|cbn?z|tbn?z")
 TARGET = re.compile(r"(?:.*,)?\s*(?:0x)?([0-9a-f]+)(?: <.*)?$")
 STACK_STORE = re.compile(
@@ -47,14 +52,17 @@ class Loop:
     function: str
     body: list[str]  # operation and operands
 
+    def count(self, operation):
+        return sum(operation.fullmatch(line.split()[0]) is not None for line in self.body)
+
     @property
     def arithmetic(self):
-        return sum(ARITHMETIC.fullmatch(line.split()[0]) is not None for line in self.body)
+        return self.count(ARITHMETIC)
 
     @property
     def is_hot(self):
-        """The depth loop of a tile is mostly arithmetic; its tail and the epilogue are not."""
-        return self.arithmetic >= 4 and self.arithmetic * 4 >= len(self.body)
+        """The depth loop of a tile is mostly multiply-adds; its tail and the activations are not."""
+        return self.arithmetic >= max(4, len(self.body) / 4) and not self.count(ACTIVATION)
 
 
 def disassembled(binary):

@@ -14,8 +14,8 @@ from fastpw.bench.layers import Layer
 
 
 def run_python(code):
-    """A fresh interpreter, whose imports are its own."""
-    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    """A fresh interpreter; -P: that finds the installed package, not the folder it is started in."""
+    return subprocess.run([sys.executable, "-P", "-c", code], capture_output=True, text=True, check=False)
 
 
 # ---- info, and what every command shares ---------------------------------------------------------------
