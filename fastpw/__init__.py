@@ -11,6 +11,8 @@ bounds.py        how far a result may lie from it
 runtime.py       threads, the instruction set in use, show_config
 core/            Cython: GEMMs and threads
 kernels/         C: registers
+verify.py        what fastpw verify runs
+bench/           what fastpw bench runs
 cli.py           fastpw info | verify | bench
 """
 
