@@ -5,6 +5,8 @@ from libc.stdint cimport int32_t, int64_t
 
 cdef extern from "kernel_set.h" nogil:
     enum:
+        FASTPW_LINEAR
+        FASTPW_FROM_ZERO
         FASTPW_FROM_BIAS
         FASTPW_FROM_C
         FASTPW_MAX_TILES
@@ -27,6 +29,16 @@ cdef extern from "kernel_set.h" nogil:
         int32_t entry
         const fastpw_epilogue *epilogue
 
+    ctypedef struct fastpw_gradient:
+        Py_ssize_t m, n
+        const char *dy
+        Py_ssize_t lddy
+        const char *s
+        Py_ssize_t lds
+        char *dz
+        Py_ssize_t lddz
+        const fastpw_epilogue *epilogue
+
     ctypedef struct fastpw_tile:
         int32_t mr, nr, depth_step
         void (*pack)(char *, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t,
@@ -41,6 +53,11 @@ cdef extern from "kernel_set.h" nogil:
         int32_t n_tiles
         fastpw_tile tiles[FASTPW_MAX_TILES]
         void (*scale)(const fastpw_block *) noexcept nogil
+        void (*outer)(const fastpw_block *) noexcept nogil
+        void (*split)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
+        void (*gradient)(const fastpw_gradient *) noexcept nogil
+        void (*column_sums)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, const char *, Py_ssize_t,
+                            char *) noexcept nogil
         double (*peak)(int64_t) noexcept nogil
 
     const fastpw_kernel_set **fastpw_kernel_sets

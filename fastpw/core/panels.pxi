@@ -33,10 +33,13 @@ cdef class Panels:
         return self.b.kernels.isa.decode()
 
 
+cdef Py_ssize_t whole_lines(Py_ssize_t size) noexcept nogil:
+    return (size + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
+
+
 cdef Py_ssize_t panel_bytes(const fastpw_tile *tile, Py_ssize_t k, Py_ssize_t element) noexcept nogil:
     cdef Py_ssize_t steps = (k + tile.depth_step - 1) // tile.depth_step
-    cdef Py_ssize_t size = (1 + steps * tile.depth_step) * tile.nr * element
-    return (size + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
+    return whole_lines((1 + steps * tile.depth_step) * tile.nr * element)
 
 
 cdef Panels new_panels(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k):

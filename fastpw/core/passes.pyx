@@ -18,10 +18,10 @@ from libc.stdint cimport int64_t
 from libc.stdlib cimport free
 from posix.stdlib cimport posix_memalign
 
-from fastpw.core.kernels cimport (fastpw_cpu_runs, fastpw_epilogue, fastpw_kernel_set, fastpw_kernel_sets,
+from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, fastpw_cpu_runs, fastpw_epilogue, fastpw_kernel_set, fastpw_kernel_sets,
                                   fastpw_tile)
-from fastpw.core.loops cimport (A, C, OPERANDS, RESIDUAL, Z, Gemm, PackedB, Rows, address, in_place, join_all_axes,
-                                run_gemm, staging_bytes)
+from fastpw.core.loops cimport A, C, RESIDUAL, Z, Gemm, PackedB, run_gemm, staging_bytes
+from fastpw.core.pixels cimport Rows, join_all_axes
 from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_forks
 
 from numpy import empty, ndarray
@@ -71,20 +71,19 @@ cdef fastpw_epilogue epilogue_of(tuple activation) except *:
 cdef void set_blocks(Gemm *g, const fastpw_kernel_set *kernels, int *threads) except *:
     cdef const fastpw_tile *widest = &kernels.tiles[0]
     g.block_rows, g.block_panels, threads[0] = partition.blocks(
-        g.m, g.b.count, g.b.k, widest.mr, widest.nr, kernels.a_size, threads[0])
+        g.pixels.m, g.b.count, g.b.k, widest.mr, widest.nr, kernels.a_size, threads[0])
 
 
 cdef void run(Gemm *g, int threads) except *:
     """Run a GEMM, with the workspace that it needs."""
-    cdef char *memory = NULL
     threads = team(threads)
-    g.workspace_bytes = 0
-    if not in_place(g):
-        g.workspace_bytes = (staging_bytes(g) + CACHE_LINE) // CACHE_LINE * CACHE_LINE
-        memory = g.workspace = new_memory(threads * g.workspace_bytes, "the workspace")
+    g.workspace = NULL
+    g.workspace_bytes = whole_lines(staging_bytes(g))
+    if g.workspace_bytes:
+        g.workspace = new_memory(threads * g.workspace_bytes, "the workspace")
     with nogil:
         run_gemm(g, threads)
-    free(memory)
+    free(g.workspace)
 
 
 cdef int describe(Gemm *g, x, Panels panels, y, residual, z, tuple activation) except -1:
@@ -92,12 +91,13 @@ cdef int describe(Gemm *g, x, Panels panels, y, residual, z, tuple activation) e
     g.b = panels.b
     if x is None:
         g.b.k = 0
-    g.size[0], g.size[1], g.size[2], _ = y.shape
-    g.m = g.size[0] * g.size[1] * g.size[2]
-    g.rows[A], g.rows[C] = rows_like(x, element), rows_like(y, element)
-    g.rows[RESIDUAL], g.rows[Z] = rows_like(residual, element), rows_like(z, element)
+    g.entry = FASTPW_FROM_BIAS
+    g.pixels.size[0], g.pixels.size[1], g.pixels.size[2], _ = y.shape
+    g.pixels.m = g.pixels.size[0] * g.pixels.size[1] * g.pixels.size[2]
+    g.pixels.rows[A], g.pixels.rows[C] = rows_like(x, element), rows_like(y, element)
+    g.pixels.rows[RESIDUAL], g.pixels.rows[Z] = rows_like(residual, element), rows_like(z, element)
     g.epilogue = epilogue_of(activation)
-    join_all_axes(g)
+    join_all_axes(&g.pixels)
     return 0
 
 

@@ -108,6 +108,6 @@ cdef class Replay:
 
     cdef int run(self, char *x, char *y) except -1:
         cdef Gemm g = self.gemm
-        g.rows[A].base, g.rows[C].base = x, y
+        g.pixels.rows[A].base, g.pixels.rows[C].base = x, y
         run(&g, self.team)
         return 0

@@ -167,7 +167,7 @@ INLINE void tile_begin(const int rows, const int width, tile_row *t, const fastp
 {
     UNROLL for (int v = 0; v < vectors_of(width); v++) {
         const char *head = b->panel + v * VEC_BYTES;
-        const vec bias = b->entry == FASTPW_FROM_C ? (vec){0}
+        const vec bias = b->entry != FASTPW_FROM_BIAS ? (vec){0}
                          : (v + 1) * LANES <= width ? vec_load(head)
                                                     : vec_load_lanes(head, vec_first(width - v * LANES));
         UNROLL for (int i = 0; i < rows; i++) t[i][v] = bias;

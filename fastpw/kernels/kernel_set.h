@@ -2,7 +2,8 @@
  *
  * A kernel set is one instruction set x one dtype.  It computes
  *
- *     C[m x n] = act(A[m x k] . B[k x n] + bias + residual)
+ *     C[m x n] = act(A[m x k] . B[k x n] + bias + residual)        forward; backward for the data
+ *     C[m x n] = A[k x m]^T . B[k x n]                              backward for the weights
  *
  * where A, C and the residual are read and written in place, row by row at a
  * distance given in bytes (any distance: rows may be unaligned, reversed or
@@ -45,6 +46,7 @@ typedef struct {
 
 /* What the accumulators start from. */
 enum fastpw_entry {
+    FASTPW_FROM_ZERO,
     FASTPW_FROM_BIAS,      /* the panel's head, plus the residual if there is one */
     FASTPW_FROM_C,         /* the partial sums of an earlier depth block */
 };
@@ -71,6 +73,15 @@ typedef struct {
     void (*block)(const fastpw_block *);
 } fastpw_tile;
 
+/* dz[i][j] = dy[i][j] * act'(...), where s holds y or z: what the activation's derivative is read from. */
+typedef struct {
+    ptrdiff_t m, n;
+    const char *dy; ptrdiff_t lddy;
+    const char *s; ptrdiff_t lds;
+    char *dz; ptrdiff_t lddz;
+    const fastpw_epilogue *epilogue;
+} fastpw_gradient;
+
 enum { FASTPW_MAX_TILES = 8 };
 
 typedef struct {
@@ -82,6 +93,16 @@ typedef struct {
     /* One weight per channel: C[i][j] = act(A[i][j] * scale[j] + bias[j] + residual[i][j]).
      * The panel is bias[n], then scale[n]; with k = 0 there is no A. */
     void (*scale)(const fastpw_block *);
+    /* C[i][j] (+)= sum over p of A[p][i] * B[p][j]: lda is the distance of the depths p, the panel is as wide
+     * as the widest tile's, without a head, n <= its nr.  Entry FROM_ZERO or FROM_C; no epilogue. */
+    void (*outer)(const fastpw_block *);
+    /* Cuts m rows of n columns into such panels, without their heads: row p of panel j goes to
+     * panels + j * panel_bytes + p * nr * b_size, zeros beyond n. */
+    void (*split)(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld, char *panels, ptrdiff_t panel_bytes);
+    void (*gradient)(const fastpw_gradient *);
+    /* sums[j] += sum over i of a[i][j] * b[i][j]; b NULL: of a[i][j]. */
+    void (*column_sums)(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, const char *b, ptrdiff_t ldb,
+                        char *sums);
     /* Runs `rounds` of independent fused multiply-adds in registers; returns
      * the floating-point operations done: the machine's limit, to measure against. */
     double (*peak)(int64_t rounds);

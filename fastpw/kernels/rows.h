@@ -3,7 +3,9 @@
 #ifndef FASTPW_ROWS_H
 #define FASTPW_ROWS_H
 
+#include "gradient.h"
 #include "kernel_set.h"
+#include "outer.h"
 #include "peak.h"
 #include "scale.h"
 #include "tiles.h"
@@ -11,6 +13,7 @@
 #define KERNEL_SET(isa, dtype)                                                            \
     const fastpw_kernel_set fastpw_##isa##_##dtype = {                                    \
         #isa, sizeof(real) == 4 ? "float32" : "float64",                                  \
-        sizeof(real), sizeof(real), sizeof(real), LANES, N_TILES, {TILES}, scale_block, peak}
+        sizeof(real), sizeof(real), sizeof(real), LANES, N_TILES, {TILES}, scale_block,          \
+        outer_block, split_rows, gradient, column_sums, peak}
 
 #endif

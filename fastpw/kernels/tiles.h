@@ -37,8 +37,9 @@
 
 typedef void tile_function(const fastpw_block *, const tile_place *);
 
-/* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1. */
-INLINE void run_block(const fastpw_block *b, tile_function *const *by_height, const int tallest)
+/* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1.
+ * lda is the distance of the rows of A, or of its columns where A comes transposed. */
+INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, const int tallest, ptrdiff_t lda)
 {
     tile_place at = {b->a, b->residual, b->c, b->z, columns_of(b->n)};
     ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
@@ -46,7 +47,7 @@ INLINE void run_block(const fastpw_block *b, tile_function *const *by_height, co
         const ptrdiff_t rows = (left + tiles - 1) / tiles;
         by_height[rows - 1](b, &at);
         left -= rows;
-        at.a += rows * b->lda;
+        at.a += rows * lda;
         at.c += rows * b->ldc;
         if (at.residual) at.residual += rows * b->ldr;
         if (at.z) at.z += rows * b->ldz;
@@ -71,7 +72,7 @@ INLINE void run_block(const fastpw_block *b, tile_function *const *by_height, co
     static void block_##width(const fastpw_block *b)                                     \
     {                                                                                    \
         static tile_function *const by_height[] = {HEIGHTS(ROWS_##width, NAME, width)};  \
-        run_block(b, by_height, ROWS_##width);                                           \
+        run_tiles(b, by_height, ROWS_##width, b->lda);                                   \
     }                                                                                    \
     static void pack_##width(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,  \
                              ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)               \

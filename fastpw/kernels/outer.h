@@ -1,0 +1,63 @@
+/* Sums of outer products: C[m x n] (+)= A[k x m]^T . B[k x n].
+ *
+ * Channels-last tensors have both operands in the order in which the tile
+ * wants them: at each depth (a pixel) neighbouring elements of A are broadcast
+ * against neighbouring elements of B.
+ */
+#ifndef FASTPW_OUTER_H
+#define FASTPW_OUTER_H
+
+#include "tiles.h"
+
+INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b, const tile_place *at)
+{
+    const char *a = at->a;
+    const real *w = (const real *)b->panel;
+    tile_row acc[MAX_ROWS];
+    tile_begin(rows, vectors * LANES, acc, b, at);
+    for (ptrdiff_t p = b->k; p > 0; p--, a += b->lda, w += WIDE_COLUMNS) {
+        vec panel[WIDE_VECTORS];
+        UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
+        UNROLL for (int i = 0; i < rows; i++) {
+            const vec x = vec_set(real_load(a + i * (int)sizeof(real)));
+            UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
+        }
+    }
+    put_tile(rows, vectors * LANES, acc, at->c, b->ldc, &at->has);
+}
+
+/* One vector across where the columns left over need no more. */
+#define OUTER_1_FUNCTION(width, rows)                                                    \
+    NOINLINE void tile_##width##_##rows(const fastpw_block *b, const tile_place *at)     \
+    {                                                                                    \
+        outer_tile(rows, 1, b, at);                                                      \
+    }
+#define OUTER_2_FUNCTION(width, rows)                                                    \
+    NOINLINE void tile_##width##_##rows(const fastpw_block *b, const tile_place *at)     \
+    {                                                                                    \
+        outer_tile(rows, 2, b, at);                                                      \
+    }
+
+HEIGHTS(ROWS_WIDE, OUTER_1_FUNCTION, OUTER_1)
+HEIGHTS(ROWS_WIDE, OUTER_2_FUNCTION, OUTER_2)
+
+static void split_rows(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld, char *panels, ptrdiff_t panel_bytes)
+{
+    for (; n > 0; n -= WIDE_COLUMNS, rows += WIDE_COLUMNS * sizeof(real), panels += panel_bytes) {
+        const tile_columns has = columns_of(n);
+        const char *from = rows;
+        char *to = panels;
+        for (ptrdiff_t p = 0; p < m; p++, from += ld)
+            UNROLL for (int v = 0; v < WIDE_VECTORS; v++, to += VEC_BYTES)
+                vec_store(to, vec_load_lanes(from + v * VEC_BYTES, has.lanes[v]));
+    }
+}
+
+static void outer_block(const fastpw_block *b)
+{
+    static tile_function *const one[] = {HEIGHTS(ROWS_WIDE, NAME, OUTER_1)};
+    static tile_function *const two[] = {HEIGHTS(ROWS_WIDE, NAME, OUTER_2)};
+    run_tiles(b, b->n <= LANES ? one : two, ROWS_WIDE, sizeof(real));
+}
+
+#endif
