@@ -10,7 +10,7 @@ it each panel meets all the rows while it is in the cache.
 from cython.parallel cimport prange
 
 from fastpw.core.kernels cimport FASTPW_FROM_C, fastpw_block, fastpw_epilogue, fastpw_kernel_set, fastpw_tile
-from fastpw.core.pixels cimport Pixels, address, gather, run_length, scatter
+from fastpw.core.pixels cimport Pixels, address, at_one_distance, gather, run_length, scatter
 from fastpw.core.team cimport omp_get_thread_num
 
 
@@ -89,29 +89,44 @@ cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop
             row += b.m
 
 
+cdef inline char *stage(const Gemm *g, int operand, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t offset,
+                        Py_ssize_t size, bint read, char *buffer, Py_ssize_t *ld) noexcept nogil:
+    """Bytes offset..offset+size-1 of these rows at one distance: in place, or in the buffer."""
+    if g.pixels.rows[operand].base == NULL:
+        return NULL
+    if at_one_distance(&g.pixels, operand):
+        ld[0] = g.pixels.rows[operand].stride[2]
+        return address(&g.pixels, operand, start) + offset
+    ld[0] = size
+    if read:
+        gather(&g.pixels, operand, start, stop, offset, size, buffer, size)
+    return buffer
+
+
+cdef inline void unstage(const Gemm *g, int operand, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t offset,
+                         Py_ssize_t size, const char *staged) noexcept nogil:
+    if g.pixels.rows[operand].base != NULL and not at_one_distance(&g.pixels, operand):
+        scatter(&g.pixels, operand, start, stop, offset, size, staged)
+
+
 cdef inline void block_staged(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t last,
                               char *workspace) noexcept nogil:
     """Rows in runs shorter than a tile: gathered for this block, computed, and put where they belong."""
-    cdef const Pixels *pixels = &g.pixels
     cdef Py_ssize_t width = g.b.kernels.tiles[0].nr
     cdef Py_ssize_t offset = first * width * g.b.kernels.c_size
     cdef Py_ssize_t size = (min(last * width, g.b.n) - first * width) * g.b.kernels.c_size
     cdef Py_ssize_t depth = g.b.k * g.b.kernels.a_size
     cdef Py_ssize_t m = stop - start
-    cdef char *residual = workspace + m * (depth + size)
-    cdef char *z = workspace + m * (depth + 2 * size)
+    cdef char *c = workspace + m * depth
     cdef fastpw_block b
     b.m, b.k, b.entry, b.epilogue = m, g.b.k, g.entry, &g.epilogue
-    b.lda, b.ldc, b.ldr, b.ldz = depth, size, size, size
-    b.a = gather(pixels, A, start, stop, 0, depth, workspace, depth)
-    b.c = workspace + m * depth
-    if g.entry == FASTPW_FROM_C:
-        gather(pixels, C, start, stop, offset, size, b.c, size)
-    b.residual = gather(pixels, RESIDUAL, start, stop, offset, size, residual, size)
-    b.z = z if pixels.rows[Z].base != NULL else NULL
+    b.a = stage(g, A, start, stop, 0, depth, True, workspace, &b.lda)
+    b.c = stage(g, C, start, stop, offset, size, g.entry == FASTPW_FROM_C, c, &b.ldc)
+    b.residual = stage(g, RESIDUAL, start, stop, offset, size, True, c + m * size, &b.ldr)
+    b.z = stage(g, Z, start, stop, offset, size, False, c + 2 * m * size, &b.ldz)
     run_panels(g, &b, first, last, first)
-    scatter(pixels, C, start, stop, offset, size, b.c)
-    scatter(pixels, Z, start, stop, offset, size, z)
+    unstage(g, C, start, stop, offset, size, b.c)
+    unstage(g, Z, start, stop, offset, size, b.z)
 
 
 cdef inline Py_ssize_t staging_bytes(const Gemm *g) noexcept nogil:

@@ -92,3 +92,66 @@ def _even(m: int, rows: int, height: int) -> int:
     """Rows per block such that the blocks are about equal and made of whole tiles."""
     count = -(-m // rows)
     return min(m, -(-m // (count * height)) * height)
+
+
+class Slices(NamedTuple):
+    """The walk of the backward pass over its rows: slices of `rows`, each in blocks of `block`."""
+
+    slices: int
+    rows: int
+    block: int
+
+
+# Slices as many as a small machine has cores, so that all of them work, and few enough to add up.
+MOST_SLICES = 8
+LEAST_SLICES = 4
+
+# Rows of a slice, so that its sums are worth adding up.
+LEAST_SLICE_ROWS = 192
+
+# Sums of all slices: beyond this, adding them up costs more than sharing out the weights.
+SLICE_BYTES = 512 << 10
+
+# A block's dz, x and panels, where one thread walks: they stay in the second-level cache.
+BLOCK_BYTES = 384 << 10
+MOST_BLOCK_ROWS = 256
+
+# The same where the team shares a block: larger, since all weights are read and written for each.
+SHARED_BLOCK_BYTES = 4 << 20
+MOST_SHARED_BLOCK_ROWS = 1024
+
+
+@lru_cache(maxsize=1024)
+def slices(m: int, outputs: int, inputs: int, height: int, element: int) -> Slices:
+    """Cut m rows for the backward walk, by the shape alone.
+
+    Parameters
+    ----------
+    m : int
+        Rows: pixels.
+    outputs, inputs : int
+        Columns of dz and of x.
+    height : int
+        Rows of the widest tile.
+    element : int
+        Bytes of an element.
+    """
+    count = min(MOST_SLICES, m // LEAST_SLICE_ROWS, SLICE_BYTES // (outputs * inputs * element))
+    row_bytes = 2 * (outputs + inputs) * element
+    if count < LEAST_SLICES:
+        block = max(height, min(MOST_SHARED_BLOCK_ROWS, SHARED_BLOCK_BYTES // row_bytes))
+        return Slices(1, m, _even(m, block, height))
+    rows = _even(m, -(-m // count), height)
+    block = max(height, min(MOST_BLOCK_ROWS, BLOCK_BYTES // row_bytes))
+    return Slices(-(-m // rows), rows, _even(rows, block, height))
+
+
+def weights_across(outputs: int, inputs: int, width: int) -> bool:
+    """Whether vectors along the outputs waste less of the tile than vectors along the inputs."""
+    return _waste(outputs, width) < _waste(inputs, width)
+
+
+def _waste(columns: int, width: int) -> float:
+    """Vectors computed per vector needed: a last half panel costs half, and somewhat more for its loads."""
+    panels, rest = divmod(columns, width)
+    return (panels + (0 if not rest else 0.6 if 2 * rest <= width else 1)) * width / columns

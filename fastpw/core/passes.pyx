@@ -5,6 +5,8 @@
 pass               m    n    k    A                B
 =================  ===  ===  ===  ===============  ===================
 forward            P    K    C    x, in place      W, packed
+backward, data     P    C    K    dz               W transposed, packed
+backward, weights  K    C    P    dz transposed    x, packed by blocks
 =================  ===  ===  ===  ===============  ===================
 
 Arrays come checked: float32 or float64 in native byte order and all of one
@@ -16,13 +18,16 @@ from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuff
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free
+from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
-from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, fastpw_cpu_runs, fastpw_epilogue, fastpw_kernel_set, fastpw_kernel_sets,
+from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR, fastpw_cpu_runs, fastpw_epilogue, fastpw_kernel_set, fastpw_kernel_sets,
                                   fastpw_tile)
 from fastpw.core.loops cimport A, C, RESIDUAL, Z, Gemm, PackedB, run_gemm, staging_bytes
-from fastpw.core.pixels cimport Rows, join_all_axes
+from fastpw.core.pixels cimport Pixels, Rows, join_all_axes
 from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_forks
+from fastpw.core.walk cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk,
+                               columns_of_weights, rows_of_weights, run_walk)
 
 from numpy import empty, ndarray
 
@@ -123,4 +128,5 @@ def forward(x, Panels panels, y, residual, z, tuple activation, int threads):
     run(&g, threads)
 
 
+include "backward.pxi"
 include "replay.pxi"

@@ -58,6 +58,14 @@ cdef inline Py_ssize_t run_length(const Pixels *pixels, Py_ssize_t row, Py_ssize
     return min(stop - row, pixels.size[2] - row % pixels.size[2])
 
 
+cdef inline bint at_one_distance(const Pixels *pixels, int operand) noexcept nogil:
+    """Whether all the rows of an operand do."""
+    cdef const Rows *rows = &pixels.rows[operand]
+    return ((pixels.size[1] == 1 or rows.stride[1] == pixels.size[2] * rows.stride[2])
+            and (pixels.size[0] == 1 or rows.stride[0] == pixels.size[1] * rows.stride[1]
+                 or (pixels.size[1] == 1 and rows.stride[0] == pixels.size[2] * rows.stride[2])))
+
+
 cdef inline Rows contiguous(const Pixels *pixels, char *buffer, Py_ssize_t start, Py_ssize_t ld) noexcept nogil:
     """A buffer that holds the rows from `start` on, `ld` bytes apart, as an operand of these pixels."""
     cdef Rows rows
@@ -68,21 +76,16 @@ cdef inline Rows contiguous(const Pixels *pixels, char *buffer, Py_ssize_t start
     return rows
 
 
-cdef inline char *gather(const Pixels *pixels, int operand, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t offset,
-                         Py_ssize_t size, char *to, Py_ssize_t ld) noexcept nogil:
-    """Copy `size` bytes from `offset` on of every row, `ld` bytes apart; NULL where there is no operand."""
+cdef inline void gather(const Pixels *pixels, int operand, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t offset,
+                        Py_ssize_t size, char *to, Py_ssize_t ld) noexcept nogil:
+    """Copy `size` bytes from `offset` on of every row to rows `ld` bytes apart."""
     cdef Py_ssize_t row
-    if pixels.rows[operand].base == NULL:
-        return NULL
     for row in range(start, stop):
         memcpy(to + (row - start) * ld, address(pixels, operand, row) + offset, size)
-    return to
 
 
 cdef inline void scatter(const Pixels *pixels, int operand, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t offset,
                          Py_ssize_t size, const char *staged) noexcept nogil:
     cdef Py_ssize_t row
-    if pixels.rows[operand].base == NULL:
-        return
     for row in range(start, stop):
         memcpy(address(pixels, operand, row) + offset, staged + (row - start) * size, size)
