@@ -6,6 +6,7 @@ ValueError about anything else.
 
 from __future__ import annotations
 
+import math
 from operator import index
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from . import activations
 
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
-MAX_FLOAT32 = float(np.finfo(np.float32).max)
+MAX_FLOAT32 = (2 - 2.0**-23) * 2.0**127
 
 Pair = tuple[int, int]
 Padding = tuple[Pair, Pair]
@@ -179,13 +180,14 @@ def groups(value, filters: int) -> int:
     return value
 
 
-def integer(name: str, value, least: int) -> int:
+def integer(name: str, value, least: int, most: float = math.inf) -> int:
     try:
         number = index(value)
     except TypeError:
         raise TypeError(f"{name}: an integer is needed, got {value!r}") from None
-    if number < least:
-        raise ValueError(f"{name}: {least} or more is needed, got {number}")
+    if not least <= number <= most:
+        allowed = f"{least} or more" if most == math.inf else f"{least} to {most}"
+        raise ValueError(f"{name}: {allowed} is needed, got {number}")
     return number
 
 
@@ -243,12 +245,13 @@ def wrong_channels(x: np.ndarray, channels: int, groups: int) -> ValueError:
     return ValueError(f"x: C = {channels} channels are needed for {of_weight}, got shape {x.shape}")
 
 
-def residual(value, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    value = with_channels("residual", value)
+def like_result(name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """residual, dy, y, z: an array over the result's pixels and channels."""
+    value = with_channels(name, value)
     if value.shape != shape:
-        raise ValueError(f"residual: the result's shape {shape} is needed, got {value.shape}")
+        raise ValueError(f"{name}: the result's shape {shape} is needed, got {value.shape}")
     if value.dtype != dtype:
-        raise TypeError(f"residual: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
+        raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
     return value
 
 

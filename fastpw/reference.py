@@ -113,6 +113,11 @@ def _by_group(array: Array, groups: int) -> Array:
     return array.reshape(*array.shape[:-1], groups, array.shape[-1] // groups)
 
 
+def _pixels(by_group: Array) -> Array:
+    """(..., groups, channels) as (P, groups, channels)."""
+    return by_group.reshape(math.prod(by_group.shape[:-2]), *by_group.shape[-2:])
+
+
 def _weight_by_group(weight: ArrayLike, weight_layout: str, groups: int) -> Array:
     """(groups, K // groups, C // groups)."""
     matrix = LAYOUTS[weight_layout](np.asarray(weight, np.float64))
@@ -210,7 +215,7 @@ def conv1x1_backward(
         dz = np.asarray(dy, np.float64) * derivative(z, activation)
         dz_at_inputs = _by_group(_undo_pad_and_stride(dz, x.shape, stride, padding), groups)
         dx = np.einsum("...gk,gkc->...gc", dz_at_inputs, by_group).reshape(x.shape)
-        dmatrix = np.einsum("...gk,...gc->gkc", dz_at_inputs, _by_group(x, groups))
+        dmatrix = np.einsum("pgk,pgc->gkc", _pixels(dz_at_inputs), _pixels(_by_group(x, groups)))
     dweight = np.empty(np.shape(weight))
     matrix = LAYOUTS[weight_layout](dweight)
     matrix[...] = dmatrix.reshape(matrix.shape)

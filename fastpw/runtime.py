@@ -31,6 +31,9 @@ _choose_isa()
 
 # Threads
 
+# More serve no machine, and libgomp ends the process when the system refuses it a thread.
+MOST_THREADS = 1024
+
 
 def cpu_quota(proc: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> float | None:
     """The CPUs that the control groups of this process (v1, v2) and their ancestors grant; None: all."""
@@ -77,7 +80,7 @@ def _quota_v1(group: Path) -> float | None:
 # Read once: what OpenMP would use (OMP_NUM_THREADS, or the CPUs by affinity) and what the container grants.
 _openmp_at_import = passes.openmp_threads()
 _quota = cpu_quota()
-_quota_threads = math.inf if _quota is None else max(1, math.ceil(_quota))
+_quota_threads = MOST_THREADS if _quota is None else max(1, math.ceil(_quota))
 
 _everywhere: int | None = None  # set_num_threads
 _in_block: ContextVar[int | None] = ContextVar("fastpw.num_threads", default=None)
@@ -93,6 +96,10 @@ def threads() -> int:
     return wanted if allowed >= _openmp_at_import else min(wanted, allowed)
 
 
+def _number(n) -> int:
+    return checks.integer("n", n, 1, MOST_THREADS)
+
+
 def get_num_threads() -> int:
     """The most threads that a call made here and now would use. (Small work runs on one.)"""
     return 1 if passes.in_forked_child() else threads()
@@ -104,7 +111,7 @@ def set_num_threads(n: int | None) -> None:
     Parameters
     ----------
     n : int or None
-        1 or more; it may exceed the number of CPUs. None returns to the default: the smaller of what OpenMP
+        1 to 1024; it may exceed the number of CPUs. None returns to the default: the smaller of what OpenMP
         would use (OMP_NUM_THREADS, or the CPUs that the process may run on) and the CPU quota of its
         container, rounded up.
 
@@ -116,10 +123,10 @@ def set_num_threads(n: int | None) -> None:
     Raises
     ------
     TypeError, ValueError
-        n is no integer, or less than 1.
+        n is no integer, or none from 1 to 1024.
     """
     global _everywhere  # noqa: PLW0603 - the setting is the process's
-    _everywhere = None if n is None else checks.integer("n", n, 1)
+    _everywhere = None if n is None else _number(n)
 
 
 @contextmanager
@@ -128,7 +135,7 @@ def num_threads(n: int) -> Iterator[None]:
 
     It holds for the thread (or asyncio task) that runs the block, where it goes before `set_num_threads`.
     """
-    token = _in_block.set(checks.integer("n", n, 1))
+    token = _in_block.set(_number(n))
     try:
         yield
     finally:

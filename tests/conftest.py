@@ -1,4 +1,4 @@
-"""What the promises are tested under: each instruction set of this CPU, one and two threads, both entrances."""
+"""What promises are tested under: each instruction set of the CPU, one and two threads, both entrances."""
 
 import numpy as np
 import pytest

@@ -234,10 +234,10 @@ def test_sizes_of_any_integer_type(conv):
 
 
 def test_threads_and_modes():
-    for n in (0, -3):
-        with pytest.raises(ValueError, match=f"n: 1 or more is needed, got {n}"):
+    for n in (0, -3, 1025):
+        with pytest.raises(ValueError, match=f"n: 1 to 1024 is needed, got {n}"):
             fastpw.set_num_threads(n)
-        with pytest.raises(ValueError, match=f"n: 1 or more is needed, got {n}"), fastpw.num_threads(n):
+        with pytest.raises(ValueError, match=f"n: 1 to 1024 is needed, got {n}"), fastpw.num_threads(n):
             pass
     with pytest.raises(TypeError, match=r"n: an integer is needed, got 1\.5"):
         fastpw.set_num_threads(1.5)

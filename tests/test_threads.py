@@ -1,0 +1,294 @@
+"""Promise 6: how many threads calls use and who says so; many callers at once; children of a fork."""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import threading
+import time
+import warnings
+
+import numpy as np
+import pytest
+
+import fastpw
+from fastpw import runtime
+from fastpw.core import passes
+
+
+def run(code, **variables):
+    """What a fresh interpreter with these environment variables prints, or its last words if it fails."""
+    inherited = {
+        name: value for name, value in os.environ.items() if not name.startswith(("OMP_", "FASTPW_"))
+    }
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, env=inherited | variables, text=True, capture_output=True, check=False)
+    return (done.stderr if done.returncode else done.stdout).strip().splitlines()[-1]
+
+
+THREADS = "import fastpw; print(fastpw.get_num_threads(), fastpw.show_config('dicts')['threads']['why'])"
+
+# ---- how many --------------------------------------------------------------------------------------------
+
+
+def test_set_and_get():
+    default = fastpw.get_num_threads()
+    try:
+        fastpw.set_num_threads(7)
+        assert fastpw.get_num_threads() == 7
+        assert fastpw.show_config("dicts")["threads"]["why"] == "set_num_threads(n)"
+        with fastpw.num_threads(3):
+            assert fastpw.get_num_threads() == 3
+            assert fastpw.show_config("dicts")["threads"]["why"] == "with num_threads(n)"
+            with fastpw.num_threads(2):
+                assert fastpw.get_num_threads() == 2
+            fastpw.set_num_threads(5)
+            assert fastpw.get_num_threads() == 3
+        assert fastpw.get_num_threads() == 5
+    finally:
+        fastpw.set_num_threads(None)
+    assert fastpw.get_num_threads() == default
+
+
+def test_a_block_holds_for_its_own_thread():
+    seen = []
+    with fastpw.num_threads(9):
+        other = threading.Thread(target=lambda: seen.append(fastpw.get_num_threads()))
+        other.start()
+        other.join()
+        assert fastpw.get_num_threads() == 9
+    assert seen == [fastpw.get_num_threads()]
+
+
+def test_a_block_ends_with_an_exception():
+    default = fastpw.get_num_threads()
+    with pytest.raises(KeyError), fastpw.num_threads(9):
+        raise KeyError
+    assert fastpw.get_num_threads() == default
+
+
+def test_threadpoolctl_limits():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    default = fastpw.get_num_threads()
+    with threadpoolctl.threadpool_limits(1):
+        assert fastpw.get_num_threads() == 1
+        if passes.openmp_threads() < runtime._openmp_at_import:
+            assert "threadpoolctl" in fastpw.show_config("dicts")["threads"]["why"]
+        with fastpw.num_threads(4):
+            assert fastpw.get_num_threads() == (4 if runtime._openmp_at_import == 1 else 1)
+    assert fastpw.get_num_threads() == default
+
+
+def test_omp_num_threads():
+    assert run(THREADS, OMP_NUM_THREADS="1") == "1 OMP_NUM_THREADS=1"
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
+def test_affinity():
+    one_cpu = {min(os.sched_getaffinity(0))}
+    code = f"import os; os.sched_setaffinity(0, {one_cpu}); {THREADS}"
+    assert run(code) == "1 the CPUs that this process may run on"
+
+
+V2, V1 = "0::{}\n", "5:memory:/\n4:cpu,cpuacct:{}\n0::/\n"
+QUOTAS = {
+    "v2": (V2.format("/"), {"cpu.max": "150000 100000\n"}, 1.5),
+    "v2, no limit": (V2.format("/"), {"cpu.max": "max 100000\n"}, None),
+    "v2, no controller": (V2.format("/"), {}, None),
+    "v2, own group": (V2.format("/a/b"), {"a/b/cpu.max": "300000 100000\n"}, 3),
+    "v2, tightest ancestor": (
+        V2.format("/a/b"),
+        {"a/b/cpu.max": "max 100000", "a/cpu.max": "50000 100000", "cpu.max": "400000 100000"},
+        0.5,
+    ),
+    "v2, the host's path": (V2.format("/../../host/pod"), {"cpu.max": "200000 100000"}, 2),
+    "v1": (V1.format("/"), {"cpu/cpu.cfs_quota_us": "250000\n", "cpu/cpu.cfs_period_us": "100000\n"}, 2.5),
+    "v1, no limit": (V1.format("/"), {"cpu/cpu.cfs_quota_us": "-1", "cpu/cpu.cfs_period_us": "100000"}, None),
+    "v1, the host's path": (
+        V1.format("/docker/1234"),
+        {"cpu/cpu.cfs_quota_us": "100000", "cpu/cpu.cfs_period_us": "100000"},
+        1,
+    ),
+    "nonsense": (V2.format("/"), {"cpu.max": "a lot"}, None),
+    "nothing": ("", {}, None),
+}
+
+
+@pytest.mark.parametrize(("membership", "files", "quota"), QUOTAS.values(), ids=QUOTAS)
+def test_cpu_quota(membership, files, quota, tmp_path):
+    (tmp_path / "self").write_text(membership)
+    for name, text in files.items():
+        file = tmp_path / "mount" / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+    assert runtime.cpu_quota(tmp_path / "self", tmp_path / "mount") == quota
+
+
+def test_no_control_groups(tmp_path):
+    assert runtime.cpu_quota(tmp_path / "absent", tmp_path) is None
+
+
+def test_a_quota_caps_the_default(monkeypatch):
+    monkeypatch.setattr(runtime, "_quota", 0.5)
+    monkeypatch.setattr(runtime, "_quota_threads", 1)
+    assert fastpw.get_num_threads() == 1
+    if passes.openmp_threads() > 1:
+        assert fastpw.show_config("dicts")["threads"]["why"] == "the container's CPU quota is 0.5"
+    with fastpw.num_threads(2):
+        assert fastpw.get_num_threads() == 2
+
+
+# ---- which instruction set -------------------------------------------------------------------------------
+
+
+def test_isa_by_environment(isa):
+    code = "import fastpw; print(fastpw.show_config('dicts')['instruction sets']['chosen'])"
+    assert run(code, FASTPW_ISA=isa) == str({"float32": isa, "float64": isa})
+
+
+def test_isa_that_is_not_there():
+    error = run("import fastpw", FASTPW_ISA="avx1024")
+    assert error.startswith("ValueError: FASTPW_ISA=avx1024: ")
+    for row in passes.kernel_sets():
+        assert row["isa"] in error
+
+
+def test_show_config(capsys, isa, threads):
+    config = fastpw.show_config("dicts")
+    assert config["fastpw"]["version"] == fastpw.__version__
+    assert config["instruction sets"]["chosen"] == {"float32": isa, "float64": isa}
+    assert config["threads"]["number"] == threads
+    assert fastpw.show_config() is None
+    shown = capsys.readouterr().out
+    for said in (fastpw.__version__, config["compiler"], isa, config["threads"]["why"]):
+        assert str(said) in shown
+
+
+# ---- many at once ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def work(dtype, rng):
+    """Layers of different shapes, an input of each, and what comes out."""
+    problems = []
+    for m, n, k in ((3000, 64, 64), (49, 512, 96), (10, 7, 5)):
+        x, weight = rng.standard_normal((m, k)).astype(dtype), rng.standard_normal((n, k)).astype(dtype)
+        layer = fastpw.Conv1x1(weight, activation="silu")
+        problems.append((layer, x, layer(x)))
+    return problems
+
+
+@pytest.mark.usefixtures("isa", "threads")
+def test_many_python_threads(work):
+    wrong, ready = [], threading.Barrier(8)
+
+    def call(first):
+        ready.wait()
+        for i in range(first, first + 60):
+            layer, x, y = work[i % len(work)]
+            got = layer(x) if i % 2 else fastpw.conv1x1(x, layer.weight, activation="silu")
+            if not np.array_equal(got, y):
+                wrong.append(i)
+
+    callers = [threading.Thread(target=call, args=(i,)) for i in range(8)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+def test_threads_change_while_others_call(work):
+    done = threading.Event()
+    wrong = []
+
+    def call():
+        while not done.is_set():
+            wrong.extend(x.shape for layer, x, y in work if not np.array_equal(layer(x), y))
+
+    callers = [threading.Thread(target=call) for _ in range(3)]
+    for caller in callers:
+        caller.start()
+    try:
+        for n in range(60):
+            fastpw.set_num_threads(1 + n % 3)
+            time.sleep(0.002)
+    finally:
+        done.set()
+        for caller in callers:
+            caller.join()
+        fastpw.set_num_threads(None)
+    assert not wrong
+
+
+@pytest.mark.usefixtures("isa", "threads")
+def test_other_python_threads_run_during_a_call(dtype):
+    """With a switch interval of a minute the main thread sees a call under way only if it let the GIL go."""
+    layer, x = fastpw.Conv1x1(np.ones((256, 256), dtype)), np.ones((20_000, 256), dtype)
+    state, seen, interval = ["waiting"], set(), sys.getswitchinterval()
+
+    def call():
+        state[0] = "calling"
+        for _ in range(5):
+            layer(x)
+        state[0] = "done"
+
+    sys.setswitchinterval(60)
+    try:
+        caller = threading.Thread(target=call)
+        caller.start()
+        while state[0] != "done":
+            seen.add(state[0])
+            time.sleep(0.0005)
+        caller.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert "calling" in seen
+
+
+# ---- after a fork ----------------------------------------------------------------------------------------
+
+
+def _in_child(work, answers):
+    same = [np.array_equal(layer(x), y) for layer, x, y in work]
+    config = fastpw.show_config("dicts")["threads"]
+    answers.put((same, fastpw.get_num_threads(), config["why"]))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.usefixtures("isa")
+def test_a_forked_child_computes_the_same(work):
+    with fastpw.num_threads(2):
+        for layer, x, y in work:
+            assert np.array_equal(layer(x), y)  # OpenMP's threads exist now
+        context = multiprocessing.get_context("fork")
+        answers = context.SimpleQueue()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DeprecationWarning)  # that a process with threads forks
+            child = context.Process(target=_in_child, args=(work, answers))
+            child.start()
+        child.join(60)
+        try:
+            assert child.exitcode == 0
+        finally:
+            child.kill()
+        same, threads, why = answers.get()
+        assert same == [True] * len(work)
+        assert threads == 1
+        assert "fork" in why
+        for layer, x, y in work:
+            assert np.array_equal(layer(x), y)
+        assert fastpw.get_num_threads() == 2
+
+
+# ---- the import ------------------------------------------------------------------------------------------
+
+
+def test_the_import_brings_little():
+    """Beside NumPy's modules only fastpw's own."""
+    code = (
+        "import sys, numpy; before = set(sys.modules); import fastpw\n"
+        "new = {name.partition('.')[0] for name in set(sys.modules) - before}\n"
+        "print(*sorted(name for name in new if 'cython' not in name))"
+    )
+    assert run(code) == "fastpw"
