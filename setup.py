@@ -38,7 +38,7 @@ def kernel_sources():
             "on macOS set _PYTHON_HOST_PLATFORM=macosx-11.0-arm64 and ARCHFLAGS='-arch arm64'.)"
         )
     names = [f"{isa}_{dtype}" for isa in isas for dtype in ("f32", "f64")]
-    return [f"fastpw/kernels/{name}.c" for name in [*names, "dispatch"]]
+    return [f"fastpw/kernels/{name}.c" for name in [*names, "dispatch", "float_state"]]
 
 
 class BuildExt(build_ext):

@@ -101,6 +101,7 @@ cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
     cdef bint direct = w.wants_weights and choose_weights(w, dweight, accumulate)
     cdef Py_ssize_t block = lay_out(w)
     cdef char *sums = NULL
+    cdef fastpw_float_state state = fastpw_enter_float_state()
     w.ones = w.bias = w.workspace = NULL
     try:
         w.ones = zeros_and_ones(w)
@@ -120,6 +121,7 @@ cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
         if w.wants_bias:
             finish(w, dbias[None], w.bias, w.bias_bytes, accumulate)
     finally:
+        fastpw_leave_float_state(state)
         free(w.ones)
         free(w.bias)
         free(w.workspace)

@@ -62,3 +62,8 @@ cdef extern from "kernel_set.h" nogil:
 
     const fastpw_kernel_set **fastpw_kernel_sets
     int fastpw_cpu_runs(const fastpw_kernel_set *)
+
+    ctypedef struct fastpw_float_state:
+        pass
+    fastpw_float_state fastpw_enter_float_state()
+    void fastpw_leave_float_state(fastpw_float_state)

@@ -9,7 +9,8 @@ it each panel meets all the rows while it is in the cache.
 
 from cython.parallel cimport prange
 
-from fastpw.core.kernels cimport FASTPW_FROM_C, fastpw_block, fastpw_epilogue, fastpw_kernel_set, fastpw_tile
+from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_block, fastpw_enter_float_state, fastpw_epilogue,
+                                  fastpw_float_state, fastpw_kernel_set, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.pixels cimport Pixels, address, at_one_distance, gather, run_length, scatter
 from fastpw.core.team cimport omp_get_thread_num
 
@@ -151,8 +152,10 @@ cdef inline void run_block(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_
 cdef inline void run_task(const Gemm *g, Py_ssize_t task, Py_ssize_t panel_blocks) noexcept nogil:
     cdef Py_ssize_t start = task // panel_blocks * g.block_rows
     cdef Py_ssize_t first = task % panel_blocks * g.block_panels
+    cdef fastpw_float_state state = fastpw_enter_float_state()
     run_block(g, start, min(start + g.block_rows, g.pixels.m), first, min(first + g.block_panels, g.b.count),
               g.workspace + omp_get_thread_num() * g.workspace_bytes)
+    fastpw_leave_float_state(state)
 
 
 cdef inline void run_gemm(const Gemm *g, int threads) noexcept nogil:

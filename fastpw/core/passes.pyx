@@ -21,8 +21,9 @@ from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
 
-from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR, fastpw_cpu_runs, fastpw_epilogue, fastpw_kernel_set, fastpw_kernel_sets,
-                                  fastpw_tile)
+from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR, fastpw_cpu_runs,
+                                  fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state, fastpw_kernel_set,
+                                  fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.loops cimport A, C, RESIDUAL, Z, Gemm, PackedB, run_gemm, staging_bytes
 from fastpw.core.pixels cimport Pixels, Rows, join_all_axes
 from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_forks

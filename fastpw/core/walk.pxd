@@ -20,8 +20,9 @@ accurate than one long sum and the same for any number of threads.
 
 from cython.parallel cimport prange
 
-from fastpw.core.kernels cimport (FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_epilogue, fastpw_gradient,
-                                  fastpw_kernel_set)
+from fastpw.core.kernels cimport (FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_enter_float_state,
+                                  fastpw_epilogue, fastpw_float_state, fastpw_gradient, fastpw_kernel_set,
+                                  fastpw_leave_float_state)
 from fastpw.core.loops cimport A, C, Gemm, run_block
 from fastpw.core.pixels cimport Pixels, address, contiguous, gather, run_length
 from fastpw.core.team cimport omp_get_thread_num
@@ -194,6 +195,7 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index) noexcept nogil:
     cdef Py_ssize_t start = index * w.slice_rows
     cdef Py_ssize_t end = min(start + w.slice_rows, w.pixels.m)
     cdef Py_ssize_t row = start, stop
+    cdef fastpw_float_state state = fastpw_enter_float_state()
     while row < end:
         stop = min(row + w.block_rows, end)
         form_dz(w, row, row, stop, space, staging)
@@ -206,6 +208,7 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index) noexcept nogil:
         if w.wants_bias:
             sum_bias(w, stop - row, w.bias + index * w.bias_bytes, space)
         row = stop
+    fastpw_leave_float_state(state)
 
 
 # ---- blocks --------------------------------------------------------------------------------------------------
@@ -215,19 +218,28 @@ cdef inline char *staging_of_thread(const Walk *w) noexcept nogil:
 
 
 cdef inline void share_dz(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef fastpw_float_state state = fastpw_enter_float_state()
     form_dz(w, origin, start, stop, w.workspace, staging_of_thread(w))
     if w.wants_weights:
         pack_columns(w, origin, start, stop, w.workspace)
+    fastpw_leave_float_state(state)
+
+
+cdef inline void share_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t stop, Py_ssize_t panel) noexcept nogil:
+    cdef fastpw_float_state state = fastpw_enter_float_state()
+    find_dx(w, origin, origin, stop, panel, panel + 1, w.workspace, staging_of_thread(w))
+    fastpw_leave_float_state(state)
 
 
 cdef inline void share_weights(const Walk *w, Py_ssize_t m, Py_ssize_t panel, Py_ssize_t row, Py_ssize_t rows,
                                bint adds) noexcept nogil:
+    cdef fastpw_float_state state = fastpw_enter_float_state()
     sum_weights(w, m, row, min(row + rows, rows_of_weights(w)), panel, panel + 1, adds, w.weights, w.workspace)
+    fastpw_leave_float_state(state)
 
 
 cdef inline void walk_block(const Walk *w, Py_ssize_t origin, Py_ssize_t stop, int threads) noexcept nogil:
     """One block, shared by the team step by step."""
-    cdef char *space = w.workspace
     cdef Py_ssize_t m = stop - origin
     cdef Py_ssize_t height = w.kernels.tiles[0].mr
     # Pieces of whole tiles, several for each thread.
@@ -242,13 +254,13 @@ cdef inline void walk_block(const Walk *w, Py_ssize_t origin, Py_ssize_t stop, i
     if w.wants_data:
         # By panels: the whole block meets each while it is in the cache.
         for task in prange(w.data.b.count, num_threads=threads, schedule="dynamic", chunksize=1):
-            find_dx(w, origin, origin, stop, task, task + 1, space, staging_of_thread(w))
+            share_dx(w, origin, stop, task)
     if w.wants_weights:
         for task in prange(weight_panels(w) * weight_pieces, num_threads=threads, schedule="dynamic", chunksize=1):
             share_weights(w, m, task // weight_pieces, task % weight_pieces * weight_rows, weight_rows,
                           w.adds_to_weights or origin > 0)
     if w.wants_bias:
-        sum_bias(w, m, w.bias, space)
+        sum_bias(w, m, w.bias, w.workspace)
 
 
 # ---- all -----------------------------------------------------------------------------------------------------

@@ -112,4 +112,14 @@ typedef struct {
 extern const fastpw_kernel_set *const fastpw_kernel_sets[];     /* ends with NULL */
 int fastpw_cpu_runs(const fastpw_kernel_set *);
 
+/* The kernels count on rounding to nearest, on subnormals being numbers and on
+ * no exception trapping.  Whoever calls them enters that state on each thread,
+ * and leaves it for the one that was there, exception flags included. */
+typedef struct {
+    uint64_t control, flags;
+} fastpw_float_state;
+
+fastpw_float_state fastpw_enter_float_state(void);
+void fastpw_leave_float_state(fastpw_float_state);
+
 #endif
