@@ -65,7 +65,6 @@ cdef int finish(const Walk *w, out, char *sums, Py_ssize_t bytes_of_slice, bint 
 cdef bint choose_weights(Walk *w, dweight, bint accumulate) except -1:
     """Which way the weights are summed, and whether right in `dweight`, where one team shares them."""
     cdef const fastpw_tile *widest = &w.kernels.tiles[0]
-    w.across, w.adds_to_weights = False, False
     if w.diagonal:
         return False
     if w.slices == 1 and w.kernels.c_size in dweight.strides:
@@ -98,6 +97,7 @@ cdef char *zeros_and_ones(const Walk *w) except NULL:
 
 cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
     """Walk, with buffers for the blocks and the sums."""
+    w.across = w.adds_to_weights = False
     cdef bint direct = w.wants_weights and choose_weights(w, dweight, accumulate)
     cdef Py_ssize_t block = lay_out(w)
     cdef char *sums = NULL
