@@ -2,7 +2,8 @@
  *
  * Channels-last tensors have both operands in the order in which the tile
  * wants them: at each depth (a pixel) neighbouring elements of A are broadcast
- * against neighbouring elements of B.
+ * against neighbouring elements of B.  Earlier sums are added at the end: a sum
+ * over a million pixels is one of its blocks' sums, not one long sum.
  */
 #ifndef FASTPW_OUTER_H
 #define FASTPW_OUTER_H
@@ -14,7 +15,8 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
     const char *a = at->a;
     const real *w = (const real *)b->panel;
     tile_row acc[MAX_ROWS];
-    tile_begin(rows, vectors * LANES, acc, b, at);
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
     for (ptrdiff_t p = b->k; p > 0; p--, a += b->lda, w += WIDE_COLUMNS) {
         vec panel[WIDE_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
@@ -23,6 +25,7 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
             UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
         }
     }
+    if (b->entry == FASTPW_FROM_C) add_tile(rows, vectors * LANES, acc, at->c, b->ldc, &at->has);
     put_tile(rows, vectors * LANES, acc, at->c, b->ldc, &at->has);
 }
 
