@@ -2,7 +2,8 @@
 
 conv.py          conv1x1: one call
 layer.py         Conv1x1: weights packed once, called many times
-plan.py          what both share: options checked, weights packed, the call run
+gradients.py     conv1x1_backward: the gradients of such a call
+plan.py          what they share: options checked, weights packed, the forward pass run
 checks.py        every rule on arguments, every error message
 geometry.py      stride, padding, groups: which input pixel feeds which output pixel
 activations.py   the table of activations
@@ -20,13 +21,16 @@ cli.py           fastpw info | verify | bench
 from .core import passes as _passes  # noqa: F401, I001
 from ._version import __version__
 from .conv import conv1x1
+from .gradients import Gradients, conv1x1_backward
 from .layer import Conv1x1
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 
 __all__ = [
     "Conv1x1",
+    "Gradients",
     "__version__",
     "conv1x1",
+    "conv1x1_backward",
     "get_num_threads",
     "num_threads",
     "set_num_threads",

@@ -7,6 +7,8 @@ ValueError about anything else.
 from __future__ import annotations
 
 import math
+from collections.abc import Collection, Iterable
+from itertools import combinations
 from operator import index
 
 import numpy as np
@@ -69,8 +71,8 @@ def mixed_dtypes(**arrays: np.ndarray | None) -> TypeError:
     return TypeError(f"{came}: one dtype for all is needed, nothing is converted silently")
 
 
-def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array to write to: a plain view of the caller's array."""
+def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype, of_pixels: bool = True) -> np.ndarray:
+    """An array to write to: a plain view of the caller's array. Pixels have adjacent channels."""
     if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: a NumPy array is needed, got a {type(value).__name__}")
     if value.dtype != dtype:
@@ -82,7 +84,7 @@ def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> np.ndar
     if not flags.writeable:
         raise ValueError(f"{name}: a writable array is needed, got a read-only one")
     if not flags.c_contiguous:
-        if not _channels_adjacent(value):
+        if of_pixels and not _channels_adjacent(value):
             raise ValueError(
                 f"{name}: channels adjacent in memory ({value.itemsize} bytes apart) are needed, "
                 f"got strides {value.strides}"
@@ -114,24 +116,33 @@ def overlap(a: np.ndarray, b: np.ndarray) -> bool:
 def same_memory(a: np.ndarray, b: np.ndarray) -> bool:
     """Whether each element of one lies exactly where the other has it."""
     return a is b or (
-        a.strides == b.strides and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
+        a.shape == b.shape
+        and a.strides == b.strides
+        and a.__array_interface__["data"][0] == b.__array_interface__["data"][0]
     )
 
 
-def apart(x, residual, y, z) -> tuple[np.ndarray, np.ndarray | None]:
-    """x and residual as they were before y and z are written: copies of what shares memory with them.
+def unwritten(a: np.ndarray, written: Iterable[np.ndarray], in_time: Iterable[np.ndarray] = ()) -> np.ndarray:
+    """An input as it is before the outputs are written: a copy if it shares memory with one of them.
 
-    A residual that lies exactly on y stays: each of its elements is read before it is written.
+    With an output `in_time` it may share all of it: there each element is read before it is written.
     """
+    for out in written:
+        if overlap(a, out) and not (any(out is one for one in in_time) and same_memory(a, out)):
+            return a.copy()
+    return a
+
+
+def apart(x, residual, y, z) -> tuple[np.ndarray, np.ndarray | None]:
+    """x and residual as they are before y and z are written."""
     if z is not None and overlap(y, z):
-        raise ValueError("out_z: memory apart from that of out is needed, got arrays that overlap")
-    if overlap(x, y) or (z is not None and overlap(x, z)):
-        x = x.copy()
-    if residual is not None and (
-        (overlap(residual, y) and not same_memory(residual, y)) or (z is not None and overlap(residual, z))
-    ):
-        residual = residual.copy()
-    return x, residual
+        raise outputs_overlap("out_z", "out")
+    written = (y,) if z is None else (y, z)
+    return unwritten(x, written), None if residual is None else unwritten(residual, written, in_time=(y,))
+
+
+def outputs_overlap(one: str, other: str) -> ValueError:
+    return ValueError(f"{one}: memory apart from that of {other} is needed, got arrays that overlap")
 
 
 # The convolution
@@ -152,12 +163,26 @@ def weight(value, layout: str) -> np.ndarray:
         return value
     if not isinstance(layout, str) or layout not in LAYOUTS:
         raise ValueError(f"weight_layout: one of {', '.join(map(repr, LAYOUTS))} is needed, got {layout!r}")
-    axes, matrix = LAYOUTS[layout]
+    axes, _ = LAYOUTS[layout]
     if len(layout) != value.ndim or any(
         size != 1 for axis, size in zip(layout, value.shape, strict=True) if axis in "HW"
     ):
         raise ValueError(f"weight: shape {axes} is needed for weight_layout={layout!r}, got {value.shape}")
-    return value[matrix].T if layout == "HWIO" else value[matrix]
+    return matrix(value, layout)
+
+
+def matrix(value: np.ndarray, layout: str) -> np.ndarray:
+    """A view (K, C // groups) of weights, or of their gradient."""
+    view = value[LAYOUTS[layout][1]]
+    return view.T if layout == "HWIO" else view
+
+
+def weight_shape(matrix: np.ndarray, layout: str) -> tuple[int, ...]:
+    """The shape of weights in a layout, from that of (K, C // groups)."""
+    if layout == "OI":
+        return matrix.shape
+    sizes = {"O": matrix.shape[0], "I": matrix.shape[1], "H": 1, "W": 1}
+    return tuple(sizes[axis] for axis in layout)
 
 
 def bias(value, weight: np.ndarray) -> np.ndarray:
@@ -253,6 +278,56 @@ def like_result(name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> np
     if value.dtype != dtype:
         raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
     return value
+
+
+# Gradients
+
+WRT = ("x", "weight", "bias", "residual")
+_INPUTS = frozenset(WRT)
+
+
+def wrt(value) -> Collection[str]:
+    """The inputs whose gradients are wanted."""
+    names = (value,) if isinstance(value, str) else value
+    try:
+        if _INPUTS.issuperset(names):
+            return names
+        kind = ValueError
+    except TypeError:
+        kind = TypeError
+    raise kind(f"wrt: some of {', '.join(map(repr, WRT))} are needed, got {value!r}")
+
+
+def flag(name: str, value) -> bool:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name}: True or False is needed, got {value!r}")
+    return bool(value)
+
+
+def x_is_needed() -> TypeError:
+    return TypeError(
+        "x: an array is needed, got None, which is allowed with stride 1, padding 0, no 'weight' in wrt "
+        "and what the activation's derivative is read from, y or z"
+    )
+
+
+def gradients(value, wanted: Collection[str], shapes: tuple, dtype: np.dtype) -> list[np.ndarray | None]:
+    """The arrays of `out`, in the order of WRT."""
+    if not isinstance(value, tuple | list):
+        raise TypeError(f"out: Gradients or a tuple of four is needed, got a {type(value).__name__}")
+    if len(value) != len(WRT):
+        raise ValueError(f"out: Gradients or a tuple of four is needed, got {len(value)} elements")
+    arrays = {}
+    for name, given, shape in zip(WRT, value, shapes, strict=True):
+        if given is None:
+            continue
+        if name not in wanted:
+            raise ValueError(f"out.d{name}: None is needed as wrt has no {name!r}, got an array")
+        arrays[name] = output(f"out.d{name}", given, shape, dtype, of_pixels=name in ("x", "residual"))
+    for one, other in combinations(arrays, 2):
+        if overlap(arrays[one], arrays[other]):
+            raise outputs_overlap(f"out.d{other}", f"out.d{one}")
+    return [arrays.get(name) for name in WRT]
 
 
 # Activations

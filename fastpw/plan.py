@@ -1,4 +1,4 @@
-"""A convolution whose options are checked and whose weights are packed: what conv1x1 and Conv1x1 share."""
+"""A convolution whose options are checked, and its forward pass with weights packed: what the calls share."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from .runtime import threads
 NEW_AXES = tuple((None,) * (4 - ndim) for ndim in range(5))
 
 
-class Plan:
-    """``weight`` is (K, C // groups). ``panels``: one per group, or one that scales channels."""
+class Convolution:
+    """The weights, as (K, C // groups), and the options of a convolution, checked."""
 
     __slots__ = (
         "activation",
@@ -23,9 +23,9 @@ class Plan:
         "filters",
         "groups",
         "padding",
-        "panels",
         "plain",
         "stride",
+        "walks",
         "weight",
     )
 
@@ -33,41 +33,59 @@ class Plan:
         self.weight = weight = checks.weight(weight, weight_layout)
         self.dtype = weight.dtype
         self.filters, depth = weight.shape
-        self.bias = bias = None if bias is None else checks.bias(bias, weight)
+        self.bias = None if bias is None else checks.bias(bias, weight)
         self.groups = groups = checks.groups(groups, self.filters)
         self.channels = depth * groups
         self.stride = stride = checks.stride(stride)
         self.padding = padding = checks.padding(padding)
+        # Passes over the pixels: where each channel has one weight, all groups in one, bound by memory.
+        self.walks = 1 if groups == self.channels == self.filters else groups
         self.plain = stride == checks.ONCE and padding == checks.NOTHING
         self.activation = checks.activation(activation)
-        self.panels = ()
-        if not self.filters:
-            return
-        if groups == 1:
-            self.panels = (passes.pack(weight, bias),)
-        elif groups == self.channels == self.filters:
-            # One weight per channel: all groups in one pass, bound by memory.
-            self.panels = (passes.pack_scale(weight.ravel(), bias),)
-        else:
-            biases = [None] * groups if bias is None else np.split(bias, groups)
-            self.panels = tuple(map(passes.pack, np.split(weight, groups), biases))
+
+    def pack(self, transposed: bool = False) -> tuple[passes.Panels, ...]:
+        """W with its bias, for the forward pass, or transposed without, for dx: panels for each walk."""
+        weight, bias, groups = self.weight, None if transposed else self.bias, self.groups
+        if self.walks == 1:
+            if groups > 1:
+                return (passes.pack_scale(weight.ravel(), bias),)
+            return (passes.pack(weight.T if transposed else weight, bias),)
+        weights = np.split(weight, groups)
+        if transposed:
+            return tuple(passes.pack(w.T, None) for w in weights)
+        return tuple(map(passes.pack, weights, [None] * groups if bias is None else np.split(bias, groups)))
+
+    def checked_input(self, x) -> np.ndarray:
+        """x with its C adjacent channels."""
+        x = checks.with_channels("x", x)
+        if x.dtype is not self.dtype and x.dtype != self.dtype:
+            raise checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
+        if x.shape[-1] != self.channels:
+            raise checks.wrong_channels(x, self.channels, self.groups)
+        return x
+
+    def output_shape(self, x: np.ndarray) -> tuple[int, ...]:
+        if self.plain:
+            return (*x.shape[:-1], self.filters)
+        checks.image(x)
+        return geometry.output_shape(x.shape, self.filters, self.stride, self.padding)
+
+
+class Plan(Convolution):
+    """Makes forward passes."""
+
+    __slots__ = ("panels",)
+
+    def __init__(self, *options):
+        super().__init__(*options)
+        self.panels = self.pack() if self.filters else ()
 
     def run(self, x, residual=None, out=None, out_z=None) -> np.ndarray:
         """Checks what a call brings, then computes. Nothing is written before all is checked."""
-        x = checks.with_channels("x", x)
-        dtype = self.dtype
-        if x.dtype is not dtype and x.dtype != dtype:
-            raise checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
-        shape = x.shape
-        if shape[-1] != self.channels:
-            raise checks.wrong_channels(x, self.channels, self.groups)
-        if self.plain:
-            shape = (*shape[:-1], self.filters)
-        else:
-            checks.image(x)
-            shape = geometry.output_shape(shape, self.filters, self.stride, self.padding)
+        x = self.checked_input(x)
+        shape, dtype = self.output_shape(x), self.dtype
         if residual is not None:
-            residual = checks.residual(residual, shape, dtype)
+            residual = checks.like_result("residual", residual, shape, dtype)
         z = None if out_z is None else checks.output("out_z", out_z, shape, dtype)
         y = np.empty(shape, dtype) if out is None else checks.output("out", out, shape, dtype)
         if out is not None or z is not None:
@@ -105,7 +123,7 @@ class Plan:
                 passes.forward(x_, panels, y_, residual_, z_, self.activation, threads())
 
     def replay(self, x, y):
-        """Makes calls like the one that gave y of x, unchecked; None if such a call needs more than one pass."""
+        """Makes calls like the one that gave y of x, unchecked; None if such a call needs several passes."""
         plain = self.plain and len(self.panels) == 1 and y.size and y.ndim <= 4 and type(x) is np.ndarray
         if not plain or (self.channels > 1 and x.strides[-1] != x.itemsize):
             return None

@@ -182,10 +182,12 @@ def conv1x1(x, weight, bias=None, *, activation=None, **options) -> Array:
 
 
 class Gradients(NamedTuple):
-    dx: Array
-    dweight: Array
-    dbias: Array
-    dresidual: Array
+    """Of a convolution, with respect to x, weight, bias and residual; None where not wanted."""
+
+    dx: NDArray | None
+    dweight: NDArray | None
+    dbias: NDArray | None
+    dresidual: NDArray | None
 
 
 def conv1x1_backward(

@@ -17,7 +17,7 @@ FLOORS = [
     ["cli"],
     ["bench", "verify"],
     ["__init__"],
-    ["layer"],
+    ["gradients", "layer"],
     ["conv"],
     ["plan"],
     ["runtime"],
