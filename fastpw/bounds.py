@@ -12,7 +12,7 @@ import numpy as np
 from . import activations, reference
 
 
-def _gamma(n, dtype):
+def gamma(n, dtype):
     unit = np.finfo(dtype).eps / 2
     return n * unit / (1 - n * unit)
 
@@ -36,8 +36,48 @@ def promise(x, weight, bias=None, *, groups=1, activation=None, residual=None, *
     steepest = max(row.steepest, *parameters) if row.name == "leaky_relu" else row.steepest
     with np.errstate(invalid="ignore"):
         # Twice, because the reference rounds too: in float64, which counts when the result is float64 itself.
-        allowed = 2 * steepest * _gamma(np.shape(x)[-1] // groups + 2, dtype) * terms
+        allowed = 2 * steepest * gamma(np.shape(x)[-1] // groups + 2, dtype) * terms
         return y, allowed + own.ulps * np.finfo(dtype).eps * np.abs(y) + own.absolute
+
+
+# Beyond what z's error does to it (max |act''| < 1; read off y, twice that), a derivative has a few roundings.
+SLOPE_PER_Z = 2
+SLOPE_ULPS = 16
+
+
+def promise_gradients(dy, x, weight, bias=None, *, activation=None, residual=None, **geometry):
+    """The reference's gradients, and how far from each of them a result may lie; both reference.Gradients.
+
+    y or z, where a derivative is read from one, are those of conv1x1. The arguments are those of
+    reference.conv1x1_backward.
+    """
+    dtype = np.asarray(dy).dtype
+    exact = reference.conv1x1_backward(
+        dy, x, weight, bias, activation=activation, residual=residual, **geometry
+    )
+    z, z_allowed = promise(x, weight, bias, residual=residual, **geometry)
+    slope_allowed = _slope_allowed(z, z_allowed, activation, np.finfo(dtype).eps)
+    _, x, weight = magnitudes = [_magnitude(array) for array in (exact.dresidual, x, weight)]
+    with np.errstate(all="ignore"):
+        terms = reference.conv1x1_backward(*magnitudes, **geometry)
+        carried = reference.conv1x1_backward(_magnitude(dy) * slope_allowed, x, weight, **geometry)
+        filters, pixels = exact.dbias.size // geometry.get("groups", 1), exact.dresidual[..., :1].size
+        allowed = (
+            2 * gamma(n + 2, dtype) * own + due_to_dz
+            for n, own, due_to_dz in zip((filters, pixels, pixels, 0), terms, carried, strict=True)
+        )
+        return exact, reference.Gradients(*allowed)
+
+
+def _slope_allowed(z, z_allowed, activation, eps):
+    """How far from the reference act'(z) may lie: at a kink that z may have crossed, on its other side."""
+    row, parameters = activations.find(activation)
+    steepest = max(row.steepest, *parameters) if row.name == "leaky_relu" else row.steepest
+    allowed = np.zeros_like(z) if row.name == "linear" else SLOPE_PER_Z * z_allowed + SLOPE_ULPS * eps * steepest
+    for kink in row.kinks(*(*parameters, row.alpha, row.beta)[:2] if parameters else (row.alpha, row.beta)):
+        near = np.abs(z - kink) <= z_allowed + SLOPE_ULPS * eps * abs(kink)
+        allowed = np.where(near, allowed + steepest, allowed)
+    return allowed
 
 
 def excess(result, y, allowed):

@@ -6,6 +6,7 @@ import sys
 import fastpw
 from fastpw import verify
 from fastpw.bench import layers
+from fastpw.bench.setting import Setting
 
 
 def main(arguments=None):
@@ -25,15 +26,34 @@ def _parser():
     command = commands.add_parser("verify", help="check this installation against the float64 reference")
     command.set_defaults(run=_verify)
 
-    command = commands.add_parser("bench", help="time fastpw, NumPy and einsum on real networks' layers")
+    _add_bench(commands)
+    return parser
+
+
+def _add_bench(commands):
+    command = commands.add_parser(
+        "bench",
+        help="time fastpw, NumPy, einsum and peers on real networks' layers",
+        epilog="The environment chooses instruction sets: FASTPW_ISA=avx2 those of fastpw, "
+        "ONEDNN_MAX_CPU_ISA=AVX2 those of torch's oneDNN.",
+    )
     names = layers.networks()
-    command.add_argument("--network", action="append", choices=names, metavar="NAME",
-                         help=f"only its layers; may be repeated. One of {', '.join(names)}")  # fmt: skip
+    which = command.add_mutually_exclusive_group()
+    which.add_argument("--network", action="append", choices=names, metavar="NAME",
+                       help=f"only its layers; may be repeated. One of {', '.join(names)}")  # fmt: skip
+    which.add_argument("--layers", metavar="FILE.csv",
+                       help=f"other layers, in the columns {','.join(layers.COLUMNS)}")  # fmt: skip
     command.add_argument("--threads", type=_positive, metavar="N", help="default: what fastpw would use")
+    command.add_argument("--backward", action="store_true",
+                         help="the gradients; with torch, where installed")  # fmt: skip
+    command.add_argument("--peers", action="store_true",
+                         help="with LiteRT, torch, ONNX Runtime and OpenVINO, where installed")  # fmt: skip
+    command.add_argument("--numpy-to-numpy", action="store_true",
+                         help="each call makes new arrays for its results")  # fmt: skip
+    command.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     command.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     command.add_argument("--plot", metavar="FILE.png", help="draw a roofline with a dot per layer")
     command.set_defaults(run=_bench)
-    return parser
 
 
 def _positive(text):
@@ -61,4 +81,17 @@ def _bench(options):
             raise
         print(f'fastpw bench needs {package}: pip install "fastpw[bench]"', file=sys.stderr)
         return 2
-    return command.main(options.network, options.threads, options.json, options.plot)
+    try:
+        chosen = layers.load(options.layers)
+    except (OSError, ValueError) as error:
+        print(f"fastpw bench --layers: {error}", file=sys.stderr)
+        return 2
+    if options.network:
+        chosen = [layer for layer in chosen if layer.network in options.network]
+    setting = Setting(
+        threads=options.threads or fastpw.get_num_threads(),
+        backward=options.backward,
+        new_arrays=options.numpy_to_numpy,
+        dtype=options.dtype,
+    )
+    return command.main(chosen, setting, options.peers or options.backward, options.json, options.plot)

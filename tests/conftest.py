@@ -66,3 +66,13 @@ def keeps_promise():
         return bounds.excess(result, *bounds.promise(*arrays, **options)) <= 1
 
     return check
+
+
+@pytest.fixture
+def quick_bench(monkeypatch):
+    """The benchmarks' runner, in a moment: one call a round, one round, no look at the memory."""
+    runner = pytest.importorskip("fastpw.bench.runner")
+    monkeypatch.setattr(runner, "ROUNDS", 1)
+    monkeypatch.setattr(runner, "SECONDS", 0.0)
+    monkeypatch.setattr(runner.roofs, "memory_bandwidth", lambda threads: 1e10)
+    return runner

@@ -3,14 +3,16 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 import fastpw
 from fastpw import bounds, cli, verify
-from fastpw.bench import layers
+from fastpw.bench import layers, peers
 from fastpw.bench.layers import Layer
+from fastpw.bench.setting import Setting
 
 
 def run_python(code):
@@ -117,20 +119,26 @@ def test_layers_are_the_papers():
     ]  # fmt: skip
     short = by_name["resnet50.c3.short"]
     assert short.output_shape == (1, 28, 28, 512)
-    assert short.flops == 2 * 28 * 28 * 256 * 512
-    assert short.bytes == 4 * (28 * 28 * 256 + 256 * 512 + 512 + 28 * 28 * 512)
+    assert Setting().flops(short) == 2 * 28 * 28 * 256 * 512
+    assert Setting().bytes(short) == 4 * (28 * 28 * 256 + 256 * 512 + 512 + 28 * 28 * 512)
+    backward = Setting(backward=True, dtype="float64")
+    assert backward.flops(short) == 2 * Setting().flops(short)
+    assert backward.bytes(short) == 8 * (2 * (28 * 28 * 256 + 256 * 512 + 28 * 28 * 512) + 512)
+
+
+def test_held_out_layers_are_not_in_the_list():
+    held_out = layers.load(Path(__file__).parents[1] / "bench" / "heldout.csv")
+    assert len(held_out) >= 24
+    known = {(layer.N, layer.H, layer.W, layer.C, layer.K, layer.stride) for layer in layers.load()}
+    assert not known & {(layer.N, layer.H, layer.W, layer.C, layer.K, layer.stride) for layer in held_out}
 
 
 @pytest.fixture
-def quick(monkeypatch):
+def quick(quick_bench, monkeypatch):
     """The bench on two tiny layers, one of them strided, in a moment."""
-    runner = pytest.importorskip("fastpw.bench.runner")
     pytest.importorskip("fastpw.bench.command")
-    monkeypatch.setattr(runner, "ROUNDS", 1)
-    monkeypatch.setattr(runner, "SECONDS", 0.0)
-    monkeypatch.setattr(runner.roofs, "memory_bandwidth", lambda threads: 1e10)
     tiny = [Layer("nin.tiny", 1, 5, 6, 8, 16, 1), Layer("squeezenet.tiny", 2, 7, 5, 4, 3, 2)]
-    monkeypatch.setattr(layers, "load", lambda: tiny)
+    monkeypatch.setattr(layers, "load", lambda path=None: tiny)
 
 
 def test_bench_shows_and_writes_every_layer(quick, capsys, tmp_path):
@@ -149,6 +157,50 @@ def test_bench_shows_and_writes_every_layer(quick, capsys, tmp_path):
         for figures in row["implementations"].values():
             assert figures["best_seconds"] <= figures["median_seconds"]
             assert figures["gflops"] == pytest.approx(row["flops"] / figures["best_seconds"] / 1e9)
+            assert figures["gbs"] == pytest.approx(row["bytes"] / figures["best_seconds"] / 1e9)
+
+
+@pytest.mark.parametrize("options", [[], ["--numpy-to-numpy"], ["--dtype", "float64"]])
+@pytest.mark.parametrize("options_too", [[], ["--backward"]])
+def test_bench_measures_what_was_asked_for(quick, options, options_too, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(peers, "BACKWARD", {})
+    json_path = tmp_path / "bench.json"
+    assert cli.main(["bench", *options, *options_too, "--json", str(json_path)]) == 0
+    report = json.loads(json_path.read_text())
+    assert report["backward"] == ("--backward" in options_too)
+    assert report["new_arrays"] == ("--numpy-to-numpy" in options)
+    assert report["dtype"] == ("float64" if "float64" in options else "float32")
+    assert len(report["layers"]) == 2
+    said = capsys.readouterr().out
+    assert report["dtype"] in said
+    assert ("gradients" in said) == report["backward"]
+    assert ("new arrays" in said) == report["new_arrays"]
+
+
+def test_bench_of_other_layers(quick_bench, capsys, tmp_path):
+    pytest.importorskip("fastpw.bench.command")
+    path = tmp_path / "mine.csv"
+    path.write_text("layer,N,H,W,C,K,stride\nmine.odd,1,3,2,5,7,1\n")
+    assert cli.main(["bench", "--layers", str(path)]) == 0
+    assert "mine.odd" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "text, complaint",
+    [
+        ("name,N\n", "columns layer,N,H,W,C,K,stride are needed"),
+        ("layer,N,H,W,C,K,stride\na,1,1,1,0,1,1\n", "positive integers are needed, got a,1,1,1,0,1,1"),
+        ("layer,N,H,W,C,K,stride\na,1,1,1\n", "positive integers are needed"),
+        (None, "No such file"),
+    ],
+)
+def test_bench_says_what_is_wrong_with_a_file_of_layers(text, complaint, capsys, tmp_path):
+    pytest.importorskip("fastpw.bench.command")
+    path = tmp_path / "mine.csv"
+    if text:
+        path.write_text(text)
+    assert cli.main(["bench", "--layers", str(path)]) == 2
+    assert complaint in capsys.readouterr().err
 
 
 def test_bench_of_one_network(quick, capsys):

@@ -6,24 +6,23 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-import fastpw
-from fastpw.bench import implementations, layers, plot, table
-from fastpw.bench.runner import Report, threads_held
-
-WIDTH = 124  # of the table where the output is no terminal
+from fastpw.bench import implementations, peers, plot, table
+from fastpw.bench.runner import Runner
 
 
-def main(networks=None, threads=None, json_path=None, plot_path=None):
-    """Run the benchmark over the named networks (default: all); returns the exit status."""
-    chosen = [layer for layer in layers.load() if not networks or layer.network in networks]
-    threads = threads or fastpw.get_num_threads()
-    with threads_held(threads):
-        report = _measure(chosen, threads)
+def main(chosen, setting, with_peers=False, json_path=None, plot_path=None):
+    """Measure these layers in this setting; returns the exit status."""
+    report = _measure(chosen, setting, peers.table(setting) if with_peers else {})
+    rows = table.render(report)
     console = Console()
     if not console.is_terminal:
-        console.width = WIDTH
-    console.print(table.render(report))
-    console.print(table.summary(report), style="bold")
+        console.width = 1000
+        console.width = console.measure(rows).maximum
+    _say(console, table.title(report), "italic")
+    console.print(rows)
+    for note in table.notes(report):
+        _say(console, note)
+    _say(console, table.summary(report), "bold")
     if json_path:
         Path(json_path).write_text(json.dumps(report.as_dict(), indent=1) + "\n")
     if plot_path:
@@ -31,13 +30,19 @@ def main(networks=None, threads=None, json_path=None, plot_path=None):
     return 0
 
 
-def _measure(chosen, threads):
+def _say(console, text, style=None):
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+
+
+def _measure(chosen, setting, peers_):
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    # (no refresh in the background: its thread would take a core from whoever is being timed)
+    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
         task = progress.add_task("measuring the machine", total=len(chosen))
-        report = Report(implementations.FORWARD, threads)
-        for layer in chosen:
-            progress.update(task, description=layer.name)
-            report.measure(layer)
-            progress.advance(task)
-    return report
+        progress.refresh()
+        with Runner(setting, implementations.shown(setting), peers_) as runner:
+            for layer in chosen:
+                progress.update(task, description=layer.name, refresh=True)
+                runner.measure(layer)
+                progress.update(task, advance=1, refresh=True)
+    return runner.report

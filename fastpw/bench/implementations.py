@@ -1,39 +1,48 @@
-"""Who computes a layer.
+"""Who computes a layer's result.
 
 An implementation is a function of a Problem that does all that may be done once per layer (packing,
-allocation) and returns the function to time, which computes the layer and returns its result. A new row here
-appears in the table, the summary, the JSON and the plot.
+allocation) and returns the function to time, which computes the layer and returns its result: in an array of
+its own, or in a new one for each call (`out` is None). A new row here appears in the pytest suite, and in the
+table, the summary, the JSON and the plot of `fastpw bench` if SHOWN names it.
 """
 
 import numpy as np
 
 import fastpw
+from fastpw.bench import backward
+
+SHOWN = ("einsum", "numpy", "fastpw")
 
 
-def einsum(problem):
+def einsum(problem, optimize=False):
     """np.einsum as it is first written down, then bias and ReLU in place."""
-    pixels, weight, bias, y = problem.pixels, problem.weight, problem.bias, problem.new_output()
+    pixels, weight, bias, out = problem.pixels, problem.weight, problem.bias, problem.out()
 
     def run():
-        np.einsum("nhwc,kc->nhwk", pixels, weight, out=y)
+        y = np.einsum("nhwc,kc->nhwk", pixels, weight, out=out, optimize=optimize)
         np.add(y, bias, out=y)
         return np.maximum(y, 0, out=y)
 
     return run
 
 
+def einsum_optimize(problem):
+    """The same, with NumPy looking for a better way."""
+    return einsum(problem, optimize=True)
+
+
 def numpy_matmul(problem):
-    """NumPy at its best: one BLAS call over all pixels, nothing allocated."""
-    pixels, bias, y = problem.pixels, problem.bias, problem.new_output()
+    """NumPy at its best: one BLAS call over all pixels, and nothing allocated but the result."""
+    pixels, bias, out = problem.pixels, problem.bias, problem.out()
     weight = np.ascontiguousarray(problem.weight.T)
-    rows = y.reshape(-1, y.shape[-1])
+    out_rows = None if out is None else out.reshape(-1, out.shape[-1])
 
     def run():
         # (of a strided layer reshape copies the pixels, which is still faster than a BLAS call per image row)
-        np.matmul(pixels.reshape(-1, pixels.shape[-1]), weight, out=rows)
+        rows = np.matmul(pixels.reshape(-1, pixels.shape[-1]), weight, out=out_rows)
         np.add(rows, bias, out=rows)
         np.maximum(rows, 0, out=rows)
-        return y
+        return rows.reshape(problem.layer.output_shape)
 
     return run
 
@@ -41,8 +50,32 @@ def numpy_matmul(problem):
 def fastpw_layer(problem):
     """fastpw.Conv1x1, its weights packed once."""
     layer = fastpw.Conv1x1(problem.weight, problem.bias, stride=problem.layer.stride, activation="relu")
-    x, y = problem.x, problem.new_output()
-    return lambda: layer(x, out=y)
+    x, out = problem.x, problem.out()
+    return lambda: layer(x, out=out)
 
 
-FORWARD = {"einsum": einsum, "numpy": numpy_matmul, "fastpw": fastpw_layer}
+def fastpw_function(problem):
+    """fastpw.conv1x1, which packs its weights at each call."""
+    x, weight, bias, out = problem.x, problem.weight, problem.bias, problem.out()
+    stride = problem.layer.stride
+    return lambda: fastpw.conv1x1(x, weight, bias, stride=stride, activation="relu", out=out)
+
+
+FORWARD = {
+    "einsum": einsum,
+    "einsum(optimize)": einsum_optimize,
+    "numpy": numpy_matmul,
+    "fastpw": fastpw_layer,
+    "fastpw.conv1x1": fastpw_function,
+}
+BACKWARD = {"einsum": backward.einsum, "numpy": backward.numpy_matmul, "fastpw": backward.fastpw_gradients}
+
+
+def table(setting):
+    """The implementations of the pass that is measured, by name."""
+    return BACKWARD if setting.backward else FORWARD
+
+
+def shown(setting):
+    """Those of `fastpw bench`."""
+    return {name: prepare for name, prepare in table(setting).items() if name in SHOWN}

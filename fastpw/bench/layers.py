@@ -3,11 +3,14 @@
 import csv
 from dataclasses import dataclass
 from importlib import resources
+from pathlib import Path
+
+COLUMNS = ["layer", "N", "H", "W", "C", "K", "stride"]
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One row of layers.csv: an (N, H, W, C) input, K outputs, a stride; float32, bias and ReLU."""
+    """One row of layers.csv: an (N, H, W, C) input, K outputs, a stride; bias and ReLU."""
 
     name: str
     N: int
@@ -31,26 +34,25 @@ class Layer:
         N, Ho, Wo, _ = self.output_shape
         return N * Ho * Wo
 
-    @property
-    def flops(self):
-        return 2 * self.P * self.C * self.K
 
-    @property
-    def bytes(self):
-        """The traffic nobody can avoid: each pixel and each weight read once, each result written once."""
-        return 4 * (self.P * self.C + self.K * self.C + self.K + self.P * self.K)
-
-    @property
-    def intensity(self):
-        """FLOP per byte of that traffic: where the layer stands on the roofline."""
-        return self.flops / self.bytes
+def load(path=None):
+    """The layers of a CSV file, network by network; by default of layers.csv."""
+    file = resources.files(__package__).joinpath("layers.csv") if path is None else Path(path)
+    rows = csv.DictReader(file.read_text().splitlines())
+    if rows.fieldnames != COLUMNS:
+        raise ValueError(f"{path}: the columns {','.join(COLUMNS)} are needed, got {rows.fieldnames}")
+    return [_layer(path, row) for row in rows]
 
 
-def load():
-    """All layers, network by network."""
-    text = resources.files(__package__).joinpath("layers.csv").read_text()
-    rows = csv.DictReader(text.splitlines())
-    return [Layer(row.pop("layer"), **{key: int(value) for key, value in row.items()}) for row in rows]
+def _layer(path, row):
+    try:
+        layer = Layer(row["layer"], *(int(row[name]) for name in COLUMNS[1:]))
+    except (TypeError, ValueError):
+        layer = None
+    if layer is None or min(layer.N, layer.H, layer.W, layer.C, layer.K, layer.stride) < 1:
+        came = ",".join(map(str, row.values()))
+        raise ValueError(f"{path}: a name and positive integers are needed, got {came}")
+    return layer
 
 
 def networks():

@@ -5,7 +5,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-MARKERS = {"fastpw": "o", "numpy": "v", "einsum": "x"}
+MARKERS = {"numpy": "v", "einsum": "x", "the best other": "_"}
 
 
 def save(report, path):
@@ -14,25 +14,27 @@ def save(report, path):
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     _draw_roofs(axes, report)
-    _draw_layers(axes, report)
+    _draw_others(axes, report)
+    _draw_fastpw(axes, report)
     _name_lowest(axes, report)
     axes.set(
         xscale="log",
         yscale="log",
         xlabel="arithmetic intensity, FLOP per byte of the arrays",
         ylabel="GFLOP/s",
-        title=f"1×1 convolutions of real networks, float32 + bias + ReLU, threads: {report.threads}",
+        title=f"1×1 convolutions: {report.setting}",
     )
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         axis.set_major_formatter("{x:g}")
         axis.set_minor_formatter("")
     axes.grid(alpha=0.3)
+    figure.legend(loc="outside lower center", ncols=5, frameon=False)
     figure.savefig(path)
 
 
 def _draw_roofs(axes, report):
-    intensity = np.array([result.layer.intensity for result in report.results])
+    intensity = np.array([result.intensity for result in report.results])
     lowest, highest = intensity.min() / 1.3, intensity.max() * 1.3
     ridge = report.peak_gflops / report.bandwidth_gbs
     axes.plot([lowest, highest], [report.peak_gflops] * 2, color="black", linewidth=1.5)
@@ -49,29 +51,38 @@ def _draw_roofs(axes, report):
     )  # fmt: skip
 
 
-def _draw_layers(axes, report):
-    """A dot per layer and implementation: fastpw's in the network's colour, the others' fainter."""
-    names = list(dict.fromkeys(result.layer.network for result in report.results))
-    for index, network in enumerate(names):
+def _draw_fastpw(axes, report):
+    """A dot per layer, in its network's colour."""
+    networks = list(dict.fromkeys(result.layer.network for result in report.results))
+    for index, network in enumerate(networks):
         results = [result for result in report.results if result.layer.network == network]
-        intensity = [result.layer.intensity for result in results]
-        for name in report.implementations:
-            main = name == "fastpw"
-            axes.scatter(
-                intensity, [result.gflops(name) for result in results], color=f"C{index}",
-                marker=MARKERS.get(name, "."), s=36 if main else 16, alpha=1 if main else 0.4,
-                edgecolors="white" if main else None, linewidths=0.5 if main else 1, zorder=3 if main else 2,
-                label=network if main else None,
-            )  # fmt: skip
-    for name in report.others:
-        axes.scatter([], [], color="gray", marker=MARKERS.get(name, "."), s=16, alpha=0.6, label=name)
-    axes.figure.legend(loc="outside lower center", ncols=5, frameon=False)
+        axes.scatter(
+            [result.intensity for result in results], [result.gflops() for result in results],
+            color=f"C{index}", s=36, edgecolors="white", linewidths=0.5, zorder=3, label=network,
+        )  # fmt: skip
+
+
+def _draw_others(axes, report):
+    """A fainter mark per layer and implementation; with peers, only of the best on each layer."""
+    if report.peers:
+        for result in report.results:
+            ends = result.gflops(), result.gflops(result.best_other)
+            axes.plot([result.intensity] * 2, ends, color="gray", linewidth=0.8, alpha=0.6)
+        shown = {"the best other": [(result, result.best_other) for result in report.results]}
+    else:
+        shown = {name: [(result, name) for result in report.timed(name)] for name in report.others}
+    for label, marks in shown.items():
+        axes.scatter(
+            [result.intensity for result, _ in marks], [result.gflops(name) for result, name in marks],
+            color="black" if report.peers else "gray", marker=MARKERS.get(label, "."),
+            s=36 if report.peers else 16, alpha=0.8 if report.peers else 0.5, zorder=2, label=label,
+        )  # fmt: skip
 
 
 def _name_lowest(axes, report, count=3):
     """Name the layers that are furthest from the peak: where there is something to gain."""
     for result in sorted(report.results, key=report.fraction)[:count]:
         axes.annotate(
-            result.layer.name, (result.layer.intensity, result.gflops("fastpw")), (6, -3),
+            result.layer.name, (result.intensity, result.gflops()), (6, -3),
             textcoords="offset points", fontsize="x-small", va="top",
         )  # fmt: skip

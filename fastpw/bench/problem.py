@@ -1,38 +1,134 @@
 """One layer's arrays, and the check of a result against the reference."""
 
+from functools import lru_cache
+
 import numpy as np
 
-from fastpw import bounds
+from fastpw import bounds, reference
 
-CHECKED_PIXELS = 64  # of a result, spread evenly: the reference takes float64 and its time
+# Of a result, spread evenly: the reference takes float64 and its time.
+CHECKED_PIXELS = 64
+CHECKED_OUTPUTS = 16  # of dweight and dbias, which look at every pixel
+
+
+@lru_cache(maxsize=1)
+def of(layer, setting):
+    """The problem that a layer is in this setting."""
+    return (Backward if setting.backward else Forward)(layer, setting)
+
+
+def _spread(size, count):
+    """`count` indices below `size`, or all of them."""
+    return np.unique(np.linspace(0, size - 1, count).astype(int))
 
 
 class Problem:
-    """Random float32 arrays in the sizes of a layer; the same ones each time."""
+    """Random arrays in the sizes of a layer; the same ones each time, in every process."""
 
-    def __init__(self, layer):
-        self.layer = layer
-        random = np.random.default_rng(0)
-        self.x = random.random((layer.N, layer.H, layer.W, layer.C), dtype=np.float32) - np.float32(0.5)
-        self.weight = random.random((layer.K, layer.C), dtype=np.float32) - np.float32(0.5)
-        self.bias = random.random(layer.K, dtype=np.float32) - np.float32(0.5)
+    def __init__(self, layer, setting):
+        self.layer, self.setting = layer, setting
+        self._random = np.random.default_rng(0)
+        self.x = self.random(layer.N, layer.H, layer.W, layer.C)
+        self.weight = self.random(layer.K, layer.C)
+        self.bias = self.random(layer.K)
         self.pixels = self.x[:, :: layer.stride, :: layer.stride]  # those the layer computes from
-        self._sample = np.unique(np.linspace(0, layer.P - 1, CHECKED_PIXELS).astype(int))
-        n, h, w, _ = layer.output_shape
-        rows = self.pixels[np.unravel_index(self._sample, (n, h, w))]
+
+    def random(self, *shape):
+        """Between -0.5 and 0.5."""
+        return self._random.random(shape, dtype=self.setting.dtype) - np.dtype(self.setting.dtype).type(0.5)
+
+    def nan(self, *shape):
+        """An array for results: what is left out is noticed."""
+        return np.full(shape, np.nan, self.setting.dtype)
+
+    def rows_at(self, which, array):
+        """Some pixels of an (N, Ho, Wo, channels) array, as rows."""
+        return array[np.unravel_index(which, array.shape[:3])]
+
+    def hold(self, name, what, result, expected, allowed):
+        """Raise ArithmeticError if `what` of implementation `name` is too far from the reference."""
+        excess = bounds.excess(result, expected, allowed)
+        if excess > 1:
+            raise ArithmeticError(
+                f"{self.layer.name}: {what} of {name} lies {excess:.3g} times further from the reference "
+                "than rounding allows"
+            )
+
+
+class Forward(Problem):
+    """y = ReLU(pixels Wᵀ + bias)."""
+
+    def __init__(self, layer, setting):
+        super().__init__(layer, setting)
+        self._checked = _spread(layer.P, CHECKED_PIXELS)
+        rows = self.rows_at(self._checked, self.pixels)
         self._promise = bounds.promise(rows, self.weight, self.bias, activation="relu")
 
-    def new_output(self):
-        """An array for the result, full of NaN so that a pixel left out is noticed."""
-        return np.full(self.layer.output_shape, np.nan, np.float32)
+    def out(self):
+        """Where a result goes: an array of the implementation's own, or None if each call makes a new one."""
+        return None if self.setting.new_arrays else self.nan(*self.layer.output_shape)
 
     def check(self, y, name):
         """Raise ArithmeticError if the result `y` of implementation `name` is not the layer's."""
+        y = np.reshape(y, self.layer.output_shape)
         if not np.isfinite(y).all():
             raise ArithmeticError(f"{self.layer.name}: {name} left pixels out or made them NaN or infinite")
-        excess = bounds.excess(y.reshape(-1, self.layer.K)[self._sample], *self._promise)
-        if excess > 1:
-            raise ArithmeticError(
-                f"{self.layer.name}: the result of {name} lies {excess:.3g} times further from the reference "
-                "than rounding allows"
-            )
+        self.hold(name, "the result", self.rows_at(self._checked, y), *self._promise)
+
+
+class Backward(Problem):
+    """dz = dy where y > 0; dx = dz W, dweight = dzᵀ pixels, dbias = Σ dz."""
+
+    def __init__(self, layer, setting):
+        super().__init__(layer, setting)
+        self.dy = self.random(*layer.output_shape)
+        self.y = np.maximum(self.pixels @ self.weight.T + self.bias, 0)
+        self._checked = _spread(layer.P, CHECKED_PIXELS)
+        self._outputs = _spread(layer.K, CHECKED_OUTPUTS)
+        self._expect()
+
+    def _expect(self):
+        """The reference at some pixels (dx) and at some outputs (dweight, dbias), and the bounds there."""
+        rows = [self.rows_at(self._checked, array) for array in (self.dy, self.pixels, self.y)]
+        columns = [array[..., self._outputs] for array in (self.dy, self.y)]
+        some = self.weight[self._outputs]
+        gamma_K, gamma_P = (bounds.gamma(n, self.x.dtype) for n in (self.layer.K, self.layer.P))
+
+        def at_pixels(dy, x, y, weight):
+            return reference.conv1x1_backward(dy, x, weight, z=y, activation="relu").dx
+
+        def at_outputs(dy, y, x, weight):
+            return reference.conv1x1_backward(dy, x, weight, z=y, activation="relu")[1:3]
+
+        self._dx = at_pixels(*rows, self.weight)
+        self._dx_allowed = 2 * gamma_K * at_pixels(*map(np.abs, rows), np.abs(self.weight))
+        self._sums = at_outputs(*columns, self.pixels, some)
+        terms = at_outputs(*map(np.abs, columns), np.abs(self.pixels), some)
+        self._sums_allowed = [2 * gamma_P * magnitude for magnitude in terms]
+
+    def out(self):
+        """(dx, dweight, dbias) of an implementation's own, dx 0 where no output pixel looks; or None."""
+        if self.setting.new_arrays:
+            return None
+        dx = self.nan(*self.x.shape)
+        if self.layer.stride > 1:
+            dx[...] = 0
+            self.at_pixels(dx)[...] = np.nan
+        return dx, self.nan(*self.weight.shape), self.nan(*self.bias.shape)
+
+    def at_pixels(self, dx):
+        """The view of dx at the pixels that the layer computes from."""
+        return dx[:, :: self.layer.stride, :: self.layer.stride]
+
+    def check(self, gradients, name):
+        """Raise ArithmeticError if (dx, dweight, dbias) of implementation `name` are not the layer's."""
+        dx, dweight, dbias = gradients
+        dx, dweight = np.reshape(dx, self.x.shape), np.reshape(dweight, self.weight.shape)
+        if not all(np.isfinite(gradient).all() for gradient in (dx, dweight, dbias)):
+            raise ArithmeticError(f"{self.layer.name}: {name} left gradients out, or made NaN")
+        if self.layer.stride > 1 and np.count_nonzero(dx) != np.count_nonzero(self.at_pixels(dx)):
+            raise ArithmeticError(f"{self.layer.name}: dx of {name} is not 0 where the stride skips a pixel")
+        self.hold(name, "dx", self.rows_at(self._checked, self.at_pixels(dx)), self._dx, self._dx_allowed)
+        sums = dweight[self._outputs], dbias[self._outputs]
+        for what, *compared in zip(("dweight", "dbias"), sums, self._sums, self._sums_allowed, strict=True):
+            self.hold(name, what, *compared)

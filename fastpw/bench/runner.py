@@ -1,117 +1,88 @@
-"""Measures the layers, one after the other, and keeps the account."""
+"""Measures layers, one after the other, into a Report."""
 
-import platform
-import statistics
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 
-import numpy as np
 import threadpoolctl
 
 import fastpw
-from fastpw.bench import roofs
-from fastpw.bench.layers import Layer
-from fastpw.bench.problem import Problem
-from fastpw.bench.timing import Timing, interleave
-from fastpw.core import passes
+from fastpw.bench import contestant, peers, roofs, timing
+from fastpw.bench.report import Report, Result
+from fastpw.bench.timing import interleave
+from fastpw.bench.worker import PeerError, Worker
 
 ROUNDS = 10
 SECONDS = 0.03  # of each implementation in each round
 
 
-@dataclass
-class Result:
-    """One layer's timings, by implementation."""
+class Runner:
+    """A run in one setting, as a context: the workers end with it.
 
-    layer: Layer
-    timings: dict[str, Timing]
+    Parameters
+    ----------
+    setting : Setting
+    locals_ : dict
+        Rows of implementations.py, computed in this process.
+    peers_ : dict
+        Rows of peers/, each computed in a worker; those that are absent are named in the report.
+    """
 
-    def gflops(self, name):
-        return self.layer.flops / self.timings[name].best / 1e9
+    def __init__(self, setting, locals_, peers_):
+        absent = {name: why for name, why in peers.absent(setting).items() if name in peers_}
+        present = {name: peer for name, peer in peers_.items() if name not in absent}
+        self.setting = setting
+        self.report = Report(setting, [*locals_, *present], list(present), absent)
+        self._locals, self._peers = locals_, present
 
-    def speedup(self, over, name="fastpw"):
-        return self.timings[over].best / self.timings[name].best
+    def __enter__(self):
+        with ExitStack() as stack:
+            stack.enter_context(threads_held(self.setting.threads))
+            self._contestants = [contestant.local(*row) for row in self._locals.items()]
+            for name, peer in self._peers.items():
+                self._contestants.append(stack.enter_context(closing(Worker(name, peer.target))))
+            self.report.bandwidth_gbs = roofs.memory_bandwidth(self.setting.threads) / 1e9
+            self._peak_run, self._peak_flops = roofs.fma_peak(self.setting.threads, self.setting.dtype)
+            self._stack = stack.pop_all()
+        return self
 
-
-class Report:
-    """What one run measured: a Result per layer, and the roofs of the same run."""
-
-    def __init__(self, implementations, threads):
-        self.implementations = implementations
-        self.threads = threads
-        self.results = []
-        self.peak_gflops = 0.0
-        self.bandwidth_gbs = roofs.memory_bandwidth(threads) / 1e9
-        self._peak_run, self._peak_flops = roofs.fma_peak(threads)
-
-    @property
-    def others(self):
-        """The implementations that fastpw is compared with."""
-        return [name for name in self.implementations if name != "fastpw"]
+    def __exit__(self, *error):
+        self._stack.close()
 
     def measure(self, layer):
-        """Check every implementation on a layer, time them in turn, and check them again."""
-        problem = Problem(layer)
-        runs = {name: prepare(problem) for name, prepare in self.implementations.items()}
-        for name, run in runs.items():
-            problem.check(run(), name)
-        timings = interleave({"peak": self._peak_run, **runs}, ROUNDS, SECONDS)
-        for name, run in runs.items():
-            problem.check(run(), name)
-        self.peak_gflops = max(self.peak_gflops, self._peak_flops / timings.pop("peak").best / 1e9)
-        self.results.append(Result(layer, timings))
+        """Check everyone on a layer, time them in turn, and check them again; the Result.
 
-    def fraction(self, result, name="fastpw"):
-        """Of the FMA peak."""
-        return result.gflops(name) / self.peak_gflops
+        What is wrong in this process is an error (ArithmeticError); a peer that fails does not count.
+        """
+        self._everyone(layer, "prepare", layer, self.setting)
+        able = self._able(layer)
+        bursts = {one.name: partial(self._attempt, layer, one, "burst") for one in able}
+        timings = interleave({"peak": self._peak_burst, **bursts}, ROUNDS, SECONDS)
+        self._everyone(layer, "check")
+        peak = self._peak_flops / timings.pop("peak").best / 1e9
+        self.report.peak_gflops = max(self.report.peak_gflops, peak)
+        result = Result(layer, self.setting, {one.name: timings[one.name] for one in self._able(layer)})
+        self.report.results.append(result)
+        return result
 
-    def mean_fraction(self, name="fastpw"):
-        return statistics.geometric_mean(self.fraction(result, name) for result in self.results)
+    def _able(self, layer):
+        failed = self.report.failures
+        return [one for one in self._contestants if (layer.name, one.name) not in failed]
 
-    def mean_speedup(self, over):
-        return statistics.geometric_mean(result.speedup(over) for result in self.results)
+    def _everyone(self, layer, method, *arguments):
+        for one in self._able(layer):
+            self._attempt(layer, one, method, *arguments)
 
-    def as_dict(self):
-        """All of it in plain numbers and strings, for JSON."""
-        return {
-            "fastpw": fastpw.__version__,
-            "numpy": np.__version__,
-            "python": platform.python_version(),
-            "machine": platform.platform(),
-            "compiler": passes.compiler(),
-            "isa": chosen_isa(),
-            "threads": self.threads,
-            "peak_gflops": self.peak_gflops,
-            "bandwidth_gbs": self.bandwidth_gbs,
-            "mean_fraction_of_peak": {name: self.mean_fraction(name) for name in self.implementations},
-            "mean_speedup": {name: self.mean_speedup(name) for name in self.others},
-            "layers": [self._row(result) for result in self.results],
-        }
+    def _attempt(self, layer, one, method, *arguments):
+        try:
+            return getattr(one, method)(*arguments)
+        except PeerError as error:
+            self.report.failures.setdefault((layer.name, one.name), str(error))
+            return []
 
-    def _row(self, result):
-        layer = result.layer
-        return {
-            "layer": layer.name,
-            "shape": [layer.N, layer.H, layer.W, layer.C],
-            "K": layer.K,
-            "stride": layer.stride,
-            "flops": layer.flops,
-            "bytes": layer.bytes,
-            "implementations": {
-                name: {
-                    "best_seconds": timing.best,
-                    "median_seconds": timing.median,
-                    "gflops": result.gflops(name),
-                    "fraction_of_peak": self.fraction(result, name),
-                }
-                for name, timing in result.timings.items()
-            },
-        }
-
-
-def chosen_isa():
-    """The instruction set of the float32 kernels in use."""
-    return next(row["isa"] for row in passes.kernel_sets() if row["chosen"] and row["dtype"] == "float32")
+    def _peak_burst(self, seconds):
+        calls = timing.burst(self._peak_run, seconds)
+        timing.settle()
+        return calls
 
 
 @contextmanager

@@ -1,13 +1,15 @@
-"""A Report as a table with a summary line, by rich."""
+"""A Report as a table with a few lines below, by rich."""
 
 from rich import box
 from rich.table import Table
-from rich.text import Text
+
+import fastpw
+from fastpw.bench.report import chosen_isa
 
 
 def render(report):
     """The table: a row per layer, a gap between networks."""
-    table = Table(title=title(report), title_justify="left", box=box.SIMPLE_HEAD, pad_edge=False)
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.padding = (0, 1, 0, 0)
     table.add_column("layer", overflow="fold")
     table.add_column("pixels", justify="right")
@@ -16,26 +18,46 @@ def render(report):
         table.add_column(f"{name} µs", justify="right")
     table.add_column("GFLOP/s", justify="right")
     table.add_column("of peak", justify="right")
-    for name in report.others:
-        table.add_column(f"× {name}", justify="right")
+    if report.peers:
+        table.add_column("best other")
+        table.add_column("× best", justify="right")
+    else:
+        for name in report.others:
+            table.add_column(f"× {name}", justify="right")
     for result in report.results:
         table.add_row(*_cells(report, result), end_section=_ends_network(report, result))
     return table
 
 
 def title(report):
-    what = report.as_dict()
-    return Text(
-        f"fastpw {what['fastpw']}, {what['isa']}, threads: {report.threads}, NumPy {what['numpy']}; float32, "
-        f"bias + ReLU; FMA peak {report.peak_gflops:.0f} GFLOP/s, memory {report.bandwidth_gbs:.0f} GB/s"
+    """What was measured, where."""
+    return (
+        f"fastpw {fastpw.__version__}, {chosen_isa(report.setting.dtype)}; {report.setting}; FMA peak "
+        f"{report.peak_gflops:.0f} GFLOP/s, memory {report.bandwidth_gbs:.0f} GB/s"
     )
 
 
+def notes(report):
+    """Lines that name whoever does not count, and why."""
+    lines = [f"without {name}: {reason}" for name, reason in report.absent.items()]
+    lines += [f"does not count: {reason}" for reason in report.failures.values()]
+    return lines
+
+
 def summary(report):
-    """One line with the geometric means."""
-    speedups = ", ".join(f"{report.mean_speedup(name):.2f} × {name}" for name in report.others)
-    means = f"{report.mean_fraction():.3f} of the FMA peak, {speedups}"
-    return Text(f"geometric means of {len(report.results)} layers: {means}")
+    """The geometric means: one line, and with peers a line for each of the others."""
+    own = f"geometric means of {len(report.results)} layers: {report.mean_fraction():.3f} of the FMA peak"
+    if not report.peers:
+        return ", ".join([own, *(f"{report.mean_speedup(name):.2f} × {name}" for name in report.others)])
+    lines = [f"{own}, {report.mean_speedup_over_best():.3f} × the best other of each layer"]
+    for name in report.others:
+        if count := len(report.timed(name)):
+            missing = f" ({count} layers)" if count < len(report.results) else ""
+            lines.append(
+                f"{name}: {report.mean_fraction(name):.3f} of the FMA peak, "
+                f"fastpw {report.mean_speedup(name):.3f} × as fast{missing}"
+            )
+    return "\n".join(lines)
 
 
 def _cells(report, result):
@@ -45,12 +67,16 @@ def _cells(report, result):
     stride = f" /{layer.stride}" if layer.stride > 1 else ""
     yield f"{batch}{layer.H}×{layer.W}{stride}"
     yield f"{layer.C} → {layer.K}"
-    for timing in result.timings.values():
-        yield f"{timing.best * 1e6:.1f}"
-    yield f"{result.gflops('fastpw'):.1f}"
+    for name in report.implementations:
+        yield f"{result.timings[name].best * 1e6:.1f}" if name in result.timings else "–"
+    yield f"{result.gflops():.1f}"
     yield f"{report.fraction(result):.3f}"
-    for name in report.others:
-        yield f"{result.speedup(name):.2f}"
+    if report.peers:
+        yield result.best_other
+        yield f"{result.speedup(result.best_other):.2f}"
+    else:
+        for name in report.others:
+            yield f"{result.speedup(name):.2f}"
 
 
 def _ends_network(report, result):

@@ -24,18 +24,21 @@ class Timing:
         return statistics.median(self.calls)
 
 
-def settle():
+def settle(limit=10.0):
     """Wait until this process rests.
 
     A library's threads spin after their work (OpenBLAS's for a tenth of a second) and would take the core of
     who comes next.
     """
     pause = 0.005
+    started = time.perf_counter()
     busy = True
     while busy:
         before = time.process_time()
         time.sleep(pause)
         busy = time.process_time() - before > pause / 4
+        if busy and time.perf_counter() - started > limit:
+            raise RuntimeError(f"the threads of this process were still busy {limit:g} s after its work")
 
 
 def burst(run, seconds):
@@ -50,11 +53,21 @@ def burst(run, seconds):
     return calls
 
 
-def interleave(runs, rounds, seconds):
-    """Time every function of the dict `runs` in `rounds` rounds of bursts; a dict of Timings."""
-    timings = {name: Timing() for name in runs}
+def interleave(bursts, rounds, seconds):
+    """Time everyone in `rounds` rounds of bursts.
+
+    Parameters
+    ----------
+    bursts : dict
+        By name, functions that take the seconds to last, return the seconds of each call, and leave their
+        threads at rest.
+
+    Returns
+    -------
+    dict of Timing
+    """
+    timings = {name: Timing() for name in bursts}
     for _ in range(rounds):
-        for name, run in runs.items():
-            settle()
-            timings[name].calls += burst(run, seconds)
+        for name, timed in bursts.items():
+            timings[name].calls += timed(seconds)
     return timings

@@ -1,0 +1,49 @@
+"""One implementation, from its arrays to the seconds of its calls: in this process or in a worker."""
+
+from fastpw.bench import problem, timing
+
+
+class Contestant:
+    """What prepares, times and checks an implementation.
+
+    Parameters
+    ----------
+    name : str
+    prepare : function
+        Of a Problem; returns the function to time and one that says what it computed.
+    """
+
+    def __init__(self, name, prepare):
+        self.name = name
+        self._prepare = prepare
+
+    def prepare(self, layer, setting):
+        """Make arrays, pack weights, compute once and check the result."""
+        self._problem = problem.of(layer, setting)
+        self._run, self._read = self._prepare(self._problem)
+        self._run()
+        self.check()
+
+    def burst(self, seconds):
+        """Call it until so many seconds have passed, then wait until its threads rest.
+
+        Returns the seconds of each call.
+        """
+        calls = timing.burst(self._run, seconds)
+        timing.settle()
+        return calls
+
+    def check(self):
+        """Raise ArithmeticError if the last result is wrong."""
+        self._problem.check(self._read(), self.name)
+        timing.settle()
+
+
+def local(name, prepare):
+    """A Contestant of this process, from a row of implementations.py."""
+
+    def prepare_pair(layer_problem):
+        run = prepare(layer_problem)
+        return run, run
+
+    return Contestant(name, prepare_pair)

@@ -1,0 +1,56 @@
+"""The runtimes that fastpw is compared with.
+
+Each has a module here, which is imported only in its worker: their spinning threads disturb each other, and
+so do their copies of OpenMP. Its functions take a Problem and return two: one to time, and one that says what
+the first one computed. Into arrays of its own a peer computes as it likes best: packed weights, bound
+buffers, its own layout. With new arrays it gets a channels-last NumPy array for each call and makes
+a new one.
+"""
+
+from importlib.util import find_spec
+from typing import NamedTuple
+
+
+class Peer(NamedTuple):
+    """What it computes, where: "module:function"; the modules that have to be installed."""
+
+    target: str
+    needs: tuple[str, ...]
+
+
+FORWARD = {
+    "litert": Peer("fastpw.bench.peers.litert:conv2d", ("ai_edge_litert",)),
+    "torch eager": Peer("fastpw.bench.peers.torch:eager", ("torch",)),
+    "torch onednn": Peer("fastpw.bench.peers.torch:onednn", ("torch",)),
+    "ort conv": Peer("fastpw.bench.peers.onnxruntime:conv", ("onnxruntime", "onnx")),
+    "ort gemm": Peer("fastpw.bench.peers.onnxruntime:gemm", ("onnxruntime", "onnx")),
+    "openvino": Peer("fastpw.bench.peers.openvino:matmul", ("openvino",)),
+}
+BACKWARD = {
+    "torch conv": Peer("fastpw.bench.peers.torch:convolution_backward", ("torch",)),
+    "torch mm": Peer("fastpw.bench.peers.torch:matmul_backward", ("torch",)),
+}
+
+
+def table(setting):
+    """The peers of the pass that is measured, by name."""
+    return BACKWARD if setting.backward else FORWARD
+
+
+def absent(setting):
+    """Why a peer cannot take part, by name."""
+    reasons = {}
+    for name, peer in table(setting).items():
+        missing = [module for module in peer.needs if not _installed(module)]
+        if missing:
+            reasons[name] = f"{' and '.join(missing)} not installed"
+        elif setting.dtype != "float32":
+            reasons[name] = "compared in float32 only"
+    return reasons
+
+
+def _installed(module):
+    try:
+        return find_spec(module) is not None
+    except ValueError:  # sys.modules holds None, or something that was not found the usual way
+        return False

@@ -1,0 +1,68 @@
+"""LiteRT (TensorFlow Lite), which computes float convolutions by XNNPACK: one CONV_2D with fused ReLU."""
+
+import flatbuffers
+from ai_edge_litert import schema_py_generated as schema
+from ai_edge_litert.interpreter import Interpreter
+
+
+def conv2d(problem):
+    """`invoke` alone, on a tensor that holds the pixels; or set_tensor, invoke, get_tensor."""
+    interpreter = Interpreter(model_content=_model(problem), num_threads=problem.setting.threads)
+    interpreter.allocate_tensors()
+    x = interpreter.get_input_details()[0]["index"]
+    y = interpreter.get_output_details()[0]["index"]
+
+    def from_array_to_array():
+        interpreter.set_tensor(x, problem.x)
+        interpreter.invoke()
+        return interpreter.get_tensor(y)
+
+    if problem.setting.new_arrays:
+        return from_array_to_array, from_array_to_array
+    interpreter.set_tensor(x, problem.x)
+    return interpreter.invoke, lambda: interpreter.get_tensor(y)
+
+
+def _model(problem):
+    """The flatbuffer: weights and bias are buffers 1 and 2, buffer 0 is the empty one by convention."""
+    layer = problem.layer
+    graph = schema.SubGraphT()
+    graph.tensors = [
+        _tensor(b"x", problem.x.shape, buffer=0),
+        _tensor(b"weight", (layer.K, 1, 1, layer.C), buffer=1),
+        _tensor(b"bias", (layer.K,), buffer=2),
+        _tensor(b"y", layer.output_shape, buffer=0),
+    ]
+    graph.inputs, graph.outputs, graph.operators = [0], [3], [_convolution(layer)]
+    code = schema.OperatorCodeT()
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONV_2D
+    model = schema.ModelT()
+    model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
+    model.buffers = [_buffer(b""), _buffer(problem.weight.tobytes()), _buffer(problem.bias.tobytes())]
+    builder = flatbuffers.Builder()
+    builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
+    return bytes(builder.Output())
+
+
+def _convolution(layer):
+    options = schema.Conv2DOptionsT()
+    options.padding = schema.Padding.VALID
+    options.strideH = options.strideW = layer.stride
+    options.fusedActivationFunction = schema.ActivationFunctionType.RELU
+    operator = schema.OperatorT()
+    operator.inputs, operator.outputs = [0, 1, 2], [3]
+    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.Conv2DOptions, options
+    return operator
+
+
+def _tensor(name, shape, buffer):
+    tensor = schema.TensorT()
+    tensor.name, tensor.shape, tensor.buffer = name, list(shape), buffer
+    tensor.type = schema.TensorType.FLOAT32
+    return tensor
+
+
+def _buffer(data):
+    buffer = schema.BufferT()
+    buffer.data = list(data)
+    return buffer

@@ -1,0 +1,42 @@
+"""OpenVINO: MatMul, Add and ReLU, which it fuses."""
+
+import numpy as np
+import openvino
+from openvino import opset13 as ops
+
+
+def matmul(problem):
+    """An infer request bound to the pixels and to an array of its own, or to a new one for each call."""
+    options = {
+        "INFERENCE_NUM_THREADS": problem.setting.threads,
+        "INFERENCE_PRECISION_HINT": "f32",  # else it takes bfloat16 where the CPU has it
+        "PERFORMANCE_HINT": "LATENCY",
+        "NUM_STREAMS": 1,
+    }
+    request = openvino.Core().compile_model(_model(problem), "CPU", options).create_infer_request()
+
+    def bind(x, y):
+        request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
+        request.set_output_tensor(openvino.Tensor(y, shared_memory=True))
+
+    def from_array_to_array():
+        y = np.empty(problem.layer.output_shape, np.float32)
+        bind(problem.x, y)
+        request.infer(share_outputs=True)
+        return y
+
+    if problem.setting.new_arrays:
+        return from_array_to_array, from_array_to_array
+    y = problem.out()
+    bind(problem.x, y)
+    return lambda: request.infer(share_outputs=True), lambda: y
+
+
+def _model(problem):
+    layer = problem.layer
+    x = pixels = ops.parameter(problem.x.shape, np.float32, "x")
+    if layer.stride > 1:
+        every = [1, layer.stride, layer.stride, 1]
+        pixels = ops.strided_slice(x, [0] * 4, list(problem.x.shape), every, [0] * 4, [0] * 4)
+    products = ops.matmul(pixels, ops.constant(problem.weight), False, True)
+    return openvino.Model([ops.relu(ops.add(products, ops.constant(problem.bias)))], [x], "layer")

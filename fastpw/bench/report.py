@@ -1,0 +1,138 @@
+"""The account of a run: a Result per layer, the roofs of the same run, and what follows from them."""
+
+import platform
+import statistics
+from dataclasses import asdict, dataclass
+
+import numpy as np
+
+import fastpw
+from fastpw.bench.layers import Layer
+from fastpw.bench.setting import Setting
+from fastpw.bench.timing import Timing
+from fastpw.core import passes
+
+
+@dataclass
+class Result:
+    """One layer's timings, by implementation; a peer that failed on it has none."""
+
+    layer: Layer
+    setting: Setting
+    timings: dict[str, Timing]
+
+    @property
+    def flops(self):
+        return self.setting.flops(self.layer)
+
+    @property
+    def bytes(self):
+        return self.setting.bytes(self.layer)
+
+    @property
+    def intensity(self):
+        return self.setting.intensity(self.layer)
+
+    @property
+    def best_other(self):
+        """The fastest that is not fastpw."""
+        others = [name for name in self.timings if name != "fastpw"]
+        return min(others, key=lambda name: self.timings[name].best)
+
+    def gflops(self, name="fastpw"):
+        return self.flops / self.timings[name].best / 1e9
+
+    def speedup(self, over, name="fastpw"):
+        return self.timings[over].best / self.timings[name].best
+
+
+class Report:
+    """What one run measured."""
+
+    def __init__(self, setting, implementations, peers, absent):
+        self.setting = setting
+        self.implementations = implementations  # names, peers included
+        self.peers = peers
+        self.absent = absent  # why a peer took no part, by name
+        self.failures = {}  # why a peer failed, by the names of layer and peer
+        self.results = []
+        self.peak_gflops = self.bandwidth_gbs = 0.0
+
+    @property
+    def others(self):
+        """The implementations that fastpw is compared with."""
+        return [name for name in self.implementations if name != "fastpw"]
+
+    def fraction(self, result, name="fastpw"):
+        """Of the FMA peak."""
+        return result.gflops(name) / self.peak_gflops
+
+    def timed(self, name):
+        """The layers that this implementation computed."""
+        return [result for result in self.results if name in result.timings]
+
+    def mean_fraction(self, name="fastpw"):
+        """Of the FMA peak, the geometric mean over the layers."""
+        return _mean(self.fraction(result, name) for result in self.timed(name))
+
+    def mean_speedup(self, over):
+        """How many times faster fastpw is, the geometric mean over the layers."""
+        return _mean(result.speedup(over) for result in self.timed(over))
+
+    def mean_speedup_over_best(self):
+        """The same over whoever of the others is the fastest on each layer."""
+        return _mean(result.speedup(result.best_other) for result in self.results)
+
+    def as_dict(self):
+        """All of it in plain numbers and strings, for JSON."""
+        return {
+            "fastpw": fastpw.__version__,
+            "numpy": np.__version__,
+            "python": platform.python_version(),
+            "machine": platform.platform(),
+            "compiler": passes.compiler(),
+            "isa": chosen_isa(self.setting.dtype),
+            **asdict(self.setting),
+            "peak_gflops": self.peak_gflops,
+            "bandwidth_gbs": self.bandwidth_gbs,
+            "absent": self.absent,
+            "failures": [[*names, reason] for names, reason in self.failures.items()],
+            "mean_fraction_of_peak": {name: self.mean_fraction(name) for name in self.implementations},
+            "mean_speedup": {name: self.mean_speedup(name) for name in self.others},
+            "mean_speedup_over_best": self.mean_speedup_over_best(),
+            "layers": [self._row(result) for result in self.results],
+        }
+
+    def _row(self, result):
+        layer = result.layer
+        return {
+            "layer": layer.name,
+            "shape": [layer.N, layer.H, layer.W, layer.C],
+            "K": layer.K,
+            "stride": layer.stride,
+            "flops": result.flops,
+            "bytes": result.bytes,
+            "best_other": result.best_other,
+            "implementations": {name: self.figures(result, name) for name in result.timings},
+        }
+
+    def figures(self, result, name):
+        """One implementation's on one layer."""
+        timing = result.timings[name]
+        return {
+            "best_seconds": timing.best,
+            "median_seconds": timing.median,
+            "gflops": result.gflops(name),
+            "fraction_of_peak": self.fraction(result, name),
+            "gbs": result.bytes / timing.best / 1e9,
+        }
+
+
+def _mean(ratios):
+    ratios = list(ratios)
+    return statistics.geometric_mean(ratios) if ratios else None
+
+
+def chosen_isa(dtype):
+    """The instruction set of the kernels in use."""
+    return next(row["isa"] for row in passes.kernel_sets() if row["chosen"] and row["dtype"] == dtype)

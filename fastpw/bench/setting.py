@@ -1,0 +1,35 @@
+"""What is measured of every layer in one run."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Setting:
+    """Threads of all; the pass; whether each call makes its result anew, or writes into arrays of its own."""
+
+    threads: int = 1
+    backward: bool = False
+    new_arrays: bool = False
+    dtype: str = "float32"
+
+    def flops(self, layer):
+        """A product and a sum per weight and pixel; backward twice, for dx and for dweight."""
+        return (4 if self.backward else 2) * layer.P * layer.C * layer.K
+
+    def bytes(self, layer):
+        """The traffic nobody can avoid: each array read once, or written once."""
+        x, y, weight, bias = layer.P * layer.C, layer.P * layer.K, layer.C * layer.K, layer.K
+        # Backward reads x, y, dy and the weight, and writes dx, dweight and dbias.
+        elements = 2 * (x + y + weight) + bias if self.backward else x + y + weight + bias
+        return elements * np.dtype(self.dtype).itemsize
+
+    def intensity(self, layer):
+        """FLOP per byte of that traffic: where the layer stands on the roofline."""
+        return self.flops(layer) / self.bytes(layer)
+
+    def __str__(self):
+        what = "gradients of bias + ReLU" if self.backward else "bias + ReLU"
+        where = "new arrays each call" if self.new_arrays else "own arrays"
+        return f"{self.dtype}, {what}, {where}, threads: {self.threads}"
