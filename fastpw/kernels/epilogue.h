@@ -81,14 +81,15 @@ INLINE void put_tile(const int rows, const int width, const tile_row *t, char *p
         put_rows(rows, vectors_of(width), 0, t, p, ld, has);
 }
 
-/* Lines that the tile will store to are fetched while it computes. */
+/* Lines that the tile will store to are fetched while it computes.  Where rows
+ * do not begin with a line, the first was fetched for the columns before. */
 INLINE void prefetch_tile(const int rows, const int width, const char *p, ptrdiff_t ld)
 {
+    enum { LINE = 64 };
     const int bytes = width * (int)sizeof(real);
-    UNROLL for (int i = 0; i < rows; i++, p = next_row(p, ld)) {
-        UNROLL for (int at = 0; at < bytes; at += 64) __builtin_prefetch(p + at, 1);
-        __builtin_prefetch(p + bytes - 1, 1);
-    }
+    UNROLL for (int i = 0; i < rows; i++, p = next_row(p, ld))
+        UNROLL for (int at = LINE; at < bytes + LINE; at += LINE)
+            __builtin_prefetch(p + (at < bytes ? at : bytes) - 1, 1);
 }
 
 INLINE vec activate(vec z, const int activation, vec alpha, vec beta)

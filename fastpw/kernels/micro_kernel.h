@@ -3,10 +3,10 @@
  * Wide: an accumulator is LANES columns of one row.  Each depth broadcasts one
  * element of every row of A against WIDE_VECTORS vectors of the panel.
  *
- * Narrow: an accumulator is QUAD columns x SPLIT partial depths of one row, so
- * that few columns still fill whole vectors.  Each step repeats SPLIT elements
- * of every row of A against `quads` vectors of the panel; the partial depths
- * are summed at the end.
+ * Narrow: an accumulator is LANES / split columns x split partial depths of one
+ * row, so that few columns still fill whole vectors.  Each step repeats `split`
+ * elements of every row of A against the vectors of the panel; the partial
+ * depths are summed at the end.
  */
 #ifndef FASTPW_MICRO_KERNEL_H
 #define FASTPW_MICRO_KERNEL_H
@@ -19,7 +19,8 @@
  * with three, fewer rows share each vector of the panel. */
 #define WIDE_VECTORS 2
 #define WIDE_COLUMNS (WIDE_VECTORS * LANES)
-#define MAX_QUADS (WIDE_COLUMNS / QUAD - 1)
+#define MAX_NARROW_VECTORS 7
+#define MAX_SPLIT 4
 #define MAX_ROWS 12
 
 INLINE void wide_depth(const int rows, tile_row *acc, const char *a, ptrdiff_t lda, const real *w)
@@ -58,58 +59,73 @@ INLINE void wide_tile(const int rows, const fastpw_block *b, const tile_place *a
     if (VEC_MULTIPLIES_BY_LANE)
         for (; left >= LANES; left -= LANES, a += VEC_BYTES, w += LANES * WIDE_COLUMNS)
             wide_depths_by_lane(rows, acc, a, lda, w);
+    for (; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * sizeof(real), w += 2 * WIDE_COLUMNS) {
+        wide_depth(rows, acc, a, lda, w);
+        wide_depth(rows, acc, a + sizeof(real), lda, w + WIDE_COLUMNS);
+    }
     for (; left > 0; left--, a += sizeof(real), w += WIDE_COLUMNS) wide_depth(rows, acc, a, lda, w);
 
     tile_end(rows, WIDE_COLUMNS, acc, b, at);
 }
 
-INLINE void narrow_step(const int rows, const int quads, vec acc[][MAX_QUADS], const char *a, ptrdiff_t lda,
-                        const real *w)
+INLINE void narrow_step(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],
+                        const char *a, ptrdiff_t lda, const real *w)
 {
-    vec panel[MAX_QUADS];
-    UNROLL for (int q = 0; q < quads; q++) panel[q] = vec_load(w + q * LANES);
+    vec panel[MAX_NARROW_VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
     UNROLL for (int i = 0; i < rows; i++) {
-        const vec x = vec_load_repeated(a + i * lda);
-        UNROLL for (int q = 0; q < quads; q++) acc[i][q] += x * panel[q];
+        const vec x = vec_load_repeated(split, a + i * lda);
+        UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
     }
 }
 
-/* The partial depths of SPLIT neighbouring accumulators, summed: LANES columns. */
-INLINE vec sum_split(const vec *acc, const int count)
+/* The partial depths of `split` neighbouring accumulators, summed: LANES columns. */
+INLINE vec sum_split(const vec *acc, const int split, const int count)
 {
-    vec part[SPLIT];
-    UNROLL for (int s = 0; s < SPLIT; s++) part[s] = s < count ? acc[s] : (vec){0};
-    UNROLL for (int s = 1; s < SPLIT; s *= 2)
-        UNROLL for (int q = 0; q < SPLIT; q += 2 * s) part[q] = vec_pair_sums(part[q], part[q + s]);
+    vec part[MAX_SPLIT];
+    UNROLL for (int s = 0; s < split; s++) part[s] = s < count ? acc[s] : (vec){0};
+    UNROLL for (int s = 1; s < split; s *= 2)
+        UNROLL for (int v = 0; v < split; v += 2 * s)
+            part[v] = v < count ? vec_pair_sums(part[v], part[v + s]) : (vec){0};
     return part[0];
 }
 
-INLINE void narrow_tile(const int rows, const int quads, const fastpw_block *b, const tile_place *at)
+INLINE void narrow_tile(const int rows, const int vectors, const int split, const fastpw_block *b,
+                        const tile_place *at)
 {
-    const ptrdiff_t lda = b->lda;
+    const int columns = vectors * LANES / split;
+    const ptrdiff_t lda = b->lda, step = split * (int)sizeof(real);
     const char *a = at->a;
-    const real *w = (const real *)b->panel + quads * QUAD;
-    vec acc[MAX_ROWS][MAX_QUADS];
-    prefetch_tile(rows, quads * QUAD, at->c, b->ldc);
+    const real *w = (const real *)b->panel + columns;
+    vec acc[MAX_ROWS][MAX_NARROW_VECTORS];
+    prefetch_tile(rows, columns, at->c, b->ldc);
     UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int q = 0; q < quads; q++) acc[i][q] = (vec){0};
+        UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
 
     ptrdiff_t left = b->k;
-    for (; left >= SPLIT; left -= SPLIT, a += SPLIT * sizeof(real), w += quads * LANES)
-        narrow_step(rows, quads, acc, a, lda, w);
-    if (SPLIT > 1 && left > 0) {
+    /* Two steps a turn, where that spills nothing: the loop's own instructions cost up to a tenth. */
+    for (; NARROW_UNROLLS && left >= 2 * split; left -= 2 * split, a += 2 * step, w += 2 * vectors * LANES) {
+        narrow_step(rows, vectors, split, acc, a, lda, w);
+        narrow_step(rows, vectors, split, acc, a + step, lda, w + vectors * LANES);
+    }
+    for (; left >= split; left -= split, a += step, w += vectors * LANES)
+        narrow_step(rows, vectors, split, acc, a, lda, w);
+    if (split > 1 && left > 0) {
         /* The last depths come by way of a copy: beyond them lies memory that is not ours. */
-        real rest[rows][SPLIT];
+        real rest[MAX_ROWS][MAX_SPLIT];
         memset(rest, 0, sizeof rest);
         for (int i = 0; i < rows; i++) memcpy(rest[i], a + i * lda, (size_t)left * sizeof(real));
-        narrow_step(rows, quads, acc, (const char *)rest, sizeof rest[0], w);
+        narrow_step(rows, vectors, split, acc, (const char *)rest, sizeof rest[0], w);
     }
 
-    tile_row sums[MAX_ROWS];
-    tile_begin(rows, quads * QUAD, sums, b, at);
+    /* The sums first: the accumulators are free when bias and residual come in. */
+    tile_row sums[MAX_ROWS], start[MAX_ROWS];
     UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int q = 0; q < quads; q += SPLIT) sums[i][q / SPLIT] += sum_split(&acc[i][q], quads - q);
-    tile_end(rows, quads * QUAD, sums, b, at);
+        UNROLL for (int v = 0; v < vectors; v += split) sums[i][v / split] = sum_split(&acc[i][v], split, vectors - v);
+    tile_begin(rows, columns, start, b, at);
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < vectors_of(columns); v++) sums[i][v] += start[i][v];
+    tile_end(rows, columns, sums, b, at);
 }
 
 #endif

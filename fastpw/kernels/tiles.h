@@ -6,8 +6,8 @@
 #include "micro_kernel.h"
 #include "pack.h"
 
-/* The tallest tile of each width: its accumulators leave registers for the
- * panel's vectors and one row of A (for all rows of A where it comes by lane). */
+/* The tallest tile by the vectors across: its accumulators leave registers for
+ * the panel's vectors and one row of A (all rows of A where it comes by lane). */
 #if VEC_MULTIPLIES_BY_LANE
 #  define ROWS_WIDE 8
 #  define ROWS_1 12
@@ -16,15 +16,13 @@
 #  define ROWS_1 12
 #  define ROWS_2 12
 #  define ROWS_3 8
-#  define ROWS_4 6
 #  define ROWS_5 4
-#  define ROWS_6 4
 #  define ROWS_7 3
 #else
 #  define ROWS_WIDE 6
 #  define ROWS_1 6
 #  define ROWS_2 6
-#  define ROWS_3 4
+#  define ROWS_3 3
 #endif
 
 #define HEIGHTS_3(F, width) F(width, 1) F(width, 2) F(width, 3)
@@ -42,11 +40,11 @@ typedef void tile_function(const fastpw_block *, const tile_place *);
 INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, const int tallest, ptrdiff_t lda)
 {
     tile_place at = {b->a, b->residual, b->c, b->z, columns_of(b->n)};
-    ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
-    for (ptrdiff_t left = b->m; left > 0; tiles--) {
-        const ptrdiff_t rows = (left + tiles - 1) / tiles;
+    const ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
+    const ptrdiff_t height = b->m / tiles, taller = b->m % tiles;
+    for (ptrdiff_t i = 0; i < tiles; i++) {
+        const ptrdiff_t rows = height + (i < taller);
         by_height[rows - 1](b, &at);
-        left -= rows;
         at.a += rows * lda;
         at.c += rows * b->ldc;
         if (at.residual) at.residual += rows * b->ldr;
@@ -54,60 +52,87 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, co
     }
 }
 
-#define WIDE_FUNCTION(width, rows)                                                       \
-    NOINLINE void tile_##width##_##rows(const fastpw_block *b, const tile_place *at)     \
+#define WIDE_FUNCTION(tile, rows)                                                        \
+    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
         wide_tile(rows, b, at);                                                          \
     }
-#define NARROW_FUNCTION(quads, rows)                                                     \
-    NOINLINE void tile_##quads##_##rows(const fastpw_block *b, const tile_place *at)     \
+#define NARROW_FUNCTION(tile, rows)                                                      \
+    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
-        narrow_tile(rows, quads, b, at);                                                 \
+        narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, b, at);                          \
     }
-#define NAME(width, rows) tile_##width##_##rows,
+#define NAME(tile, rows) tile_##tile##_##rows,
 
 /* A row of the table of tiles: its functions and its panels. */
-#define DEFINE_TILE(width, kind, columns, step)                                          \
-    HEIGHTS(ROWS_##width, kind##_FUNCTION, width)                                        \
-    static void block_##width(const fastpw_block *b)                                     \
-    {                                                                                    \
-        static tile_function *const by_height[] = {HEIGHTS(ROWS_##width, NAME, width)};  \
-        run_tiles(b, by_height, ROWS_##width, b->lda);                                   \
-    }                                                                                    \
-    static void pack_##width(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,  \
-                             ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)               \
-    {                                                                                    \
+#define DEFINE_TILE(tile, kind, tallest, columns, step)                                                 \
+    HEIGHTS(tallest, kind##_FUNCTION, tile)                                                             \
+    static void block_##tile(const fastpw_block *b)                                                     \
+    {                                                                                                   \
+        static tile_function *const by_height[] = {HEIGHTS(tallest, NAME, tile)};                       \
+        run_tiles(b, by_height, tallest, b->lda);                                                       \
+    }                                                                                                   \
+    static void pack_##tile(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,   \
+                            ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)                \
+    {                                                                                                   \
         pack_panel(columns, step, panel, n, k, b, stride_n, stride_k, bias, stride_bias);               \
-    }
-#define TILE(width, columns, step) {ROWS_##width, columns, step, pack_##width, block_##width}
+    }                                                                                                   \
+    enum { ROWS_OF_##tile = tallest, COLUMNS_OF_##tile = columns, STEP_OF_##tile = step };
+#define TILE(tile) {ROWS_OF_##tile, COLUMNS_OF_##tile, STEP_OF_##tile, pack_##tile, block_##tile}
+#define DEFINE_NARROW(columns, tallest) DEFINE_TILE(columns, NARROW, tallest, columns, SPLIT_##columns)
 
-DEFINE_TILE(WIDE, WIDE, WIDE_COLUMNS, 1)
-#define DEFINE_NARROW(quads) DEFINE_TILE(quads, NARROW, quads * QUAD, SPLIT)
-#define NARROW_TILE(quads) TILE(quads, quads * QUAD, SPLIT)
+DEFINE_TILE(WIDE, WIDE, ROWS_WIDE, WIDE_COLUMNS, 1)
 
-DEFINE_NARROW(1)
-#if LANES >= 8
-DEFINE_NARROW(2)
-DEFINE_NARROW(3)
-#endif
-#if LANES >= 16
-DEFINE_NARROW(4)
-DEFINE_NARROW(5)
-DEFINE_NARROW(6)
-DEFINE_NARROW(7)
-#endif
-
-/* Widest first. */
-#if LANES >= 16
+/* The narrow tiles, every four columns: vectors across and the depths in each.
+ * The smaller the split, the less there is to sum at the end. */
+#if LANES == 16
+#  define VECTORS_4 1
+#  define SPLIT_4 4
+#  define VECTORS_8 2
+#  define SPLIT_8 4
+#  define VECTORS_12 3
+#  define SPLIT_12 4
+#  define VECTORS_16 2
+#  define SPLIT_16 2
+#  define VECTORS_20 5
+#  define SPLIT_20 4
+#  define VECTORS_24 3
+#  define SPLIT_24 2
+#  define VECTORS_28 7
+#  define SPLIT_28 4
+DEFINE_NARROW(4, ROWS_1)
+DEFINE_NARROW(8, ROWS_2)
+DEFINE_NARROW(12, ROWS_3)
+DEFINE_NARROW(16, ROWS_2)
+DEFINE_NARROW(20, ROWS_5)
+DEFINE_NARROW(24, ROWS_3)
+DEFINE_NARROW(28, ROWS_7)
 #  define N_TILES 8
-#  define TILES TILE(WIDE, WIDE_COLUMNS, 1), NARROW_TILE(7), NARROW_TILE(6), NARROW_TILE(5), NARROW_TILE(4), \
-                NARROW_TILE(3), NARROW_TILE(2), NARROW_TILE(1)
-#elif LANES >= 8
+#  define TILES TILE(WIDE), TILE(28), TILE(24), TILE(20), TILE(16), TILE(12), TILE(8), TILE(4)
+#elif LANES == 8
+#  define VECTORS_4 1
+#  define SPLIT_4 2
+#  define VECTORS_8 2
+#  define SPLIT_8 2
+#  define VECTORS_12 3
+#  define SPLIT_12 2
+DEFINE_NARROW(4, ROWS_1)
+DEFINE_NARROW(8, ROWS_2)
+DEFINE_NARROW(12, ROWS_3)
 #  define N_TILES 4
-#  define TILES TILE(WIDE, WIDE_COLUMNS, 1), NARROW_TILE(3), NARROW_TILE(2), NARROW_TILE(1)
-#else
+#  define TILES TILE(WIDE), TILE(12), TILE(8), TILE(4)
+#elif LANES == 4
+#  define VECTORS_4 1
+#  define SPLIT_4 1
+DEFINE_NARROW(4, ROWS_1)
 #  define N_TILES 2
-#  define TILES TILE(WIDE, WIDE_COLUMNS, 1), NARROW_TILE(1)
+#  define TILES TILE(WIDE), TILE(4)
+#else
+#  define VECTORS_2 1
+#  define SPLIT_2 1
+DEFINE_NARROW(2, ROWS_1)
+#  define N_TILES 2
+#  define TILES TILE(WIDE), TILE(2)
 #endif
 
 #endif

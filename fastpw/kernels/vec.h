@@ -24,10 +24,13 @@
 #if defined(ISA_AVX512)
 #  define VEC_BYTES 64
 #  define VEC_REGISTERS 32
+#  define WIDE_UNROLLS 1
+#  define NARROW_UNROLLS 1
 TARGET("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prfchw")
 #elif defined(ISA_AVX2)
 #  define VEC_BYTES 32
 #  define VEC_REGISTERS 16
+#  define WIDE_UNROLLS 1
 TARGET("avx2,fma,prfchw")
 #elif defined(ISA_NEON)
 #  define VEC_BYTES 16
@@ -56,6 +59,13 @@ typedef int64_t integer;
 
 #ifndef VEC_MULTIPLIES_BY_LANE
 #  define VEC_MULTIPLIES_BY_LANE 0
+#endif
+/* Whether two depths a turn leave the accumulators in registers. */
+#ifndef WIDE_UNROLLS
+#  define WIDE_UNROLLS 0
+#endif
+#ifndef NARROW_UNROLLS
+#  define NARROW_UNROLLS 0
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
@@ -152,23 +162,22 @@ INLINE vec vec_load_lanes(const void *p, vec_lanes lanes)
 INLINE void vec_store_lanes(void *p, vec v, vec_lanes lanes) { memcpy(p, &v, (size_t)lanes * sizeof(real)); }
 #endif
 
-/* A narrow tile keeps QUAD outputs x SPLIT partial depths in one vector. */
-#define QUAD (LANES < 4 ? LANES : 4)
-#define SPLIT (LANES / QUAD)
-
-/* SPLIT elements of memory, QUAD times over. */
-INLINE vec vec_load_repeated(const void *p)
+/* `count` elements of memory (1, 2 or 4, at most LANES), over and over. */
+INLINE vec vec_load_repeated(const int count, const void *p)
 {
-#if VEC_BYTES == 64 && defined(REAL_F32)
-    return (vec)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
-#elif VEC_BYTES == 64
-    return (vec)_mm512_broadcast_f64x2(_mm_loadu_pd(p));
-#elif VEC_BYTES == 32 && defined(REAL_F32)
+#if VEC_BYTES >= 32 && defined(REAL_F32)
     typedef double pair __attribute__((aligned(1), may_alias));
-    return (vec)_mm256_set1_pd(*(const pair *)p);
-#else
-    return vec_set(real_load(p));
 #endif
+#if VEC_BYTES == 64 && defined(REAL_F32)
+    if (count == 4) return (vec)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
+    if (count == 2) return (vec)_mm512_set1_pd(*(const pair *)p);
+#elif VEC_BYTES == 64
+    if (count == 2) return (vec)_mm512_broadcast_f64x2(_mm_loadu_pd(p));
+#elif VEC_BYTES == 32 && defined(REAL_F32)
+    if (count == 2) return (vec)_mm256_set1_pd(*(const pair *)p);
+#endif
+    (void)count;
+    return vec_set(real_load(p));
 }
 
 /* Sums of neighbouring lanes: a0+a1, a2+a3, ..., then those of b. */
