@@ -166,7 +166,8 @@ typedef struct {
  * the output itself. */
 INLINE void tile_begin(const int rows, const int width, tile_row *t, const fastpw_block *b, const tile_place *at)
 {
-    UNROLL for (int v = 0; v < vectors_of(width); v++) {
+    UNROLL for (int v = 0; v < MAX_VECTORS; v++) {
+        if (v * LANES >= width) continue;        /* a loop of one round costs clang the registers */
         const char *head = b->panel + v * VEC_BYTES;
         const vec bias = b->entry != FASTPW_FROM_BIAS ? (vec){0}
                          : (v + 1) * LANES <= width ? vec_load(head)

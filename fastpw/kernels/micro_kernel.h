@@ -42,7 +42,7 @@ INLINE void wide_depths_by_lane(const int rows, tile_row *acc, const char *a, pt
         vec panel[WIDE_VECTORS];
         UNROLL for (int v = 0; v < WIDE_VECTORS; v++) panel[v] = vec_load(w + v * LANES);
         UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int v = 0; v < WIDE_VECTORS; v++) acc[i][v] += x[i][d] * panel[v];
+            UNROLL for (int v = 0; v < WIDE_VECTORS; v++) acc[i][v] = vec_kept(acc[i][v] + x[i][d] * panel[v]);
     }
 }
 

@@ -10,6 +10,30 @@
 
 #include "tiles.h"
 
+INLINE void outer_depth(const int rows, const int vectors, tile_row *acc, const char *a, const real *w)
+{
+    vec panel[WIDE_VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
+    UNROLL for (int i = 0; i < rows; i++) {
+        const vec x = vec_set(real_load(a + i * (int)sizeof(real)));
+        UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
+    }
+}
+
+/* A read as vectors, the last of which may overlap the one before: rows >= LANES. */
+INLINE void outer_depth_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, const real *w)
+{
+    vec panel[WIDE_VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
+    UNROLL for (int first = 0; first < rows; first += LANES) {
+        const int at = first + LANES <= rows ? first : rows - LANES;
+        const vec x = vec_load(a + at * (int)sizeof(real));
+        UNROLL for (int lane = 0; lane < LANES; lane++)
+            UNROLL for (int v = 0; v < vectors; v++)
+                if (at + lane >= first) acc[at + lane][v] += x[lane] * panel[v];
+    }
+}
+
 INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b, const tile_place *at)
 {
     const char *a = at->a;
@@ -17,14 +41,11 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
     tile_row acc[MAX_ROWS];
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
-    for (ptrdiff_t p = b->k; p > 0; p--, a += b->lda, w += WIDE_COLUMNS) {
-        vec panel[WIDE_VECTORS];
-        UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
-        UNROLL for (int i = 0; i < rows; i++) {
-            const vec x = vec_set(real_load(a + i * (int)sizeof(real)));
-            UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
-        }
-    }
+    for (ptrdiff_t p = b->k; p > 0; p--, a += b->lda, w += WIDE_COLUMNS)
+        if (VEC_MULTIPLIES_BY_LANE && rows >= LANES)
+            outer_depth_by_lane(rows, vectors, acc, a, w);
+        else
+            outer_depth(rows, vectors, acc, a, w);
     if (b->entry == FASTPW_FROM_C) add_tile(rows, vectors * LANES, acc, at->c, b->ldc, &at->has);
     put_tile(rows, vectors * LANES, acc, at->c, b->ldc, &at->has);
 }

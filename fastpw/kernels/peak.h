@@ -13,7 +13,7 @@ static double peak(int64_t rounds)
     vec acc[CHAINS];
     UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = shift + (real)i;
     for (int64_t r = 0; r < rounds; r++) {
-        UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = acc[i] * scale + shift;
+        UNROLL for (int i = 0; i < CHAINS; i++) acc[i] = vec_chain(acc[i], scale, shift);
     }
     vec sum = acc[0];
     UNROLL for (int i = 1; i < CHAINS; i++) sum += acc[i];

@@ -11,6 +11,7 @@
 #include "tiles.h"
 
 #define KERNEL_SET(isa, dtype)                                                            \
+    TARGET_END                                                                            \
     const fastpw_kernel_set fastpw_##isa##_##dtype = {                                    \
         #isa, sizeof(real) == 4 ? "float32" : "float64",                                  \
         sizeof(real), sizeof(real), sizeof(real), LANES, N_TILES, {TILES}, scale_block,          \

@@ -11,6 +11,11 @@
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
+#if defined(__x86_64__)
+#  include <immintrin.h>
+#elif defined(__aarch64__)
+#  include <arm_neon.h>
+#endif
 
 /* The instruction set is switched on per file, because setuptools has no
  * per-file flags.  Every function below is static, so no other file can come
@@ -41,10 +46,11 @@ TARGET("avx2,fma,prfchw")
 #  define VEC_BYTES 16
 #  define VEC_REGISTERS 16
 #endif
-#if defined(__x86_64__)
-#  include <immintrin.h>
-#elif defined(__aarch64__)
-#  include <arm_neon.h>
+/* clang wants to be told where it ends. */
+#if defined(__clang__) && (defined(ISA_AVX512) || defined(ISA_AVX2))
+#  define TARGET_END PRAGMA(clang attribute pop)
+#else
+#  define TARGET_END
 #endif
 
 #ifdef REAL_F32
@@ -71,7 +77,11 @@ typedef int64_t integer;
 #define INLINE static inline __attribute__((always_inline))
 /* Inlined into the loops around it, a tile loses its registers (half the speed). */
 #define NOINLINE static __attribute__((noinline))
-#define UNROLL _Pragma("GCC unroll 32")
+#ifdef __clang__
+#  define UNROLL _Pragma("clang loop unroll(full)")
+#else
+#  define UNROLL _Pragma("GCC unroll 32")
+#endif
 
 typedef real vec __attribute__((vector_size(VEC_BYTES)));
 typedef integer ivec __attribute__((vector_size(VEC_BYTES)));
@@ -83,6 +93,24 @@ INLINE vec vec_set(real s) { return s - (vec){0}; }
 INLINE real real_load(const void *p) { return *(const real_unaligned *)p; }
 INLINE vec vec_load(const void *p) { return *(const vec_unaligned *)p; }
 INLINE void vec_store(void *p, vec v) { *(vec_unaligned *)p = v; }
+
+/* vec_chain: a multiply-add in the form whose result takes an operand's place, for long chains of them.
+ * vec_kept: v, of which the compiler must not know more; else it moves accumulators from register to register. */
+#if defined(ISA_NEON)
+#  ifdef REAL_F32
+INLINE vec vec_chain(vec v, vec a, vec b) { return (vec)vfmaq_f32((float32x4_t)v, (float32x4_t)a, (float32x4_t)b); }
+#  else
+INLINE vec vec_chain(vec v, vec a, vec b) { return (vec)vfmaq_f64((float64x2_t)v, (float64x2_t)a, (float64x2_t)b); }
+#  endif
+INLINE vec vec_kept(vec v)
+{
+    __asm__("" : "+w"(v));
+    return v;
+}
+#else
+INLINE vec vec_chain(vec v, vec a, vec b) { return v * a + b; }
+INLINE vec vec_kept(vec v) { return v; }
+#endif
 
 /* mask: all ones or all zeros per lane, as comparisons give it. */
 INLINE vec vec_select(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
