@@ -88,6 +88,16 @@ def blocks(m: int, panels: int, k: int, height: int, width: int, element: int, t
     return Blocks(rows, panels, threads)
 
 
+# What a task stages of C, the residual and Z: with its rows of A, no thread needs more than 1 MiB of
+# workspace, unless twelve rows of A alone are more.
+STAGED_BYTES = 768 << 10
+
+
+def staged_panels(rows: int, width: int, element: int) -> int:
+    """Panels that tasks of so many rows may have, where rows are gathered before they are computed."""
+    return max(1, STAGED_BYTES // (3 * rows * width * element))
+
+
 def _even(m: int, rows: int, height: int) -> int:
     """Rows per block such that the blocks are about equal and made of whole tiles."""
     count = -(-m // rows)

@@ -16,7 +16,7 @@ dtype, channels adjacent, nothing empty.
 from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
                              PyObject_GetBuffer)
 from cython.parallel cimport prange
-from libc.stdint cimport int64_t
+from libc.stdint cimport int64_t, PTRDIFF_MAX
 from libc.stdlib cimport free
 from libc.string cimport memset
 from posix.stdlib cimport posix_memalign
@@ -24,7 +24,7 @@ from posix.stdlib cimport posix_memalign
 from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR, fastpw_cpu_runs,
                                   fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state, fastpw_kernel_set,
                                   fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
-from fastpw.core.loops cimport A, C, RESIDUAL, Z, Gemm, PackedB, run_gemm, staging_bytes
+from fastpw.core.loops cimport A, C, RESIDUAL, Z, Gemm, PackedB, in_place, run_gemm, staging_bytes
 from fastpw.core.pixels cimport Pixels, Rows, join_all_axes
 from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_forks
 from fastpw.core.walk cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk,
@@ -78,6 +78,9 @@ cdef void set_blocks(Gemm *g, const fastpw_kernel_set *kernels, int *threads) ex
     cdef const fastpw_tile *widest = &kernels.tiles[0]
     g.block_rows, g.block_panels, threads[0] = partition.blocks(
         g.pixels.m, g.b.count, g.b.k, widest.mr, widest.nr, kernels.a_size, threads[0])
+    if not in_place(g):
+        g.block_panels = min(g.block_panels, <Py_ssize_t>partition.staged_panels(g.block_rows, widest.nr,
+                                                                                 kernels.c_size))
 
 
 cdef void run(Gemm *g, int threads) except *:

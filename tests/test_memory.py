@@ -1,0 +1,204 @@
+"""Memory: a call takes its output and a bounded workspace, refuses with MemoryError, counts past 32 bits."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+import fastpw
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+
+MIB = 1 << 20
+
+
+def read(file, field):
+    with open(file) as lines:
+        return next(int(line.split()[1]) << 10 for line in lines if line.startswith(field))
+
+
+def resident(field):
+    """Bytes of this process in memory: VmRSS now, VmHWM at the highest."""
+    return read("/proc/self/status", field)
+
+
+def peak_of(call):
+    """How much more memory the process needed during a call than before."""
+    with open("/proc/self/clear_refs", "w") as reset:
+        reset.write("5")
+    before = resident("VmRSS")
+    call()
+    return resident("VmHWM") - before
+
+
+# ---- the workspace -----------------------------------------------------------------------------------------
+# What the interpreter and the allocator round up to, or happen to do meanwhile.
+NOISE = MIB // 2
+
+
+def crop(*shape, dtype):
+    """Short rows, and no two at one distance: nothing that a tile could use in place."""
+    n, h, w, c = shape
+    return np.ones((n, h + 1, w + 3, c), dtype)[:, :h, :w]
+
+
+def in_place(dtype):
+    return np.ones((40_000, 64), dtype), np.ones((256, 64), dtype), np.ones((40_000, 256), dtype)
+
+
+def staged(dtype):
+    return crop(10, 20, 5, 16, dtype=dtype), np.ones((6000, 16), dtype), crop(10, 20, 5, 6000, dtype=dtype)
+
+
+def staged_deep(dtype):
+    return crop(5, 9, 3, 20_000, dtype=dtype), np.ones((40, 20_000), dtype), crop(5, 9, 3, 40, dtype=dtype)
+
+
+@linux
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("problem", [in_place, staged, staged_deep])
+def test_the_workspace_is_bounded(problem, threads):
+    """1 MiB per thread, or twelve pixels' inputs if those are more: as the README says."""
+    x, weight, out = problem(np.float32)
+    layer = fastpw.Conv1x1(weight)
+    layer(x[:1], out=out[:1])  # whatever a first call sets up
+    bound = threads * max(MIB, 12 * x.shape[-1] * x.itemsize + MIB)
+    assert peak_of(lambda: layer(x, out=out)) < bound + NOISE
+    assert out[-1, -1].flat[-1] == x.shape[-1]
+
+
+@linux
+@pytest.mark.usefixtures("isa", "threads")
+def test_the_output_is_all_that_is_allocated_for_it():
+    x, weight, _ = in_place(np.float32)
+    layer = fastpw.Conv1x1(weight, activation="gelu")
+    layer(x[:1])
+    expected = 40_000 * 256 * 4
+    assert expected - NOISE < peak_of(lambda: layer(x)) < expected + 2 * MIB + NOISE
+
+
+@linux
+@pytest.mark.usefixtures("isa", "threads")
+def test_no_memory_stays_behind():
+    x, weight, out = staged(np.float32)
+    layer = fastpw.Conv1x1(weight)
+    layer(x, out=out)
+    before = resident("VmRSS")
+    for _ in range(5):
+        layer(x, out=out)
+        fastpw.conv1x1(x, weight, out=out)
+    assert resident("VmRSS") - before < NOISE
+
+
+# ---- when there is none ------------------------------------------------------------------------------------
+
+STARVED = """
+import resource, numpy as np, fastpw
+layer = fastpw.Conv1x1(np.ones((64, 64), "f4"))
+x, out = np.ones((4000, 64), "f4"), np.empty((4000, 64), "f4")
+crop, wide = np.ones((50, 40, 5, 5000), "f4")[:, ::2, :3], np.empty((50, 20, 3, 1), "f4")
+deep = fastpw.Conv1x1(np.ones((1, 5000), "f4"))
+layer(x[:9], out=out[:9])
+fastpw.set_num_threads(2)
+with open("/proc/self/statm") as statm:
+    size = int(statm.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (size + {spare}, resource.RLIM_INFINITY))
+
+def refused(call):
+    try:
+        call()
+    except MemoryError:
+        return True
+    return False
+"""
+
+
+def starved(code, spare=1 << 20):
+    """Runs code in a process that may have hardly any more memory than its arrays."""
+    command = [sys.executable, "-c", STARVED.format(spare=spare) + code]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=False)
+    assert (done.returncode, done.stdout.split()) == (0, ["well"]), done.stderr
+
+
+@linux
+@pytest.mark.parametrize(
+    "call",
+    [
+        "fastpw.conv1x1(np.broadcast_to(x[:1], (100_000, 64)), np.ones((64, 64), 'f4'))",
+        "layer(np.broadcast_to(x[:1], (100_000, 64)))",
+        "fastpw.conv1x1(x, np.broadcast_to(np.ones(64, 'f4'), (100_000, 64)))",
+        "fastpw.Conv1x1(np.broadcast_to(np.ones(64, 'f4'), (100_000, 64)))",
+        "fastpw.conv1x1(x, np.broadcast_to(np.float32(1), (1 << 20, 1 << 20)))",
+        "fastpw.conv1x1(x, np.broadcast_to(np.float32(1), (1, 1 << 60)))",
+        "fastpw.conv1x1(x.T, np.ones((1, 4000), 'f4'))",
+        "fastpw.conv1x1(out, layer.weight, out=out)",
+    ],
+)
+def test_memory_error(call):
+    """Of the output, the packed weights, a copy: and the next call works."""
+    well = f"refused(lambda: {call}) and layer(x[:9], out=out[:9])[8, 63] == 64"
+    starved(f"print('well' if {well} else 'not refused')", spare=1 << 18)
+
+
+@linux
+def test_no_memory_for_threads():
+    """libgomp would end the process."""
+    starved("print('well' if layer(x, out=out)[-1, -1] == 64 else 'wrong')")
+
+
+@pytest.mark.parametrize("shape", [(1, 1 << 60), (1 << 60, 1), (1 << 30, 1 << 30)])
+def test_more_than_can_be_counted(shape, conv):
+    weight = np.broadcast_to(np.float32(1), shape)
+    with pytest.raises(MemoryError):
+        conv(np.ones((1, 3), np.float32), weight)
+
+
+# ---- past 32 bits ------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def ten_gigabytes():
+    if sys.platform != "linux" or read("/proc/meminfo", "MemAvailable") < 10 << 30:
+        pytest.skip("needs 10 GB of free memory")
+
+
+@pytest.mark.big
+@pytest.mark.usefixtures("ten_gigabytes", "threads")
+def test_more_than_2_to_the_31_elements_in():
+    """9 GB in; rows at both ends, and around where 32 bits would wrap."""
+    pixels, channels = (1 << 31) // 64 + 2_500_000, 64
+    x = np.zeros((pixels, channels), np.float32)
+    assert x.size > 1 << 31
+    assert x.nbytes > 1 << 33
+    told = [0, 1, (1 << 30) // 256, (1 << 31) // 256 - 1, (1 << 32) // 256, (1 << 33) // 256, pixels - 1]
+    x[told] = np.arange(1, len(told) + 1)[:, None]
+    y = fastpw.conv1x1(x, np.ones((1, channels), np.float32))
+    assert np.array_equal(np.flatnonzero(y), sorted(set(told)))
+    assert np.array_equal(y[told, 0], channels * np.arange(1, len(told) + 1))
+    back = fastpw.conv1x1(x[::-1], np.ones((1, channels), np.float32))
+    assert np.array_equal(back, y[::-1])
+
+
+@pytest.mark.big
+@pytest.mark.usefixtures("ten_gigabytes", "threads")
+def test_more_than_2_to_the_31_elements_out():
+    pixels, filters = (1 << 31) // 1000 + 10, 1000
+    x = np.zeros((pixels, 1), np.float32)
+    x[[0, -1]] = 3
+    y = fastpw.conv1x1(x, np.arange(filters, dtype=np.float32)[:, None])
+    assert y.size > 1 << 31
+    assert np.array_equal(y[[0, -1]], 3 * np.arange(filters)[None].repeat(2, axis=0))
+    assert not y[1:-1:9973].any()
+    assert not y[-2].any()
+
+
+def test_strides_past_32_bits():
+    """Three pixels in 9 GB of memory, of which the system gives three pages."""
+    memory = np.zeros((3, 1200, 1000, 1000), np.float32)
+    x = memory[:, 1, 1, :8]
+    assert x.strides[0] > 1 << 32
+    x[...] = [[1], [2], [3]]
+    y = fastpw.conv1x1(x, np.ones((4, 8), np.float32), out=memory[:, -1, -1, -4:])
+    assert np.array_equal(y, np.repeat([[8], [16], [24]], 4, axis=1))
+    assert fastpw.conv1x1(x[::-1], np.ones((1, 8), np.float32))[0] == 24
