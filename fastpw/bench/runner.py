@@ -25,14 +25,17 @@ class Runner:
         Rows of implementations.py, computed in this process.
     peers_ : dict
         Rows of peers/, each computed in a worker; those that are absent are named in the report.
+    rounds : int, optional
+        In which they take turns on a layer.
     """
 
-    def __init__(self, setting, locals_, peers_):
+    def __init__(self, setting, locals_, peers_, rounds=None):
         absent = {name: why for name, why in peers.absent(setting).items() if name in peers_}
         present = {name: peer for name, peer in peers_.items() if name not in absent}
         self.setting = setting
         self.report = Report(setting, [*locals_, *present], list(present), absent)
         self._locals, self._peers = locals_, present
+        self._rounds = rounds or ROUNDS
 
     def __enter__(self):
         with ExitStack() as stack:
@@ -56,7 +59,7 @@ class Runner:
         self._everyone(layer, "prepare", layer, self.setting)
         able = self._able(layer)
         bursts = {one.name: partial(self._attempt, layer, one, "burst") for one in able}
-        timings = interleave({"peak": self._peak_burst, **bursts}, ROUNDS, SECONDS)
+        timings = interleave({"peak": self._peak_burst, **bursts}, self._rounds, SECONDS)
         self._everyone(layer, "check")
         peak = self._peak_flops / timings.pop("peak").best / 1e9
         self.report.peak_gflops = max(self.report.peak_gflops, peak)
