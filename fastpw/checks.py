@@ -25,6 +25,14 @@ ONCE: Pair = (1, 1)
 NOTHING: Padding = ((0, 0), (0, 0))
 
 
+def shown(value) -> str:
+    """What came, for a message."""
+    try:
+        return repr(value)
+    except Exception:  # what has no repr, or one of too many digits
+        return f"an unprintable {type(value).__name__}"
+
+
 # Arrays
 
 
@@ -46,6 +54,8 @@ def _as_ndarray(name: str, value) -> np.ndarray:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             return np.from_dlpack(value)
         return np.asarray(value)
+    except MemoryError:
+        raise
     except Exception as error:
         raise TypeError(f"{name}: NumPy makes no array of a {type(value).__name__}: {error}") from error
 
@@ -159,10 +169,11 @@ LAYOUTS = {
 def weight(value, layout: str) -> np.ndarray:
     """The weights as a view (K, C // groups)."""
     value = array("weight", value)
-    if layout == "OI" and value.ndim == 2:
+    if type(layout) is str and layout == "OI" and value.ndim == 2:
         return value
     if not isinstance(layout, str) or layout not in LAYOUTS:
-        raise ValueError(f"weight_layout: one of {', '.join(map(repr, LAYOUTS))} is needed, got {layout!r}")
+        allowed = ", ".join(map(repr, LAYOUTS))
+        raise ValueError(f"weight_layout: one of {allowed} is needed, got {shown(layout)}")
     axes, _ = LAYOUTS[layout]
     if len(layout) != value.ndim or any(
         size != 1 for axis, size in zip(layout, value.shape, strict=True) if axis in "HW"
@@ -201,18 +212,18 @@ def groups(value, filters: int) -> int:
         return value
     value = integer("groups", value, 1)
     if filters % value:
-        raise ValueError(f"groups: a divisor of K = {filters} is needed, got {value}")
+        raise ValueError(f"groups: a divisor of K = {filters} is needed, got {shown(value)}")
     return value
 
 
 def integer(name: str, value, least: int, most: float = math.inf) -> int:
     try:
         number = index(value)
-    except TypeError:
-        raise TypeError(f"{name}: an integer is needed, got {value!r}") from None
+    except Exception as error:
+        raise TypeError(f"{name}: an integer is needed, got {shown(value)}") from error
     if not least <= number <= most:
         allowed = f"{least} or more" if most == math.inf else f"{least} to {most}"
-        raise ValueError(f"{name}: {allowed} is needed, got {number}")
+        raise ValueError(f"{name}: {allowed} is needed, got {shown(number)}")
     return number
 
 
@@ -221,11 +232,14 @@ def stride(value) -> Pair:
         return ONCE
     try:
         steps = _integers(value)
-    except (TypeError, ValueError):
-        raise TypeError(f"stride: an integer or (h, w) is needed, got {value!r}") from None
+    except Exception as error:
+        raise TypeError(f"stride: an integer or (h, w) is needed, got {shown(value)}") from error
     if min(steps) < 1:
-        raise ValueError(f"stride: 1 or more is needed, got {value!r}")
+        raise ValueError(f"stride: 1 or more is needed, got {shown(value)}")
     return steps
+
+
+MOST_PADDING = 2**62 - 1  # beyond, sizes cannot be counted
 
 
 def padding(value) -> Padding:
@@ -237,12 +251,14 @@ def padding(value) -> Padding:
     try:
         vertical, horizontal = _pair(value)
         sides = _integers(vertical), _integers(horizontal)
-    except (TypeError, ValueError):
+    except Exception as error:
         kind = ValueError if isinstance(value, str) else TypeError
         allowed = "'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right))"
-        raise kind(f"padding: {allowed} is needed, got {value!r}") from None
+        raise kind(f"padding: {allowed} is needed, got {shown(value)}") from error
     if min(map(min, sides)) < 0:
-        raise ValueError(f"padding: 0 or more is needed, got {value!r}")
+        raise ValueError(f"padding: 0 or more is needed, got {shown(value)}")
+    if max(map(max, sides)) > MOST_PADDING:
+        raise ValueError(f"padding: less than 2**62 is needed, got {shown(value)}")
     return sides
 
 
@@ -261,6 +277,10 @@ def image(x: np.ndarray) -> None:
     """For stride and padding other than 1 and 0."""
     if x.ndim not in (3, 4):
         raise ValueError(f"x: (H, W, C) or (N, H, W, C) is needed for stride or padding, got shape {x.shape}")
+
+
+def too_large(shape: tuple[int, ...]) -> ValueError:
+    return ValueError(f"x, padding: a result of less than 2**63 bytes is needed, got shape {shown(shape)}")
 
 
 def wrong_channels(x: np.ndarray, channels: int, groups: int) -> ValueError:
@@ -288,19 +308,19 @@ _INPUTS = frozenset(WRT)
 
 def wrt(value) -> Collection[str]:
     """The inputs whose gradients are wanted."""
-    names = (value,) if isinstance(value, str) else value
     try:
-        if _INPUTS.issuperset(names):
+        names = frozenset((value,) if isinstance(value, str) else value)
+        if names <= _INPUTS:
             return names
         kind = ValueError
     except TypeError:
         kind = TypeError
-    raise kind(f"wrt: some of {', '.join(map(repr, WRT))} are needed, got {value!r}")
+    raise kind(f"wrt: some of {', '.join(map(repr, WRT))} are needed, got {shown(value)}")
 
 
 def flag(name: str, value) -> bool:
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name}: True or False is needed, got {value!r}")
+        raise TypeError(f"{name}: True or False is needed, got {shown(value)}")
     return bool(value)
 
 
@@ -353,12 +373,15 @@ def activation(spec) -> Epilogue:
         raise _no_such_activation(spec)
     try:
         alpha, beta = (*map(float, parameters), 0.0)[:2]
-    except (TypeError, ValueError):
-        raise TypeError(f"activation: numbers are needed as parameters, got {spec!r}") from None
+    except OverflowError:
+        alpha, beta = math.nan, 0.0
+    except Exception as error:
+        raise TypeError(f"activation: numbers are needed as parameters, got {shown(spec)}") from error
     if name == "clip" and not alpha <= beta:
-        raise ValueError(f"activation: lo <= hi is needed for ('clip', lo, hi), got {spec!r}")
+        raise ValueError(f"activation: lo <= hi is needed for ('clip', lo, hi), got {shown(spec)}")
     if name == "leaky_relu" and not 0 <= alpha <= MAX_FLOAT32:
-        raise ValueError(f"activation: a finite slope >= 0 is needed for ('leaky_relu', slope), got {spec!r}")
+        allowed = "a finite slope >= 0 is needed for ('leaky_relu', slope)"
+        raise ValueError(f"activation: {allowed}, got {shown(spec)}")
     return row.code, alpha, beta
 
 
@@ -368,4 +391,4 @@ def _no_such_activation(spec) -> ValueError | TypeError:
         for row in activations.TABLE
     )
     kind = ValueError if isinstance(spec, str | tuple) else TypeError
-    return kind(f"activation: one of {allowed} is needed, got {spec!r}")
+    return kind(f"activation: one of {allowed} is needed, got {shown(spec)}")

@@ -87,12 +87,18 @@ class Plan(Convolution):
         if residual is not None:
             residual = checks.like_result("residual", residual, shape, dtype)
         z = None if out_z is None else checks.output("out_z", out_z, shape, dtype)
-        y = np.empty(shape, dtype) if out is None else checks.output("out", out, shape, dtype)
+        y = self._new(shape) if out is None else checks.output("out", out, shape, dtype)
         if out is not None or z is not None:
             x, residual = checks.apart(x, residual, y, z)
         if y.size:
             self._compute(x, y, residual, z)
         return y if out is None else out
+
+    def _new(self, shape) -> np.ndarray:
+        try:
+            return np.empty(shape, self.dtype)
+        except (ValueError, OverflowError):
+            raise checks.too_large(shape) from None
 
     def _compute(self, x, y, residual, z) -> None:
         if not self.plain:
