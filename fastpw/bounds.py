@@ -21,6 +21,10 @@ def _magnitude(array):
     return None if array is None else np.abs(np.asarray(array, np.float64))
 
 
+def _steepest(row, parameters):
+    return max(row.steepest, *parameters) if row.name == "leaky_relu" else row.steepest
+
+
 def promise(x, weight, bias=None, *, groups=1, activation=None, residual=None, **geometry):
     """The reference's y, and how far from it a result in the dtype of ``x`` may lie; both float64.
 
@@ -33,14 +37,14 @@ def promise(x, weight, bias=None, *, groups=1, activation=None, residual=None, *
     y = reference.activate(z, activation)
     row, parameters = activations.find(activation)
     own = getattr(row, dtype.name)
-    steepest = max(row.steepest, *parameters) if row.name == "leaky_relu" else row.steepest
+    steepest = _steepest(row, parameters)
     with np.errstate(invalid="ignore"):
         # Twice, because the reference rounds too: in float64, which counts when the result is float64 itself.
         allowed = 2 * steepest * gamma(np.shape(x)[-1] // groups + 2, dtype) * terms
         return y, allowed + own.ulps * np.finfo(dtype).eps * np.abs(y) + own.absolute
 
 
-# Beyond what z's error does to it (max |act''| < 1; read off y, twice that), a derivative has a few roundings.
+# What z's error does to a derivative (max |act''| < 1; read off y, twice that), and its own roundings.
 SLOPE_PER_Z = 2
 SLOPE_ULPS = 16
 
@@ -72,9 +76,12 @@ def promise_gradients(dy, x, weight, bias=None, *, activation=None, residual=Non
 def _slope_allowed(z, z_allowed, activation, eps):
     """How far from the reference act'(z) may lie: at a kink that z may have crossed, on its other side."""
     row, parameters = activations.find(activation)
-    steepest = max(row.steepest, *parameters) if row.name == "leaky_relu" else row.steepest
-    allowed = np.zeros_like(z) if row.name == "linear" else SLOPE_PER_Z * z_allowed + SLOPE_ULPS * eps * steepest
-    for kink in row.kinks(*(*parameters, row.alpha, row.beta)[:2] if parameters else (row.alpha, row.beta)):
+    steepest = _steepest(row, parameters)
+    if row.name == "linear":
+        return np.zeros_like(z)
+    allowed = SLOPE_PER_Z * z_allowed + SLOPE_ULPS * eps * steepest
+    alpha, beta = (*parameters, 0)[:2] if parameters else (row.alpha, row.beta)
+    for kink in row.kinks(alpha, beta):
         near = np.abs(z - kink) <= z_allowed + SLOPE_ULPS * eps * abs(kink)
         allowed = np.where(near, allowed + steepest, allowed)
     return allowed
