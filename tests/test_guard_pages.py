@@ -1,0 +1,233 @@
+"""Nothing outside the arrays is read or written: they lie against pages that nobody may touch.
+
+Every array has its own memory, between two such pages; it begins right behind the first or ends right before
+the second, and what is left of its memory must keep its contents. A touch would end the process, so the
+calls are made in a child.
+"""
+
+import ctypes
+import faulthandler
+import mmap
+import os
+import sys
+import traceback
+from itertools import count, cycle, product
+
+import numpy as np
+import pytest
+from numpy.lib.stride_tricks import as_strided
+
+import fastpw
+from fastpw import reference
+from fastpw.core import passes
+
+if sys.platform != "linux":
+    pytest.skip("mprotect and fork as on Linux", allow_module_level=True)
+
+PAGE = mmap.PAGESIZE
+UNTOUCHED = 0x5A
+libc = ctypes.CDLL(None, use_errno=True)
+
+
+class Fence:
+    """Memory between two pages that may not be touched."""
+
+    def __init__(self, size=1 << 17):
+        self.map = mmap.mmap(-1, size + 2 * PAGE)
+        start = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
+        for page in (start, start + size + PAGE):
+            assert libc.mprotect(ctypes.c_void_p(page), ctypes.c_size_t(PAGE), 0) == 0
+        self.bytes = np.frombuffer(self.map, np.uint8, size, PAGE)
+        self.bytes[:] = UNTOUCHED
+
+    def array(self, contents, gap, behind, reverse):
+        """A copy of the contents; `gap` elements between its rows, `reverse`d in memory, at either end."""
+        self.view = None
+        shape, item = contents.shape, contents.itemsize
+        strides, reach = [], 1
+        for axis, size in enumerate(reversed(shape)):
+            strides.append(reach * item)
+            reach = reach * size + (gap if axis == 0 and len(shape) > 1 else 0)
+        strides = strides[::-1]
+        span = sum(stride * (size - 1) for stride, size in zip(strides, shape, strict=True)) + item
+        start = self.bytes.size - span if behind else 0
+        space = self.bytes[start : start + span].view(contents.dtype)
+        view = as_strided(space, shape, strides)
+        if reverse and len(shape) > 1:
+            view = view[::-1]
+        view[...] = contents
+        self.view = view
+        return view
+
+    def close(self):
+        """Checks that nothing but the array was written."""
+        self.view[...] = np.frombuffer(bytes([UNTOUCHED] * self.view.itemsize), self.view.dtype)[0]
+        assert np.all(self.bytes == UNTOUCHED)
+
+
+FENCES = {}
+PLACES = [*product((0, 3), (False, True), (False, True))]  # gap, behind, reverse
+
+
+def fenced(place, **contents):
+    """The arrays (None stays None), each at this place in a memory of its own."""
+    for name, array in contents.items():
+        if array is None:
+            yield None
+        else:
+            if name not in FENCES:
+                FENCES[name] = Fence()
+            yield FENCES[name].array(array, *place)
+
+
+def fences_hold():
+    for fence in FENCES.values():
+        if fence.view is not None:
+            fence.close()
+            fence.view = None
+
+
+def survives(cases):
+    """Runs an iterable of cases in a child process; says which one ended it."""
+    reached = mmap.mmap(-1, PAGE)  # shared with the child
+    child = os.fork()
+    if child == 0:
+        faulthandler.disable()
+        try:
+            for case in cases:
+                reached[:200] = repr(case).encode().ljust(200)[:200]
+            os._exit(0)
+        except BaseException:
+            traceback.print_exc()
+            os._exit(1)
+    _, status = os.waitpid(child, 0)
+    assert status == 0, f"status {status} after {reached[:200].decode().strip()}"
+
+
+@pytest.fixture(params=["float32", "float64"])
+def kernel_set(request, isa):
+    return next(row for row in passes.kernel_sets() if (row["isa"], row["dtype"]) == (isa, request.param))
+
+
+def around(sizes):
+    return sorted({size for s in sizes for size in (s - 1, s, s + 1) if size > 0})
+
+
+def integers(rng, dtype, *shape):
+    return rng.integers(-4, 5, shape).astype(dtype)
+
+
+def act(z, activation):
+    return np.maximum(z, 0) if activation == "relu" else np.clip(z, -2, 9) if activation else z
+
+
+ACTIVATIONS = [None, "relu", ("clip", -2, 9)]
+
+
+def forward_cases(kernel_set):
+    """All widths up to two tiles and one, with all edges of rows and depths; the rest takes turns."""
+    rng, dtype = np.random.default_rng(0), kernel_set["dtype"]
+    rows, columns, steps = (max(sizes) for sizes in zip(*kernel_set["tiles"], strict=True))
+    depths = around([1, steps, 2 * steps, kernel_set["lanes"], 2 * kernel_set["lanes"]])
+    turns, places, activations = count(), cycle(PLACES), cycle(ACTIVATIONS)
+    for n, m, k in product(range(1, 2 * columns + 2), around([1, rows, 2 * rows]), depths):
+        turn, place, activation = next(turns), next(places), next(activations)
+        yield m, n, k, place, activation
+        x, weight, bias = integers(rng, dtype, m, k), integers(rng, dtype, n, k), integers(rng, dtype, n)
+        residual, empty = integers(rng, dtype, m, n), np.zeros((m, n), dtype)
+        z = x @ weight.T + bias + residual
+        x, weight, bias, residual, out, out_z = fenced(
+            place, x=x, weight=weight, bias=bias, residual=residual, out=empty, out_z=empty
+        )
+        if turn % 3 == 0:
+            out, out_z = residual, None
+        fastpw.conv1x1(x, weight, bias, residual=residual, activation=activation, out=out, out_z=out_z)
+        assert np.array_equal(out, act(z, activation))
+        assert out_z is None or np.array_equal(out_z, z)
+        fences_hold()
+
+
+def test_forward(kernel_set):
+    survives(forward_cases(kernel_set))
+
+
+def image_cases(kernel_set):
+    """Short rows (which are gathered), stride, padding, groups, one weight per channel, each activation."""
+    rng, dtype = np.random.default_rng(0), kernel_set["dtype"]
+    options = [
+        {},
+        {"stride": 2},
+        {"stride": (2, 1), "padding": ((1, 0), (2, 1))},
+        {"groups": 2},
+        {"groups": 4, "padding": 1},
+        {"activation": "silu"},
+        {"activation": "gelu", "groups": 4},
+        {"activation": ("leaky_relu", 0.5), "stride": 3},
+    ]
+    places = cycle(PLACES)
+    layouts = {"OI": lambda w: w, "HWIO": lambda w: w.T[None, None]}
+    for h, w, C, K, option, layout in product((1, 3), (1, 2, 5), (4, 20), (4, 12, 36), options, layouts):
+        place = next(places)
+        yield h, w, C, K, option, layout, place
+        groups = option.get("groups", 1)
+        groups = C if groups == 4 and C == K else groups
+        x, weight = integers(rng, dtype, 2, h, w, C), integers(rng, dtype, K, C // groups)
+        weight = layouts[layout](weight)
+        given = {**option, "groups": groups, "weight_layout": layout}
+        y = fastpw.conv1x1(x.copy(), weight.copy(), **given)
+        x, weight, out = fenced(place, x=x, weight=weight, out=np.zeros_like(y))
+        assert fastpw.conv1x1(x, weight, **given, out=out).tobytes() == y.tobytes()
+        fences_hold()
+
+
+def test_images(kernel_set):
+    survives(image_cases(kernel_set))
+
+
+def backward_cases(kernel_set):
+    """Columns of dx and of the weights' sums at all edges of the tiles; the rest takes turns."""
+    rng, dtype = np.random.default_rng(0), kernel_set["dtype"]
+    rows, columns, _ = (max(sizes) for sizes in zip(*kernel_set["tiles"], strict=True))
+    others = (1, 2, kernel_set["lanes"] + 1)
+    pairs = [*product(range(1, 2 * columns + 2), others)]
+    pairs += [(K, C) for C, K in pairs]
+    places, activations, turns = cycle(PLACES), cycle(ACTIVATIONS), count()
+    for (C, K), m in product(pairs, (1, rows - 1, 2 * rows + 1)):
+        turn, place, activation = next(turns), next(places), next(activations)
+        yield m, C, K, place, activation
+        dy, x, weight = integers(rng, dtype, m, K), integers(rng, dtype, m, C), integers(rng, dtype, K, C)
+        given = {"bias": integers(rng, dtype, K), "residual": None, "z": None}
+        if turn % 3 == 1:
+            given["z"] = integers(rng, dtype, m, K)
+        elif turn % 3 == 2:
+            given["residual"] = integers(rng, dtype, m, K)
+        expected = reference.conv1x1_backward(dy, x, weight, **given, activation=activation)
+        empty = {name: np.zeros(a.shape, dtype) for name, a in expected._asdict().items()}
+        dy, x, weight, *rest = fenced(place, dy=dy, x=x, weight=weight, **given)
+        given = dict(zip(given, rest, strict=True))
+        out = fastpw.Gradients(*fenced(place, **empty))
+        fastpw.conv1x1_backward(
+            dy, x, weight, **given, activation=activation, wrt=("x", "weight", "bias", "residual"), out=out,
+            accumulate=turn % 2 == 1,
+        )  # fmt: skip
+        for name, got, exact in zip(out._fields, out, expected, strict=True):
+            assert np.array_equal(got, exact), name
+        fences_hold()
+
+
+def test_backward(kernel_set):
+    survives(backward_cases(kernel_set))
+
+
+def test_a_touch_is_seen():
+    """The fences themselves."""
+    fence = Fence()
+
+    def touch(offset):
+        yield offset
+        ctypes.string_at(fence.bytes.ctypes.data + offset, 1)
+
+    survives(touch(0))
+    for offset in (-1, fence.bytes.size):
+        with pytest.raises(AssertionError, match=f"after {offset}$"):
+            survives(touch(offset))
