@@ -20,6 +20,7 @@ cdef extern from "kernel_set.h" nogil:
         const char *a
         Py_ssize_t lda
         const char *panel
+        const char *next
         char *c
         Py_ssize_t ldc
         const char *residual

@@ -62,6 +62,7 @@ cdef inline void run_panels(const Gemm *g, const fastpw_block *rows, Py_ssize_t 
         column = (j - origin) * widest.nr * g.b.kernels.c_size
         b.n = min(<Py_ssize_t>tile.nr, g.b.n - j * widest.nr)
         b.panel = g.b.panels + j * g.b.panel_bytes
+        b.next = b.panel + (g.b.panel_bytes if j + 1 < g.b.count else 0)
         b.c = rows.c + column
         b.residual = rows.residual + column if rows.residual != NULL else NULL
         b.z = rows.z + column if rows.z != NULL else NULL

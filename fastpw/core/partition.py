@@ -26,7 +26,7 @@ SMALL_WORK = 1 << 19
 A_BLOCK_BYTES = 256 << 10
 
 # Enough rows to read a panel from the first-level cache more often than from the second.
-MOST_ROWS = 192
+MOST_ROWS = 96
 
 # Tasks per thread, so that a thread that is held up leaves work to the others.
 TASKS_PER_THREAD = 4

@@ -85,10 +85,9 @@ INLINE void put_tile(const int rows, const int width, const tile_row *t, char *p
  * do not begin with a line, the first was fetched for the columns before. */
 INLINE void prefetch_tile(const int rows, const int width, const char *p, ptrdiff_t ld)
 {
-    enum { LINE = 64 };
     const int bytes = width * (int)sizeof(real);
     UNROLL for (int i = 0; i < rows; i++, p = next_row(p, ld))
-        UNROLL for (int at = LINE; at < bytes + LINE; at += LINE)
+        UNROLL for (int at = CACHE_LINE; at < bytes + CACHE_LINE; at += CACHE_LINE)
             __builtin_prefetch(p + (at < bytes ? at : bytes) - 1, 1);
 }
 
@@ -156,7 +155,7 @@ NOINLINE void activate_memory(ptrdiff_t m, ptrdiff_t n, char *c, ptrdiff_t ldc, 
 
 /* One tile's place in its block. */
 typedef struct {
-    const char *a, *residual;
+    const char *a, *residual, *next;
     char *c, *z;
     tile_columns has;
 } tile_place;

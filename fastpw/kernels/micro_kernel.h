@@ -23,6 +23,12 @@
 #define MAX_SPLIT 4
 #define MAX_ROWS 12
 
+/* Weights that the second-level cache cannot hold come from the third, or from
+ * memory, while the panel before is in use: each of the first tiles of a block
+ * fetches its part of the next panel, one line in two depths. */
+#define PARTS_OF_PANEL (2 * WIDE_VECTORS * VEC_BYTES / CACHE_LINE)
+enum { SECOND_LEVEL = 2 };
+
 INLINE void wide_depth(const int rows, tile_row *acc, const char *a, ptrdiff_t lda, const real *w)
 {
     vec panel[WIDE_VECTORS];
@@ -59,7 +65,9 @@ INLINE void wide_tile(const int rows, const fastpw_block *b, const tile_place *a
     if (VEC_MULTIPLIES_BY_LANE)
         for (; left >= LANES; left -= LANES, a += VEC_BYTES, w += LANES * WIDE_COLUMNS)
             wide_depths_by_lane(rows, acc, a, lda, w);
-    for (; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * sizeof(real), w += 2 * WIDE_COLUMNS) {
+    const char *next = at->next;
+    for (; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * sizeof(real), w += 2 * WIDE_COLUMNS, next += CACHE_LINE) {
+        __builtin_prefetch(next, 0, SECOND_LEVEL);
         wide_depth(rows, acc, a, lda, w);
         wide_depth(rows, acc, a + sizeof(real), lda, w + WIDE_COLUMNS);
     }

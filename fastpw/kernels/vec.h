@@ -77,6 +77,7 @@ typedef int64_t integer;
 #define INLINE static inline __attribute__((always_inline))
 /* Inlined into the loops around it, a tile loses its registers (half the speed). */
 #define NOINLINE static __attribute__((noinline))
+#define CACHE_LINE 64
 #ifdef __clang__
 #  define UNROLL _Pragma("clang loop unroll(full)")
 #else
