@@ -229,5 +229,5 @@ def test_a_touch_is_seen():
 
     survives(touch(0))
     for offset in (-1, fence.bytes.size):
-        with pytest.raises(AssertionError, match=f"after {offset}$"):
+        with pytest.raises(AssertionError, match=f"after {offset}\n"):
             survives(touch(offset))

@@ -1,0 +1,64 @@
+"""Ctrl-C is answered within one call, and what was interrupted goes on working."""
+
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+
+import numpy as np
+import pytest
+
+import fastpw
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+
+
+def interrupted_at(calls, call):
+    """Makes many calls, has itself interrupted amid them; how many had been finished."""
+    finished = 0
+    timer = threading.Timer(0.05, signal.raise_signal, (signal.SIGINT,))
+    timer.start()
+    with pytest.raises(KeyboardInterrupt):
+        for finished in range(calls):  # noqa: B007
+            call()
+        timer.join()
+    timer.join()
+    return finished
+
+
+@pytest.mark.usefixtures("isa", "threads")
+def test_a_batch_ends_and_goes_on():
+    layer, x = fastpw.Conv1x1(np.ones((256, 256), "f4")), np.ones((2000, 256), "f4")
+    for call in (lambda: layer(x), lambda: fastpw.conv1x1_backward(x, x, layer.weight)):
+        assert interrupted_at(100_000, call) < 99_999
+        assert np.all(layer(x) == 256)
+        assert np.all(fastpw.conv1x1_backward(x, x, layer.weight).dx == 256)
+
+
+def test_within_one_call():
+    """The signal comes during a call: that call ends, the next does not begin."""
+    code = textwrap.dedent("""
+        import os, signal, threading, numpy as np, fastpw
+        x, weight = np.ones((20_000, 512), "f4"), np.ones((512, 512), "f4")
+        calls = [0, 0]
+
+        def interrupt():
+            while calls[0] == calls[1]:
+                pass
+            interrupted.append(calls[0])
+            os.kill(os.getpid(), signal.SIGINT)
+
+        interrupted = []
+        threading.Thread(target=interrupt, daemon=True).start()
+        try:
+            while True:
+                calls[0] += 1
+                fastpw.conv1x1(x, weight)
+                calls[1] += 1
+        except KeyboardInterrupt:
+            print(calls[0] - interrupted[0])
+    """)
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, text=True, capture_output=True, timeout=60, check=True)
+    assert int(done.stdout) <= 1
