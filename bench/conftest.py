@@ -1,7 +1,7 @@
 """The suite's parameters, and how what fastpw.bench measured becomes pytest-benchmark's figures.
 
-pytest-benchmark times one implementation to its end and then the next, in one process. Here they take turns, and
-the peers have processes of their own: so a layer is measured once for all of its tests, by the runner of
+pytest-benchmark times one implementation to its end and then the next, in one process. Here they take turns,
+and the peers have processes of their own: so a layer is measured once for all of its tests, by the runner of
 `fastpw bench`, and each test replays its calls to pytest-benchmark by a clock that goes forward as they took.
 """
 

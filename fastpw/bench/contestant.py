@@ -20,9 +20,13 @@ class Contestant:
     def prepare(self, layer, setting):
         """Make arrays, pack weights, compute once and check the result."""
         self._problem = problem.of(layer, setting)
+        self.start()
+        self.check()
+
+    def start(self):
+        """Prepare it, from the arrays that are there, and compute once."""
         self._run, self._read = self._prepare(self._problem)
         self._run()
-        self.check()
 
     def burst(self, seconds):
         """Call it until so many seconds have passed, then wait until its threads rest.

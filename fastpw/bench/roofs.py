@@ -6,22 +6,30 @@ from functools import partial
 
 import numpy as np
 
-from fastpw.bench.timing import burst
+from fastpw.bench.timing import burst, settle
 from fastpw.core import passes
 
 
-def fma_peak(threads, dtype="float32"):
-    """A function that does fused multiply-adds from register to register, and its floating-point operations.
+class FmaPeak:
+    """Fused multiply-adds from register to register, `flops` of them in a call.
 
     To be timed like an implementation, in turn with them: the clock drifts, and the best call counts.
     """
-    rounds = 1000
-    while True:
-        run = partial(passes.peak, dtype, rounds, threads)
-        flops = run()
-        if min(burst(run, 0.005)) > 0.5e-3:  # long enough that starting the threads does not show
-            return run, flops
-        rounds *= 2
+
+    def __init__(self, threads, dtype):
+        rounds = 1000
+        while True:
+            self._run = partial(passes.peak, dtype, rounds, threads)
+            self.flops = self._run()
+            if min(self.burst(0.005)) > 0.5e-3:  # long enough that starting the threads does not show
+                return
+            rounds *= 2
+
+    def burst(self, seconds):
+        """As a Contestant's."""
+        calls = burst(self._run, seconds)
+        settle()
+        return calls
 
 
 def memory_bandwidth(threads, megabytes=128, copies=8):

@@ -6,7 +6,7 @@ from functools import partial
 import threadpoolctl
 
 import fastpw
-from fastpw.bench import contestant, peers, roofs, timing
+from fastpw.bench import contestant, peers, roofs
 from fastpw.bench.report import Report, Result
 from fastpw.bench.timing import interleave
 from fastpw.bench.worker import PeerError, Worker
@@ -44,7 +44,7 @@ class Runner:
             for name, peer in self._peers.items():
                 self._contestants.append(stack.enter_context(closing(Worker(name, peer.target))))
             self.report.bandwidth_gbs = roofs.memory_bandwidth(self.setting.threads) / 1e9
-            self._peak_run, self._peak_flops = roofs.fma_peak(self.setting.threads, self.setting.dtype)
+            self._peak = roofs.FmaPeak(self.setting.threads, self.setting.dtype)
             self._stack = stack.pop_all()
         return self
 
@@ -59,9 +59,9 @@ class Runner:
         self._everyone(layer, "prepare", layer, self.setting)
         able = self._able(layer)
         bursts = {one.name: partial(self._attempt, layer, one, "burst") for one in able}
-        timings = interleave({"peak": self._peak_burst, **bursts}, self._rounds, SECONDS)
+        timings = interleave({"peak": self._peak.burst, **bursts}, self._rounds, SECONDS)
         self._everyone(layer, "check")
-        peak = self._peak_flops / timings.pop("peak").best / 1e9
+        peak = self._peak.flops / timings.pop("peak").best / 1e9
         self.report.peak_gflops = max(self.report.peak_gflops, peak)
         result = Result(layer, self.setting, {one.name: timings[one.name] for one in self._able(layer)})
         self.report.results.append(result)
@@ -81,11 +81,6 @@ class Runner:
         except PeerError as error:
             self.report.failures.setdefault((layer.name, one.name), str(error))
             return []
-
-    def _peak_burst(self, seconds):
-        calls = timing.burst(self._peak_run, seconds)
-        timing.settle()
-        return calls
 
 
 @contextmanager

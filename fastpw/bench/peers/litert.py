@@ -1,6 +1,7 @@
 """LiteRT (TensorFlow Lite), which computes float convolutions by XNNPACK: one CONV_2D with fused ReLU."""
 
 import flatbuffers
+import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
@@ -38,7 +39,7 @@ def _model(problem):
     code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONV_2D
     model = schema.ModelT()
     model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
-    model.buffers = [_buffer(b""), _buffer(problem.weight.tobytes()), _buffer(problem.bias.tobytes())]
+    model.buffers = [schema.BufferT(), _buffer(problem.weight), _buffer(problem.bias)]
     builder = flatbuffers.Builder()
     builder.Finish(model.Pack(builder), file_identifier=b"TFL3")
     return bytes(builder.Output())
@@ -62,7 +63,7 @@ def _tensor(name, shape, buffer):
     return tensor
 
 
-def _buffer(data):
+def _buffer(array):
     buffer = schema.BufferT()
-    buffer.data = list(data)
+    buffer.data = array.reshape(-1).view(np.uint8)
     return buffer
