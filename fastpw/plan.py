@@ -6,6 +6,7 @@ import numpy as np
 
 from . import checks, geometry
 from .core import passes
+from .core.arrays import empty
 from .runtime import threads
 
 # Indices that bring arrays of few axes to four.
@@ -96,7 +97,7 @@ class Plan(Convolution):
 
     def _new(self, shape) -> np.ndarray:
         try:
-            return np.empty(shape, self.dtype)
+            return empty(shape, self.dtype)
         except (ValueError, OverflowError):
             raise checks.too_large(shape) from None
 

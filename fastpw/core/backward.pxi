@@ -40,9 +40,9 @@ cdef Py_ssize_t staging_for(Gemm *g, Py_ssize_t rows) noexcept:
 
 
 cdef void add_slices(real[:, :] out, const real *sums, Py_ssize_t slices, Py_ssize_t distance, bint adds) noexcept:
-    """out (+)= the sums of all slices, in order."""
+    """out (+)= the sums of all slices, in order; read and written as bytes, since it may be unaligned."""
     cdef Py_ssize_t i, j, s
-    cdef real total
+    cdef real total, before
     cdef const real *part
     for i in range(out.shape[0]):
         for j in range(out.shape[1]):
@@ -50,7 +50,10 @@ cdef void add_slices(real[:, :] out, const real *sums, Py_ssize_t slices, Py_ssi
             total = part[0]
             for s in range(1, slices):
                 total = total + part[s * distance]
-            out[i, j] = out[i, j] + total if adds else total
+            if adds:
+                memcpy(&before, &out[i, j], sizeof(real))
+                total = before + total
+            memcpy(&out[i, j], &total, sizeof(real))
 
 
 cdef int finish(const Walk *w, out, char *sums, Py_ssize_t bytes_of_slice, bint adds) except -1:

@@ -93,8 +93,11 @@ cdef Panels pack_scale_real(const real[:] scale, const real[:] bias, const fastp
     b.panels = <char *>row
     b.kernels, b.n, b.k, b.diagonal, b.count = kernels, n, 1, True, 1
     for j in range(n):
-        row[j] = bias[j] if bias is not None else 0
-        row[n + j] = scale[j]
+        # Copied as bytes: the caller's arrays may be unaligned.
+        row[j] = 0
+        if bias is not None:
+            memcpy(&row[j], &bias[j], sizeof(real))
+        memcpy(&row[n + j], &scale[j], sizeof(real))
     return panels
 
 

@@ -18,7 +18,7 @@ from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuff
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, PTRDIFF_MAX
 from libc.stdlib cimport free
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
 from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR, fastpw_cpu_runs,
@@ -30,9 +30,10 @@ from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_for
 from fastpw.core.walk cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk,
                                columns_of_weights, rows_of_weights, run_walk)
 
-from numpy import empty, ndarray
+from numpy import ndarray
 
 from fastpw.core import partition
+from fastpw.core.arrays import empty
 
 ctypedef fused real:
     float
