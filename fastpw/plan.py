@@ -50,7 +50,7 @@ class Convolution:
         if self.walks == 1:
             if groups > 1:
                 return (passes.pack_scale(weight.ravel(), bias),)
-            return (passes.pack(weight.T if transposed else weight, bias),)
+            return (passes.pack(weight.T if transposed else weight, bias, threads()),)
         weights = np.split(weight, groups)
         if transposed:
             return tuple(passes.pack(w.T, None) for w in weights)

@@ -72,17 +72,24 @@ cdef Panels pack_real(const real[:, :] weight, const real[:] bias, const fastpw_
     cdef const char *base = <const char *>&weight[0, 0] if b.k > 0 else NULL
     if bias is not None:
         heads, stride_bias = <const char *>&bias[0], bias.strides[0]
+    if b.n * b.k < partition.SMALL_PACKING:
+        threads = 1
+    threads = team(threads)
     with nogil:
-        for j in range(b.count):
-            pack_panel(b, j, base, weight.strides[0], weight.strides[1], heads, stride_bias)
+        if threads == 1:
+            for j in range(b.count):
+                pack_panel(b, j, base, weight.strides[0], weight.strides[1], heads, stride_bias)
+        else:
+            for j in prange(b.count, num_threads=threads, schedule="dynamic", chunksize=1):
+                pack_panel(b, j, base, weight.strides[0], weight.strides[1], heads, stride_bias)
     return panels
 
 
-def pack(weight, bias):
+def pack(weight, bias, int threads=1):
     """Pack `weight` (n, k) and `bias` (n,) or None, of any strides, for the chosen kernels of their dtype."""
     if weight.itemsize == 4:
-        return pack_real[float](weight, bias, chosen[0], 1)
-    return pack_real[double](weight, bias, chosen[1], 1)
+        return pack_real[float](weight, bias, chosen[0], threads)
+    return pack_real[double](weight, bias, chosen[1], threads)
 
 
 cdef Panels pack_scale_real(const real[:] scale, const real[:] bias, const fastpw_kernel_set *kernels):

@@ -22,6 +22,9 @@ class Blocks(NamedTuple):
 # meeting again takes some microseconds, in which one core does this much.
 SMALL_WORK = 1 << 19
 
+# The same for packing: elements of B.
+SMALL_PACKING = 1 << 16
+
 # A block's rows of A stay in the second-level cache while the panels pass by.
 A_BLOCK_BYTES = 256 << 10
 

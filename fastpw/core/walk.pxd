@@ -35,6 +35,11 @@ cdef enum:
     XS                           # x
     DRESIDUAL
 
+# Depths that are summed at a time: that much of a panel, and of the columns of
+# dz that one tile reads, stays in the first-level cache.
+cdef enum:
+    OUTER_DEPTH = 128
+
 # Where S comes from.
 cdef enum:
     NOT_NEEDED                   # the derivative is one
@@ -165,21 +170,24 @@ cdef inline void find_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_
 cdef inline void sum_weights(const Walk *w, Py_ssize_t m, Py_ssize_t first_row, Py_ssize_t last_row,
                              Py_ssize_t first, Py_ssize_t last, bint adds, char *to, const char *space) noexcept nogil:
     """Rows and panels of dW over the m rows of a block."""
-    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size, j, at
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size, j, at, chunk, depth
+    cdef const char *a = space + (w.x_at if w.across else 0) + first_row * element
     cdef fastpw_block b
-    b.m, b.k = last_row - first_row, m
-    b.lda = w.x_ld if w.across else w.dz_ld
-    b.a = space + (w.x_at if w.across else 0) + first_row * element
+    b.m, b.lda = last_row - first_row, w.x_ld if w.across else w.dz_ld
     b.ldc, b.residual, b.z, b.epilogue = w.weights_ld, NULL, NULL, NULL
-    b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
     for j in range(first, last):
         at = j * width * element
         b.n = min(width, columns_of_weights(w) - j * width)
         b.c = to + first_row * w.weights_ld + at
         if w.diagonal:
             w.kernels.column_sums(m, b.n, space + at, w.dz_ld, space + w.x_at + at, w.x_ld, b.c)
-        else:
-            b.panel = space + w.panels_at + j * w.panel_bytes
+            continue
+        for chunk in range((m + OUTER_DEPTH - 1) // OUTER_DEPTH):
+            depth = chunk * OUTER_DEPTH
+            b.k = min(<Py_ssize_t>OUTER_DEPTH, m - depth)
+            b.a = a + depth * b.lda
+            b.panel = space + w.panels_at + j * w.panel_bytes + depth * width * element
+            b.entry = FASTPW_FROM_C if adds or depth > 0 else FASTPW_FROM_ZERO
             w.kernels.outer(&b)
 
 

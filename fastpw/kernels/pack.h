@@ -4,18 +4,82 @@
 
 #include "vec.h"
 
-/* Within a step of `step` depths, columns come in groups of QUAD, each with its depths side by side;
- * with step 1 that is simply one column after the other. */
+/* Where B lies. */
+typedef struct {
+    const char *base;
+    ptrdiff_t n, k, stride_n, stride_k;
+} pack_source;
+
+/* Four columns and four depths at a time. */
+typedef real quad __attribute__((vector_size(4 * sizeof(real))));
+typedef real quad_unaligned __attribute__((vector_size(4 * sizeof(real)), aligned(1), may_alias));
+
+INLINE void transpose_quads(const char *from, ptrdiff_t ld, real *to, ptrdiff_t columns)
+{
+#define ROW(i) ((quad) * (const quad_unaligned *)(from + (i) * ld))
+#define STORE(i, ...) (*(quad_unaligned *)(to + (i) * columns) = (quad_unaligned)__builtin_shufflevector(__VA_ARGS__))
+    const quad a = ROW(0), b = ROW(1), c = ROW(2), d = ROW(3);
+    const quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
+    const quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
+    STORE(0, ab_low, cd_low, 0, 1, 4, 5);
+    STORE(1, ab_low, cd_low, 2, 3, 6, 7);
+    STORE(2, ab_high, cd_high, 0, 1, 4, 5);
+    STORE(3, ab_high, cd_high, 2, 3, 6, 7);
+#undef ROW
+#undef STORE
+}
+
+/* One element after the other: columns j0.. and depths p0.. of a panel with steps of `step` depths. */
+INLINE void pack_rest(const int columns, const int step, real *panel, const pack_source *b, ptrdiff_t j0,
+                      ptrdiff_t p0)
+{
+    for (ptrdiff_t p = p0; p < b->k; p += step) {
+        real *to = panel + p * columns;
+        for (ptrdiff_t j = j0; j < columns; j++)
+            for (int d = 0; d < step; d++) {
+                const int present = j < b->n && p + d < b->k;
+                to[j * step + d] =
+                    present ? real_load(b->base + j * b->stride_n + (p + d) * b->stride_k) : 0;
+            }
+    }
+}
+
+/* Neighbouring columns lie side by side: a depth is copied as it is. */
+INLINE void pack_depths(const int columns, real *panel, const pack_source *b)
+{
+    for (ptrdiff_t p = 0; p < b->k; p++, panel += columns)
+        for (int v = 0; v < columns; v += LANES)
+            vec_store(panel + v, vec_load_lanes(b->base + p * b->stride_k + v * (int)sizeof(real),
+                                                vec_first(b->n - v)));
+}
+
+/* Neighbouring depths lie side by side: transposed, so many depths at a time
+ * that the part of the panel stays in the first-level cache. */
+INLINE void pack_columns(const int columns, real *panel, const pack_source *b)
+{
+    enum { DEPTHS = 64 };
+    const ptrdiff_t whole_n = b->n / 4 * 4, whole_k = b->k / 4 * 4;
+    for (ptrdiff_t p0 = 0; p0 < whole_k; p0 += DEPTHS)
+        for (ptrdiff_t j = 0; j < whole_n; j += 4)
+            for (ptrdiff_t p = p0; p < p0 + DEPTHS && p < whole_k; p += 4)
+                transpose_quads(b->base + j * b->stride_n + p * (int)sizeof(real), b->stride_n,
+                                panel + p * columns + j, columns);
+    pack_rest(columns, 1, panel, b, whole_n, 0);
+    pack_rest(columns, 1, panel, b, 0, whole_k);
+}
+
 INLINE void pack_panel(const int columns, const int step, char *panel, ptrdiff_t n, ptrdiff_t k, const char *b,
                        ptrdiff_t stride_n, ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)
 {
+    const pack_source source = {b, n, k, stride_n, stride_k};
     real *to = (real *)panel;
     for (int j = 0; j < columns; j++) *to++ = bias && j < n ? real_load(bias + j * stride_bias) : 0;
-    for (ptrdiff_t p = 0; p < k; p += step, to += columns * step) {
-        for (int j = 0; j < columns; j++)
-            for (int d = 0; d < step; d++)
-                to[j * step + d] = j < n && p + d < k ? real_load(b + j * stride_n + (p + d) * stride_k) : 0;
-    }
+    if (step == 1 && columns % LANES == 0 && stride_n == sizeof(real))
+        pack_depths(columns, to, &source);
+    else if (step == 1 && stride_k == sizeof(real))
+        pack_columns(columns, to, &source);
+    else
+        pack_rest(columns, step, to, &source, 0, 0);
 }
 
 #endif
