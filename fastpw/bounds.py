@@ -79,9 +79,12 @@ def _slope_allowed(z, z_allowed, activation, eps):
     steepest = _steepest(row, parameters)
     if row.name == "linear":
         return np.zeros_like(z)
-    allowed = SLOPE_PER_Z * z_allowed + SLOPE_ULPS * eps * steepest
     alpha, beta = (*parameters, 0)[:2] if parameters else (row.alpha, row.beta)
-    for kink in row.kinks(alpha, beta):
+    kinks = row.kinks(alpha, beta)
+    # Read off y, and with kinks, it is a step function: between them z does not matter.
+    bends = 0 if kinks and row.gradient_from == "y" else SLOPE_PER_Z
+    allowed = bends * z_allowed + SLOPE_ULPS * eps * steepest
+    for kink in kinks:
         near = np.abs(z - kink) <= z_allowed + SLOPE_ULPS * eps * abs(kink)
         allowed = np.where(near, allowed + steepest, allowed)
     return allowed

@@ -146,4 +146,54 @@ def same_bits(kernel_set):
     yield "many pixels", _used(y, x, weight, bias, activation="gelu")
 
 
-CHECKS = (edge_sizes, each_activation, geometry, residual_and_views, same_bits)
+WRT = ("x", "weight", "bias", "residual")
+
+
+def _used_by_gradients(dy, x, weight, bias, sources=({},), **options):
+    """The largest share of the allowed error, over what the derivative may be read from."""
+    exact, allowed = bounds.promise_gradients(dy, x, weight, bias, **options)
+    return max(
+        max(map(bounds.excess, grads, exact, allowed))
+        for source in sources
+        for grads in [fastpw.conv1x1_backward(dy, x, weight, bias, wrt=WRT, **source, **options)]
+    )
+
+
+def gradients(kernel_set):
+    """Of each activation, from y, from z and recomputed; in any geometry."""
+    dy, x, weight, bias = _random(5, kernel_set["dtype"], (2, 9, 7, 24), (2, 9, 7, 24), (24, 24), 24)
+    z = fastpw.conv1x1(x, weight, bias)
+    for row in activations.TABLE:
+        y = fastpw.conv1x1(x, weight, bias, activation=row.spec)
+        yield f"gradients of {row.name}", _used_by_gradients(
+            dy, x, weight, bias, ({"y": y}, {"z": z}, {}), activation=row.spec
+        )
+    for options in ({"stride": 2, "padding": (1, 0)}, {"groups": 4}, {"groups": 24}):
+        part = weight[:, : 24 // options.get("groups", 1)]
+        (dy,) = _random(6, z.dtype, fastpw.conv1x1(x, part, **options).shape)
+        name = ", ".join(f"{key} {value}" for key, value in options.items())
+        yield f"gradients, {name}", _used_by_gradients(dy, x, part, bias, activation="silu", **options)
+
+
+def edge_sizes_of_gradients(kernel_set):
+    """Few pixels and many, rows and columns of dweight at the edges of every register tile."""
+    rows, columns, _ = zip(*kernel_set["tiles"], strict=True)
+    worst = 0
+    for m, short, long in product((1, 600), _edges(rows, 30), _edges(columns, 70)):
+        for K, C in ((short, long), (long, short)):
+            dy, x, weight = _integers(m + K * C, kernel_set["dtype"], (m, K), (m, C), (K, C))
+            grads = fastpw.conv1x1_backward(dy, x, weight)
+            if not all(map(np.array_equal, grads, (dy @ weight, dy.T @ x, dy.sum(axis=0)))):
+                worst = np.inf
+    yield "gradients of integers at the tiles' edges", worst
+
+
+CHECKS = (
+    edge_sizes,
+    each_activation,
+    geometry,
+    residual_and_views,
+    same_bits,
+    gradients,
+    edge_sizes_of_gradients,
+)
