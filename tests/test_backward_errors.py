@@ -80,8 +80,8 @@ CASES = [
     (TypeError, f"out.dresidual: {OTHER}", {"out": out(dresidual=ones(2, 4, 6, 10, dtype="f8"))}),
     (ValueError, "out.dweight: a writable array is needed, got a read-only one",
      {"out": out(dweight=read_only(ones(10, 8)))}),
-    (ValueError, "out.dx: channels adjacent in memory (4 bytes apart) are needed, got strides (1536, 384, 64, 8)",
-     {"out": out(dx=ones(2, 4, 6, 16)[..., ::2])}),
+    (ValueError, "out.dx: channels adjacent in memory (4 bytes apart) are needed, got "
+     "strides (1536, 384, 64, 8)", {"out": out(dx=ones(2, 4, 6, 16)[..., ::2])}),
     (ValueError, "out.dweight: elements apart in memory are needed, got strides (0, 4)",
      {"out": out(dweight=np.lib.stride_tricks.as_strided(ones(8), (10, 8), (0, 4)))}),
 ]  # fmt: skip
