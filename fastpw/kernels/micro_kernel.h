@@ -1,7 +1,8 @@
 /* The register tiles: rows x columns of accumulators over the whole depth.
  *
  * Wide: an accumulator is LANES columns of one row.  Each depth broadcasts one
- * element of every row of A against WIDE_VECTORS vectors of the panel.
+ * element of every row of A against the vectors of the panel, or takes it from
+ * a lane where the instruction set multiplies by lane.
  *
  * Narrow: an accumulator is LANES / split columns x split partial depths of one
  * row, so that few columns still fill whole vectors.  Each step repeats `split`
@@ -29,51 +30,53 @@
 #define PARTS_OF_PANEL (2 * WIDE_VECTORS * VEC_BYTES / CACHE_LINE)
 enum { SECOND_LEVEL = 2 };
 
-INLINE void wide_depth(const int rows, tile_row *acc, const char *a, ptrdiff_t lda, const real *w)
+INLINE void wide_depth(const int rows, const int vectors, tile_row *acc, const char *a, ptrdiff_t lda, const real *w)
 {
     vec panel[WIDE_VECTORS];
-    UNROLL for (int v = 0; v < WIDE_VECTORS; v++) panel[v] = vec_load(w + v * LANES);
+    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
     UNROLL for (int i = 0; i < rows; i++) {
         const vec x = vec_set(real_load(a + i * lda));
-        UNROLL for (int v = 0; v < WIDE_VECTORS; v++) acc[i][v] += x * panel[v];
+        UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
     }
 }
 
 /* LANES depths at once, A read as vectors. */
-INLINE void wide_depths_by_lane(const int rows, tile_row *acc, const char *a, ptrdiff_t lda, const real *w)
+INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, ptrdiff_t lda,
+                                const real *w)
 {
     vec x[MAX_ROWS];
     UNROLL for (int i = 0; i < rows; i++) x[i] = vec_load(a + i * lda);
-    UNROLL for (int d = 0; d < LANES; d++, w += WIDE_COLUMNS) {
+    UNROLL for (int d = 0; d < LANES; d++, w += vectors * LANES) {
         vec panel[WIDE_VECTORS];
-        UNROLL for (int v = 0; v < WIDE_VECTORS; v++) panel[v] = vec_load(w + v * LANES);
+        UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
         UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int v = 0; v < WIDE_VECTORS; v++) acc[i][v] = vec_kept(acc[i][v] + x[i][d] * panel[v]);
+            UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = vec_kept(acc[i][v] + x[i][d] * panel[v]);
     }
 }
 
-INLINE void wide_tile(const int rows, const fastpw_block *b, const tile_place *at)
+INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, const tile_place *at)
 {
+    const int columns = vectors * LANES;
     const ptrdiff_t lda = b->lda;
     const char *a = at->a;
-    const real *w = (const real *)b->panel + WIDE_COLUMNS;
+    const real *w = (const real *)b->panel + columns;
     tile_row acc[MAX_ROWS];
-    prefetch_tile(rows, WIDE_COLUMNS, at->c, b->ldc);
-    tile_begin(rows, WIDE_COLUMNS, acc, b, at);
+    prefetch_tile(rows, columns, at->c, b->ldc);
+    tile_begin(rows, columns, acc, b, at);
 
     ptrdiff_t left = b->k;
     if (VEC_MULTIPLIES_BY_LANE)
-        for (; left >= LANES; left -= LANES, a += VEC_BYTES, w += LANES * WIDE_COLUMNS)
-            wide_depths_by_lane(rows, acc, a, lda, w);
+        for (; left >= LANES; left -= LANES, a += VEC_BYTES, w += LANES * columns)
+            wide_depths_by_lane(rows, vectors, acc, a, lda, w);
     const char *next = at->next;
-    for (; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * sizeof(real), w += 2 * WIDE_COLUMNS, next += CACHE_LINE) {
+    for (; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * sizeof(real), w += 2 * columns, next += CACHE_LINE) {
         __builtin_prefetch(next, 0, SECOND_LEVEL);
-        wide_depth(rows, acc, a, lda, w);
-        wide_depth(rows, acc, a + sizeof(real), lda, w + WIDE_COLUMNS);
+        wide_depth(rows, vectors, acc, a, lda, w);
+        wide_depth(rows, vectors, acc, a + sizeof(real), lda, w + columns);
     }
-    for (; left > 0; left--, a += sizeof(real), w += WIDE_COLUMNS) wide_depth(rows, acc, a, lda, w);
+    for (; left > 0; left--, a += sizeof(real), w += columns) wide_depth(rows, vectors, acc, a, lda, w);
 
-    tile_end(rows, WIDE_COLUMNS, acc, b, at);
+    tile_end(rows, columns, acc, b, at);
 }
 
 INLINE void narrow_step(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],

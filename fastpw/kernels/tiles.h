@@ -56,12 +56,15 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, co
 #define WIDE_FUNCTION(tile, rows)                                                        \
     NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
-        wide_tile(rows, b, at);                                                          \
+        wide_tile(rows, WIDE_VECTORS, b, at);                                            \
     }
 #define NARROW_FUNCTION(tile, rows)                                                      \
     NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
-        narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, b, at);                          \
+        if (VEC_MULTIPLIES_BY_LANE && SPLIT_##tile == 1)                                 \
+            wide_tile(rows, VECTORS_##tile, b, at);                                      \
+        else                                                                             \
+            narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, b, at);                      \
     }
 #define NAME(tile, rows) tile_##tile##_##rows,
 
