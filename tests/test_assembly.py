@@ -23,7 +23,7 @@ BINARY = os.environ.get("FASTPW_ASSEMBLY", passes.__file__)
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")
 # x86-64 and AArch64. SSE has no fused multiply-add: there a multiplication and an addition are two.
-ARITHMETIC = re.compile(r"v?(fn?madd\d*|mul|add)p[sd]|fmla|fmul|fadd")
+ARITHMETIC = re.compile(r"v?(fn?madd\d*|mul|add)p[sd]|fmla")
 # What an activation needs and a sum of products does not: comparisons, divisions, bounds, bits.
 ACTIVATION = re.compile(
     r"v?(cmp|div|min|max|and|andn|or|rndscale|cvt)\w*p[sd]"

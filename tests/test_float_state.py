@@ -73,6 +73,15 @@ def in_state(control):
         set_to(before)
 
 
+def stays(control):
+    with in_state(control):
+        return getattr(get(), CONTROL) == DEFAULT + control
+
+
+# Few ARM CPUs have traps: elsewhere these bits do not stay.
+STATES = {name: control for name, control in STATES.items() if stays(control)}
+
+
 @pytest.fixture
 def state():
     """The state with no flag raised, which comes back after the test."""
