@@ -114,7 +114,7 @@ def replay(benchmark, measured):
             shape=[layer.N, layer.H, layer.W, layer.C],
             K=layer.K,
             stride=layer.stride,
-            peak_gflops=report.peak_gflops,
+            peak_gflops=result.peak_gflops,
         )
         _replay(benchmark, result.timings[implementation].calls)
 

@@ -130,8 +130,10 @@ class Plan(Convolution):
                 passes.forward(x_, panels, y_, residual_, z_, self.activation, threads())
 
     def replay(self, x, y):
-        """Makes calls like the one that gave y of x, unchecked; None if such a call needs several passes."""
-        plain = self.plain and len(self.panels) == 1 and y.size and y.ndim <= 4 and type(x) is np.ndarray
-        if not plain or (self.channels > 1 and x.strides[-1] != x.itemsize):
+        """Makes calls like the one that gave y of x, unchecked; None if such a call needs more than one pass."""
+        single = len(self.panels) == 1 and self.padding == checks.NOTHING and y.size and y.ndim <= 4
+        if not single or type(x) is not np.ndarray or (self.channels > 1 and x.strides[-1] != x.itemsize):
             return None
-        return passes.Replay(x, self.panels[0], y, self.activation, threads)
+        vertical, horizontal = self.stride
+        pixels = x if self.plain else x[..., ::vertical, ::horizontal, :]
+        return passes.Replay(x, pixels, self.panels[0], y, self.activation, threads)

@@ -5,6 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastpw import bounds, reference
+from fastpw.core import arrays
 
 # Of a result, spread evenly: the reference takes float64 and its time.
 CHECKED_PIXELS = 64
@@ -35,11 +36,19 @@ class Problem:
 
     def random(self, *shape):
         """Between -0.5 and 0.5."""
-        return self._random.random(shape, dtype=self.setting.dtype) - np.dtype(self.setting.dtype).type(0.5)
+        array = self._random.random(out=self._new(shape), dtype=self.setting.dtype)
+        array -= 0.5
+        return array
 
     def nan(self, *shape):
         """An array for results: what is left out is noticed."""
-        return np.full(shape, np.nan, self.setting.dtype)
+        array = self._new(shape)
+        array.fill(np.nan)
+        return array
+
+    def _new(self, shape):
+        """Arrays begin with a cache line, as those do that peers make themselves."""
+        return arrays.empty(shape, np.dtype(self.setting.dtype))
 
     def rows_at(self, which, array):
         """Some pixels of an (N, Ho, Wo, channels) array, as rows."""

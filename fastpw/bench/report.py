@@ -20,6 +20,7 @@ class Result:
     layer: Layer
     setting: Setting
     timings: dict[str, Timing]
+    peak_gflops: float  # of the FMA peak's turns beside them: the clock, and who else uses the core, change
 
     @property
     def flops(self):
@@ -42,6 +43,10 @@ class Result:
     def gflops(self, name="fastpw"):
         return self.flops / self.timings[name].best / 1e9
 
+    def fraction(self, name="fastpw"):
+        """Of the FMA peak."""
+        return self.gflops(name) / self.peak_gflops
+
     def speedup(self, over, name="fastpw"):
         return self.timings[over].best / self.timings[name].best
 
@@ -63,17 +68,13 @@ class Report:
         """The implementations that fastpw is compared with."""
         return [name for name in self.implementations if name != "fastpw"]
 
-    def fraction(self, result, name="fastpw"):
-        """Of the FMA peak."""
-        return result.gflops(name) / self.peak_gflops
-
     def timed(self, name):
         """The layers that this implementation computed."""
         return [result for result in self.results if name in result.timings]
 
     def mean_fraction(self, name="fastpw"):
         """Of the FMA peak, the geometric mean over the layers."""
-        return _mean(self.fraction(result, name) for result in self.timed(name))
+        return _mean(result.fraction(name) for result in self.timed(name))
 
     def mean_speedup(self, over):
         """How many times faster fastpw is, the geometric mean over the layers."""
@@ -112,6 +113,7 @@ class Report:
             "stride": layer.stride,
             "flops": result.flops,
             "bytes": result.bytes,
+            "peak_gflops": result.peak_gflops,
             "best_other": result.best_other,
             "implementations": {name: self.figures(result, name) for name in result.timings},
         }
@@ -123,7 +125,7 @@ class Report:
             "best_seconds": timing.best,
             "median_seconds": timing.median,
             "gflops": result.gflops(name),
-            "fraction_of_peak": self.fraction(result, name),
+            "fraction_of_peak": result.fraction(name),
             "gbs": result.bytes / timing.best / 1e9,
         }
 

@@ -63,7 +63,7 @@ class Runner:
         self._everyone(layer, "check")
         peak = self._peak.flops / timings.pop("peak").best / 1e9
         self.report.peak_gflops = max(self.report.peak_gflops, peak)
-        result = Result(layer, self.setting, {one.name: timings[one.name] for one in self._able(layer)})
+        result = Result(layer, self.setting, {one.name: timings[one.name] for one in self._able(layer)}, peak)
         self.report.results.append(result)
         return result
 

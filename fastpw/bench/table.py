@@ -70,7 +70,7 @@ def _cells(report, result):
     for name in report.implementations:
         yield f"{result.timings[name].best * 1e6:.1f}" if name in result.timings else "–"
     yield f"{result.gflops():.1f}"
-    yield f"{report.fraction(result):.3f}"
+    yield f"{result.fraction():.3f}"
     if report.peers:
         yield result.best_other
         yield f"{result.speedup(result.best_other):.2f}"

@@ -56,7 +56,9 @@ cdef class Replay:
     Parameters
     ----------
     x, y : ndarray
-        What `forward` was called with, before axes were added: at most four, no residual, no z.
+        What came and what it gave: at most four axes, no residual, no z.
+    pixels : ndarray
+        The part of x that `forward` was called with, which begins where x does.
     panels, activation
         As for `forward`.
     threads : callable
@@ -70,7 +72,7 @@ cdef class Replay:
     cdef int team, asked
     cdef char code
 
-    def __init__(self, x, Panels panels, y, tuple activation, threads):
+    def __init__(self, x, pixels, Panels panels, y, tuple activation, threads):
         cdef Py_buffer buffer
         self.panels, self.threads, self.shape, self.dtype = panels, threads, y.shape, y.dtype
         self.code = b"f" if panels.b.kernels.a_size == 4 else b"d"
@@ -81,7 +83,7 @@ cdef class Replay:
         self.y = layout_of(&buffer)
         PyBuffer_Release(&buffer)
         axes = (None,) * (4 - x.ndim)
-        describe(&self.gemm, x[axes], panels, y[axes], None, None, activation)
+        describe(&self.gemm, pixels[axes], panels, y[axes], None, None, activation)
         self.asked = self.team = threads()
         set_blocks(&self.gemm, panels.b.kernels, &self.team)
 

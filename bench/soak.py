@@ -1,0 +1,141 @@
+"""Random calls for minutes on end: every result is checked, and neither memory nor threads may grow.
+
+    python bench/soak.py              ten minutes
+    python bench/soak.py --seconds 60 --seed 7
+
+Shapes, dtypes, strides, options, instruction sets, teams and entrances are drawn at random, in several Python
+threads at once; the reference decides. A failure prints the seed of its call: --call SEED makes it again.
+"""
+
+import argparse
+import sys
+import threading
+import time
+from itertools import count
+from pathlib import Path
+
+import numpy as np
+
+import fastpw
+from fastpw import activations, bounds
+from fastpw.core import passes
+
+ISAS = list(dict.fromkeys(row["isa"] for row in passes.kernel_sets() if row["runs"]))
+MOST_GROWTH = 24 << 20  # bytes after the first quarter: what the allocators of the threads keep
+
+
+class Call:
+    """One random call, the same for the same seed."""
+
+    def __init__(self, seed):
+        self.draw = np.random.default_rng(seed)
+        choose = self.draw.choice
+        self.dtype = np.dtype(str(choose(["float32", "float64"])))
+        groups = int(choose([1, 1, 1, 2, 4]))
+        channels, filters = (groups * int(choose([1, 3, 8, 24, 50, 130])) for _ in range(2))
+        groups = channels if self.draw.random() < 0.1 else groups
+        filters = channels if groups == channels else filters
+        self.shape = [int(size) for size in choose([1, 2, 5, 14, 23], self.draw.integers(1, 5))]
+        self.row = activations.TABLE[self.draw.integers(len(activations.TABLE))]
+        self.options = {"groups": groups, "activation": self.row.spec}
+        if len(self.shape) in (2, 3):
+            self.options |= {"stride": int(choose([1, 1, 2, 3])), "padding": int(choose([0, 0, 1]))}
+        self.x = self.array(*self.shape, channels)
+        self.weight, self.bias = self.array(filters, channels // groups), self.array(filters)
+        self.threads = int(choose([1, 2, 3]))
+
+    def array(self, *shape):
+        """Normal numbers; one array in three is a view of a larger one, reversed."""
+        if self.draw.random() < 2 / 3:
+            return self.draw.standard_normal(shape).astype(self.dtype)
+        wide = self.draw.standard_normal([size + 2 for size in shape]).astype(self.dtype)
+        view = wide[tuple(slice(1, -1) for _ in shape)]
+        return view[::-1] if len(shape) > 1 else view
+
+    def check(self):
+        """Makes the call through every entrance; returns what was wrong."""
+        arrays = self.x, self.weight, self.bias
+        with fastpw.num_threads(self.threads):
+            z = np.empty_like(y := fastpw.conv1x1(*arrays, **self.options))
+            layer = fastpw.Conv1x1(*arrays[1:], **self.options)
+            again = [layer(self.x), layer(self.x), fastpw.conv1x1(*arrays, **self.options, out_z=z)]
+            dy = self.draw.standard_normal(y.shape).astype(self.dtype)
+            grads = fastpw.conv1x1_backward(dy, *arrays, y=y, z=z, **self.options)
+        if bounds.excess(y, *bounds.promise(*arrays, **self.options)) > 1:
+            return "y"
+        if passes_differ := [i for i, other in enumerate(again) if not np.array_equal(other, y)]:
+            return f"entrance {passes_differ}"
+        exact, allowed = bounds.promise_gradients(dy, *arrays, z=z.astype(np.float64), **self.options)
+        for name, *of_one in zip(grads._fields, grads, exact, allowed, strict=True):
+            if of_one[0] is not None and bounds.excess(*of_one) > 1:
+                return name
+        return None
+
+    def __str__(self):
+        return f"x {self.x.shape} {self.dtype}, weight {self.weight.shape}, {self.options}, {self.threads} threads"
+
+
+def status(field):
+    """A number of /proc/self/status; 0 where there is none."""
+    try:
+        lines = Path("/proc/self/status").read_text().splitlines()
+    except OSError:
+        return 0
+    return next(int(line.split()[1]) for line in lines if line.startswith(field))
+
+
+def soak(seconds, seed, callers):
+    """Calls until the time is over; returns the seeds of calls that went wrong."""
+    started, failed, seeds = time.monotonic(), [], count(seed)
+    made = [0] * callers
+    before = None
+
+    def caller(number):
+        while time.monotonic() - started < seconds and not failed:
+            seed = next(seeds)
+            try:
+                wrong = Call(seed).check()
+            except Exception as error:
+                wrong = repr(error)
+            if wrong:
+                failed.append((seed, wrong))
+            made[number] += 1
+
+    threads = [threading.Thread(target=caller, args=(number,)) for number in range(callers)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads):
+        time.sleep(min(1, seconds / 10))
+        passes.choose_isa(ISAS[int(time.monotonic()) % len(ISAS)])
+        if before is None and time.monotonic() - started > seconds / 4:
+            before = status("VmRSS") << 10
+    growth = (status("VmRSS") << 10) - (before or 0)
+    print(f"{sum(made)} calls, memory {growth / 2**20:+.1f} MiB, {status('Threads')} threads")
+    for seed, wrong in failed:
+        print(f"--call {seed}: {wrong} is wrong: {Call(seed)}")
+    if before and growth > MOST_GROWTH:
+        print("memory grows")
+        return 1
+    return 1 if failed else 0
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--callers", type=int, default=3, help="Python threads")
+    parser.add_argument("--call", type=int, metavar="SEED", help="make one call again, on each instruction set")
+    given = parser.parse_args()
+    if given.call is None:
+        return soak(given.seconds, given.seed, given.callers)
+    print(Call(given.call))
+    wrong = {}
+    for isa in ISAS:
+        passes.choose_isa(isa)
+        wrong[isa] = Call(given.call).check()
+        print(f"{isa}: {wrong[isa] or 'right'}")
+    return 1 if any(wrong.values()) else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
