@@ -5,6 +5,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
+from fastpw.bench.report import Result
+
 MARKERS = {"numpy": "v", "einsum": "x", "the best other": "_"}
 
 
@@ -81,7 +83,7 @@ def _draw_others(axes, report):
 
 def _name_lowest(axes, report, count=3):
     """Name the layers that are furthest from the peak: where there is something to gain."""
-    for result in sorted(report.results, key=report.fraction)[:count]:
+    for result in sorted(report.results, key=Result.fraction)[:count]:
         axes.annotate(
             result.layer.name, (result.intensity, result.gflops()), (6, -3),
             textcoords="offset points", fontsize="x-small", va="top",
