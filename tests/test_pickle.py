@@ -86,6 +86,33 @@ def test_between_processes_with_other_instruction_sets(layer, image, tmp_path):
     assert np.allclose(pickle.loads(done.stdout), layer(image), rtol=tolerance, atol=tolerance)
 
 
+ISAS = list(dict.fromkeys(row["isa"] for row in passes.kernel_sets() if row["runs"]))
+
+
+@pytest.mark.parametrize("theirs", ISAS)
+def test_from_a_process_with_another_instruction_set(theirs):
+    """A layer that has computed there computes here what one made here does, to the bit."""
+    code = (
+        "import pickle, sys, numpy as np, fastpw\n"
+        "rng = np.random.default_rng(5)\n"
+        "layer = fastpw.Conv1x1(rng.standard_normal((70, 33)).astype('f4'), activation='gelu')\n"
+        "layer(np.ones((9, 33), 'f4'))\n"
+        "sys.stdout.buffer.write(pickle.dumps(layer))"
+    )
+    environment = {**os.environ, "FASTPW_ISA": theirs}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
+    loaded = pickle.loads(done.stdout)
+    x = np.random.default_rng(6).standard_normal((100, 33)).astype("f4")
+    assert loaded(x).tobytes() == fastpw.Conv1x1(loaded.weight, activation="gelu")(x).tobytes()
+
+
+def test_every_truncated_pickle_is_refused(layer):
+    whole = pickle.dumps(layer)
+    for length in range(len(whole)):
+        with pytest.raises((EOFError, pickle.UnpicklingError, ValueError)):
+            pickle.loads(whole[:length])
+
+
 GOOD = {
     "weight": np.ones((2, 3)),
     "bias": None,
@@ -110,6 +137,8 @@ CORRUPT = {
     "padding": {**GOOD, "padding": "around"},
     "groups": {**GOOD, "groups": 7},
     "activation": {**GOOD, "activation": ("relu", 1)},
+    "activation past all floats": {**GOOD, "activation": ("clip", -(10**5000), 10**5000)},
+    "one of a later version": {**GOOD, "version": 2},
     "layout": {**GOOD, "weight_layout": None},
 }
 
