@@ -14,6 +14,7 @@ from operator import index
 import numpy as np
 
 from . import activations
+from .core import passes
 
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 MAX_FLOAT32 = (2 - 2.0**-23) * 2.0**127
@@ -83,13 +84,16 @@ def mixed_dtypes(**arrays: np.ndarray | None) -> TypeError:
 
 def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype, of_pixels: bool = True) -> np.ndarray:
     """An array to write to: a plain view of the caller's array. Pixels have adjacent channels."""
-    if not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray):
+    if type(value) is not np.ndarray and (
+        not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray)
+    ):
         raise TypeError(f"{name}: a NumPy array is needed, got a {type(value).__name__}")
     if value.dtype != dtype:
         raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
     if value.shape != shape:
         raise ValueError(f"{name}: shape {shape} is needed, got {value.shape}")
-    value = np.asarray(value)
+    if type(value) is not np.ndarray:
+        value = np.asarray(value)
     flags = value.flags
     if not flags.writeable:
         raise ValueError(f"{name}: a writable array is needed, got a read-only one")
@@ -145,6 +149,8 @@ def unwritten(a: np.ndarray, written: Iterable[np.ndarray], in_time: Iterable[np
 
 def apart(x, residual, y, z) -> tuple[np.ndarray, np.ndarray | None]:
     """x and residual as they are before y and z are written."""
+    if passes.apart((y, z), (x, residual)):
+        return x, residual
     if z is not None and overlap(y, z):
         raise outputs_overlap("out_z", "out")
     written = (y,) if z is None else (y, z)
@@ -319,7 +325,7 @@ def wrt(value) -> Collection[str]:
 
 
 def flag(name: str, value) -> bool:
-    if not isinstance(value, bool | np.bool_):
+    if not isinstance(value, (bool, np.bool_)):
         raise TypeError(f"{name}: True or False is needed, got {shown(value)}")
     return bool(value)
 
@@ -344,9 +350,10 @@ def gradients(value, wanted: Collection[str], shapes: tuple, dtype: np.dtype) ->
         if name not in wanted:
             raise ValueError(f"out.d{name}: None is needed as wrt has no {name!r}, got an array")
         arrays[name] = output(f"out.d{name}", given, shape, dtype, of_pixels=name in ("x", "residual"))
-    for one, other in combinations(arrays, 2):
-        if overlap(arrays[one], arrays[other]):
-            raise outputs_overlap(f"out.d{other}", f"out.d{one}")
+    if not passes.apart(arrays.values()):
+        for one, other in combinations(arrays, 2):
+            if overlap(arrays[one], arrays[other]):
+                raise outputs_overlap(f"out.d{other}", f"out.d{one}")
     return [arrays.get(name) for name in WRT]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from . import activations, checks, geometry
 from .core import passes
 from .core.arrays import empty
-from .plan import NEW_AXES, Convolution
+from .plan import Convolution
 from .reference import Gradients
 from .runtime import threads
 
@@ -175,11 +175,13 @@ def _unwritten(x, reads_x: bool, pixels: AtOutputs, grads: Gradients, plain: boo
     Each pixel of dy, y, z and residual is read before the same pixel of dresidual and, if it is the same, of
     dx is written.
     """
+    *inputs, dresidual = pixels
+    if passes.apart(grads, (x if reads_x else None, *inputs)):
+        return x, pixels
     written = [a for a in grads if a is not None]
     in_time = [a for a in (pixels.dresidual, grads.dx if plain else None) if a is not None]
     if reads_x:
         x = checks.unwritten(x, written)
-    *inputs, dresidual = pixels
     inputs = (None if a is None else checks.unwritten(a, written, in_time) for a in inputs)
     return x, AtOutputs(*inputs, dresidual)
 
@@ -237,8 +239,7 @@ class Walk:
         """Each pixel meets an input or, with x None, none does."""
         arrays = (x, dx, *pixels)
         if pixels.dy.ndim <= 4:
-            axes = NEW_AXES[pixels.dy.ndim]
-            self._walk(*(None if a is None else a[axes] for a in arrays), dweight, dbias)
+            self._walk(*arrays, dweight, dbias)
             return
         # One walk, whatever the strides, for the order of the additions: copies where axes do not merge.
         merged = [None if a is None else a.reshape(-1, *a.shape[-3:]) for a in arrays]
@@ -248,7 +249,7 @@ class Walk:
                 written[...] = copy.reshape(written.shape)
 
     def _walk(self, x, dx, dy, y, z, residual, dresidual, dweight, dbias) -> None:
-        """Over arrays of four axes."""
+        """Over arrays of at most four axes."""
         convolution, team = self.convolution, threads()
         rest = self.accumulate, self.reads, convolution.activation, team
         if convolution.walks == 1:

@@ -9,9 +9,6 @@ from .core import passes
 from .core.arrays import empty
 from .runtime import threads
 
-# Indices that bring arrays of few axes to four.
-NEW_AXES = tuple((None,) * (4 - ndim) for ndim in range(5))
-
 
 class Convolution:
     """The weights, as (K, C // groups), and the options of a convolution, checked."""
@@ -114,14 +111,6 @@ class Plan(Convolution):
 
     def _compute_rows(self, x, y, residual, z) -> None:
         """At most four axes, and each pixel meets an input or, with x None, none does."""
-        axes = NEW_AXES[y.ndim]
-        y = y[axes]
-        if x is not None:
-            x = x[axes]
-        if residual is not None:
-            residual = residual[axes]
-        if z is not None:
-            z = z[axes]
         if len(self.panels) == 1:
             passes.forward(x, self.panels[0], y, residual, z, self.activation, threads())
         else:

@@ -151,8 +151,8 @@ def backward(dy, x, Panels panels, Panels forward_panels, y, z, residual, dx, dw
 
     Parameters
     ----------
-    dy : (n0, n1, n2, outputs) array
-    x : (n0, n1, n2, inputs) array or None
+    dy : ([[n0,] n1,] n2, outputs) array
+    x : ([[n0,] n1,] n2, inputs) array or None
         None: pixels in the padding, which have neither dx nor dweight.
     panels : Panels or None
         W transposed, without bias (or packed by `pack_scale`), for dx.
@@ -179,7 +179,7 @@ def backward(dy, x, Panels panels, Panels forward_panels, y, z, residual, dx, dw
         if packed is not None:
             w.kernels = (<Panels>packed).b.kernels
     w.epilogue = epilogue_of(activation)
-    w.outputs, w.inputs = dy.shape[3], 0 if x is None else x.shape[3]
+    w.outputs, w.inputs = dy.shape[dy.ndim - 1], 0 if x is None else x.shape[dy.ndim - 1]
     w.wants_data, w.wants_weights, w.wants_bias = dx is not None, dweight is not None, dbias is not None
     w.diagonal = w.wants_weights and dweight.ndim == 1
     w.adds_to_residual = accumulate
@@ -200,11 +200,9 @@ def backward(dy, x, Panels panels, Panels forward_panels, y, z, residual, dx, dw
 
 
 cdef int describe_pixels(Walk *w, dy, s, x, dresidual) except -1:
-    cdef Py_ssize_t element = dy.itemsize
     cdef Pixels *pixels = &w.pixels
-    pixels.size[0], pixels.size[1], pixels.size[2], _ = dy.shape
-    pixels.m = pixels.size[0] * pixels.size[1] * pixels.size[2]
-    pixels.rows[DY], pixels.rows[S] = rows_like(dy, element), rows_like(s, element)
-    pixels.rows[XS], pixels.rows[DRESIDUAL] = rows_like(x, element), rows_like(dresidual, element)
+    count_rows(pixels, dy.shape)
+    pixels.rows[DY], pixels.rows[S] = rows_of(dy), rows_of(s)
+    pixels.rows[XS], pixels.rows[DRESIDUAL] = rows_of(x), rows_of(dresidual)
     join_all_axes(pixels)
     return 0

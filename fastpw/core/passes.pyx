@@ -46,25 +46,7 @@ watch_forks()
 
 include "kernel_sets.pxi"
 include "panels.pxi"
-
-
-# ---- operands ------------------------------------------------------------------------------------------------
-
-cdef Rows rows_of(const real[:, :, :, :] view) noexcept:
-    cdef Rows rows
-    rows.base = <char *>&view[0, 0, 0, 0]
-    rows.stride[0], rows.stride[1], rows.stride[2] = view.strides[0], view.strides[1], view.strides[2]
-    return rows
-
-
-cdef Rows rows_like(object array, Py_ssize_t element):
-    """The rows of a 4-D array, or of None."""
-    cdef Rows none
-    if array is None:
-        none.base = NULL
-        none.stride[0] = none.stride[1] = none.stride[2] = 0
-        return none
-    return rows_of[float](array) if element == 4 else rows_of[double](array)
+include "memory.pxi"
 
 
 cdef fastpw_epilogue epilogue_of(tuple activation) except *:
@@ -97,15 +79,13 @@ cdef void run(Gemm *g, int threads) except *:
 
 
 cdef int describe(Gemm *g, x, Panels panels, y, residual, z, tuple activation) except -1:
-    cdef Py_ssize_t element = panels.b.kernels.a_size
     g.b = panels.b
     if x is None:
         g.b.k = 0
     g.entry = FASTPW_FROM_BIAS
-    g.pixels.size[0], g.pixels.size[1], g.pixels.size[2], _ = y.shape
-    g.pixels.m = g.pixels.size[0] * g.pixels.size[1] * g.pixels.size[2]
-    g.pixels.rows[A], g.pixels.rows[C] = rows_like(x, element), rows_like(y, element)
-    g.pixels.rows[RESIDUAL], g.pixels.rows[Z] = rows_like(residual, element), rows_like(z, element)
+    count_rows(&g.pixels, y.shape)
+    g.pixels.rows[A], g.pixels.rows[C] = rows_of(x), rows_of(y)
+    g.pixels.rows[RESIDUAL], g.pixels.rows[Z] = rows_of(residual), rows_of(z)
     g.epilogue = epilogue_of(activation)
     join_all_axes(&g.pixels)
     return 0
@@ -116,11 +96,11 @@ def forward(x, Panels panels, y, residual, z, tuple activation, int threads):
 
     Parameters
     ----------
-    x : (n0, n1, n2, k) array or None
+    x : ([[n0,] n1,] n2, k) array or None
         None: rows without depth, y = act(bias + residual).
     panels : Panels
         B and the bias.
-    y : (n0, n1, n2, n) array
+    y : ([[n0,] n1,] n2, n) array
     residual, z : like `y`, or None
     activation : tuple
         Code, alpha, beta (kernel_set.h).

@@ -16,13 +16,10 @@ cdef struct Layout:
 cdef Layout layout_of(const Py_buffer *buffer) noexcept:
     cdef Layout layout
     cdef int axis
-    cdef Py_ssize_t reach
-    layout.ndim, layout.low, layout.high = buffer.ndim, 0, buffer.itemsize
+    cdef Bytes place = bytes_of(buffer)
+    layout.ndim, layout.low, layout.high = buffer.ndim, place.low - <char *>buffer.buf, place.high - <char *>buffer.buf
     for axis in range(buffer.ndim):
         layout.shape[axis], layout.strides[axis] = buffer.shape[axis], buffer.strides[axis]
-        reach = (buffer.shape[axis] - 1) * buffer.strides[axis]
-        layout.low += min(reach, 0)
-        layout.high += max(reach, 0)
     return layout
 
 
@@ -82,8 +79,7 @@ cdef class Replay:
         PyObject_GetBuffer(y, &buffer, PyBUF_STRIDES)
         self.y = layout_of(&buffer)
         PyBuffer_Release(&buffer)
-        axes = (None,) * (4 - x.ndim)
-        describe(&self.gemm, pixels[axes], panels, y[axes], None, None, activation)
+        describe(&self.gemm, pixels, panels, y, None, None, activation)
         self.asked = self.team = threads()
         set_blocks(&self.gemm, panels.b.kernels, &self.team)
 

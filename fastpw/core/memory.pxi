@@ -1,0 +1,80 @@
+# Where arrays lie.  Read from their buffers: typed memoryviews would take much of a small call's microseconds.
+
+cdef struct Bytes:
+    const char *low
+    const char *high
+
+
+cdef Bytes bytes_of(const Py_buffer *buffer) noexcept:
+    """From the first byte in use to the one past the last; nowhere if there are no elements."""
+    cdef Bytes found
+    cdef Py_ssize_t reach
+    cdef int axis
+    found.low = <const char *>buffer.buf
+    found.high = found.low + buffer.itemsize
+    for axis in range(buffer.ndim):
+        if buffer.shape[axis] == 0:
+            found.low = found.high = NULL
+            break
+        reach = (buffer.shape[axis] - 1) * buffer.strides[axis]
+        found.low += min(reach, 0)
+        found.high += max(reach, 0)
+    return found
+
+
+cdef enum:
+    MOST_ARRAYS = 16
+
+
+def apart(written, read=()):
+    """Whether the arrays written lie apart from each other and from those read, None among them aside.
+
+    Only where each begins and ends is compared: True is certain, False is not.
+    """
+    cdef Bytes places[MOST_ARRAYS]
+    cdef Py_buffer buffer
+    cdef int count = 0, count_written = 0, one, other
+    for arrays in (written, read):
+        for array in arrays:
+            if array is None:
+                continue
+            if count == MOST_ARRAYS:
+                return False
+            PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES)
+            places[count] = bytes_of(&buffer)
+            PyBuffer_Release(&buffer)
+            count += 1
+        if arrays is written:
+            count_written = count
+    for one in range(count_written):
+        for other in range(one + 1, count):
+            if places[one].low < places[other].high and places[other].low < places[one].high:
+                return False
+    return True
+
+
+cdef Rows rows_of(object array) except *:
+    """The rows of an array of one to four axes, or of None."""
+    cdef Rows rows
+    cdef Py_buffer buffer
+    cdef int axis, missing
+    rows.base = NULL
+    rows.stride[0] = rows.stride[1] = rows.stride[2] = 0
+    if array is not None:
+        PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES)
+        rows.base = <char *>buffer.buf
+        missing = 4 - buffer.ndim
+        for axis in range(missing, 3):
+            rows.stride[axis] = buffer.strides[axis - missing]
+        PyBuffer_Release(&buffer)
+    return rows
+
+
+cdef int count_rows(Pixels *pixels, tuple shape) except -1:
+    """Sizes of the axes but the channels', four in all."""
+    cdef Py_ssize_t missing = 4 - len(shape), axis
+    pixels.m = 1
+    for axis in range(3):
+        pixels.size[axis] = 1 if axis < missing else shape[axis - missing]
+        pixels.m *= pixels.size[axis]
+    return 0
