@@ -339,22 +339,28 @@ def x_is_needed() -> TypeError:
 
 def gradients(value, wanted: Collection[str], shapes: tuple, dtype: np.dtype) -> list[np.ndarray | None]:
     """The arrays of `out`, in the order of WRT."""
-    if not isinstance(value, tuple | list):
+    if not isinstance(value, (tuple, list)):
         raise TypeError(f"out: Gradients or a tuple of four is needed, got a {type(value).__name__}")
     if len(value) != len(WRT):
         raise ValueError(f"out: Gradients or a tuple of four is needed, got {len(value)} elements")
-    arrays = {}
-    for name, given, shape in zip(WRT, value, shapes, strict=True):
+    arrays: list[np.ndarray | None] = [None] * len(WRT)
+    for number, given in enumerate(value):
         if given is None:
             continue
+        name = WRT[number]
         if name not in wanted:
             raise ValueError(f"out.d{name}: None is needed as wrt has no {name!r}, got an array")
-        arrays[name] = output(f"out.d{name}", given, shape, dtype, of_pixels=name in ("x", "residual"))
-    if not passes.apart(arrays.values()):
-        for one, other in combinations(arrays, 2):
-            if overlap(arrays[one], arrays[other]):
-                raise outputs_overlap(f"out.d{other}", f"out.d{one}")
-    return [arrays.get(name) for name in WRT]
+        of_pixels = name in ("x", "residual")
+        arrays[number] = output(f"out.d{name}", given, shapes[number], dtype, of_pixels)
+    return arrays
+
+
+def gradients_apart(arrays: Collection[np.ndarray | None]) -> None:
+    """Given in the order of WRT, and written to."""
+    present = [(name, a) for name, a in zip(WRT, arrays, strict=True) if a is not None]
+    for (one, a), (other, b) in combinations(present, 2):
+        if overlap(a, b):
+            raise outputs_overlap(f"out.d{other}", f"out.d{one}")
 
 
 # Activations

@@ -144,7 +144,7 @@ def conv1x1_backward(
         walk.run(x, grads.dx, pixels, dweight, grads.dbias)
     if out is None:
         return grads
-    return Gradients(*(a if given is None else given for a, given in zip(grads, out, strict=True)))
+    return Gradients(*[a if given is None else given for a, given in zip(grads, out, strict=True)])
 
 
 def _ends(convolution: Convolution, x, dy, reads_x: bool) -> tuple[np.ndarray, np.ndarray]:
@@ -170,7 +170,7 @@ def _outputs(shapes, dtype, wanted, out, accumulate: bool) -> Gradients:
 
 
 def _unwritten(x, reads_x: bool, pixels: AtOutputs, grads: Gradients, plain: bool):
-    """Copies of what is written before it is read.
+    """Copies of what is written before it is read; no two gradients may share memory.
 
     Each pixel of dy, y, z and residual is read before the same pixel of dresidual and, if it is the same, of
     dx is written.
@@ -178,6 +178,7 @@ def _unwritten(x, reads_x: bool, pixels: AtOutputs, grads: Gradients, plain: boo
     *inputs, dresidual = pixels
     if passes.apart(grads, (x if reads_x else None, *inputs)):
         return x, pixels
+    checks.gradients_apart(grads)
     written = [a for a in grads if a is not None]
     in_time = [a for a in (pixels.dresidual, grads.dx if plain else None) if a is not None]
     if reads_x:
@@ -237,12 +238,11 @@ class Walk:
 
     def _pixels(self, x, dx, pixels: AtOutputs, dweight, dbias) -> None:
         """Each pixel meets an input or, with x None, none does."""
-        arrays = (x, dx, *pixels)
         if pixels.dy.ndim <= 4:
-            self._walk(*arrays, dweight, dbias)
+            self._walk(x, dx, *pixels, dweight, dbias)
             return
         # One walk, whatever the strides, for the order of the additions: copies where axes do not merge.
-        merged = [None if a is None else a.reshape(-1, *a.shape[-3:]) for a in arrays]
+        merged = [None if a is None else a.reshape(-1, *a.shape[-3:]) for a in (x, dx, *pixels)]
         self._walk(*merged, dweight, dbias)
         for written, copy in ((dx, merged[1]), (pixels.dresidual, merged[-1])):
             if written is not None and not np.may_share_memory(written, copy):
@@ -250,8 +250,8 @@ class Walk:
 
     def _walk(self, x, dx, dy, y, z, residual, dresidual, dweight, dbias) -> None:
         """Over arrays of at most four axes."""
-        convolution, team = self.convolution, threads()
-        rest = self.accumulate, self.reads, convolution.activation, team
+        convolution = self.convolution
+        rest = self.accumulate, self.reads, convolution.activation, threads()
         if convolution.walks == 1:
             if dweight is not None and convolution.groups > 1:
                 dweight = dweight[:, 0]  # one weight per channel
