@@ -235,6 +235,7 @@ def test_bench_refuses_a_wrong_result(quick, spoil, monkeypatch):
 
 @pytest.mark.parametrize("absent", ["rich", "matplotlib", "threadpoolctl"])
 def test_bench_names_the_extra_that_is_missing(absent):
+    pytest.importorskip("fastpw.bench.command")
     done = run_python(f"""
 import sys
 sys.modules["{absent}"] = None

@@ -103,7 +103,10 @@ layer(x[:9], out=out[:9])
 fastpw.set_num_threads(2)
 with open("/proc/self/statm") as statm:
     size = int(statm.read().split()[0]) * resource.getpagesize()
-resource.setrlimit(resource.RLIMIT_AS, (size + {spare}, resource.RLIM_INFINITY))
+limits = (size + {spare}, resource.RLIM_INFINITY)
+resource.setrlimit(resource.RLIMIT_AS, limits)
+if resource.getrlimit(resource.RLIMIT_AS) != limits:
+    raise SystemExit("no limit holds")
 
 def refused(call):
     try:
@@ -118,6 +121,8 @@ def starved(code, spare=1 << 20):
     """Runs code in a process that may have hardly any more memory than its arrays."""
     command = [sys.executable, "-c", STARVED.format(spare=spare) + code]
     done = subprocess.run(command, text=True, capture_output=True, timeout=120, check=False)
+    if done.stderr == "no limit holds\n":
+        pytest.skip("qemu's user emulation ignores limits of memory")
     assert (done.returncode, done.stdout.split()) == (0, ["well"]), done.stderr
 
 
