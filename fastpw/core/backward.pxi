@@ -101,6 +101,7 @@ cdef char *zeros_and_ones(const Walk *w) except NULL:
 cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
     """Walk, with buffers for the blocks and the sums."""
     w.across = w.adds_to_weights = False
+    w.weights_ld = 0             # one weight per channel: one row
     cdef bint direct = w.wants_weights and choose_weights(w, dweight, accumulate)
     cdef Py_ssize_t block = lay_out(w)
     cdef char *sums = NULL
