@@ -318,6 +318,18 @@ def test_backward_with_anything(changes):
     assert_right_or_named(fastpw.conv1x1_backward, arguments, lambda result, arguments: None)
 
 
+class TooLarge:
+    """An array that cannot be had."""
+
+    def __array__(self, dtype=None, copy=None):
+        raise MemoryError("of another device")
+
+
+def test_memory_errors_stay_what_they_are():
+    with pytest.raises(MemoryError, match="of another device"):
+        fastpw.conv1x1(TooLarge(), np.ones((2, 3)))
+
+
 def test_wanted_gradients_from_an_iterator():
     """Whose names come only once."""
     grads = fastpw.conv1x1_backward(DY, X, WEIGHT, wrt=iter(("x", "bias")))
