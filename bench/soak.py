@@ -86,6 +86,12 @@ def status(field):
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
+def one_arena():
+    """All threads allocate from one heap (glibc): several keep holes that look like growth."""
+    if mallopt := getattr(ctypes.CDLL(None), "mallopt", None):
+        mallopt(-8, 1)  # M_ARENA_MAX
+
+
 def resident():
     """Bytes of memory in use, after free memory has gone back to the system (glibc)."""
     if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
@@ -143,6 +149,7 @@ def main():
     )
     given = parser.parse_args()
     if given.call is None:
+        one_arena()
         return soak(given.seconds, given.seed, given.callers)
     print(Call(given.call))
     wrong = {}

@@ -119,7 +119,7 @@ class Plan(Convolution):
                 passes.forward(x_, panels, y_, residual_, z_, self.activation, threads())
 
     def replay(self, x, y):
-        """Makes calls like the one that gave y of x, unchecked; None if such a call needs more than one pass."""
+        """Makes calls like the one that gave y of x, unchecked; None if that takes several passes."""
         single = len(self.panels) == 1 and self.padding == checks.NOTHING and y.size and y.ndim <= 4
         if not single or type(x) is not np.ndarray or (self.channels > 1 and x.strides[-1] != x.itemsize):
             return None

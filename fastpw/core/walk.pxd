@@ -120,7 +120,6 @@ cdef inline void put_residual(const Walk *w, Py_ssize_t row, Py_ssize_t m, const
 cdef inline void form_dz(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop, char *space,
                          char *staging) noexcept nogil:
     cdef fastpw_gradient g
-    cdef fastpw_block copy
     cdef Py_ssize_t row = start, m
     g.n, g.epilogue, g.lddz = w.outputs, &w.epilogue, w.dz_ld
     g.lddy, g.lds = w.pixels.rows[DY].stride[2], w.dz_ld
