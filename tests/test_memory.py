@@ -69,6 +69,19 @@ def test_the_workspace_is_bounded(problem, threads):
 
 
 @linux
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("problem", [in_place, staged, staged_deep])
+def test_the_workspace_of_gradients_is_bounded(problem, threads):
+    """8 MiB, and 8 MiB per thread, besides the packed weights."""
+    x, weight, dy = problem(np.float32)
+    out = fastpw.Gradients(np.empty_like(x), np.empty_like(weight), np.empty(len(weight), x.dtype), None)
+    for _ in range(2):
+        needed = peak_of(lambda: fastpw.conv1x1_backward(dy, x, weight, activation="gelu", out=out))
+    assert needed < (1 + threads) * 8 * MIB + 3 * weight.nbytes + NOISE
+    assert np.isfinite(out.dweight).all()
+
+
+@linux
 @pytest.mark.usefixtures("isa", "threads")
 def test_the_output_is_all_that_is_allocated_for_it():
     x, weight, _ = in_place(np.float32)
