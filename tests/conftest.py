@@ -1,5 +1,7 @@
 """What promises are tested under: each instruction set of the CPU, one and two threads, both entrances."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
@@ -7,6 +9,9 @@ from hypothesis import HealthCheck, settings
 import fastpw
 from fastpw import bounds
 from fastpw.core import passes
+
+# Children of the tests find the installed package too, not the folder that they start in.
+os.environ["PYTHONSAFEPATH"] = "1"
 
 ISAS = list(dict.fromkeys(row["isa"] for row in passes.kernel_sets() if row["runs"]))
 
