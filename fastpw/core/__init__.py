@@ -1,9 +1,16 @@
 """GEMMs and threads: what lies between the shapes of a convolution and the registers of a CPU.
 
-kernels.pxd    the contract of ../kernels/kernel_set.h, as Cython reads it
-arrays.py      new arrays, where vectors like to find them
-partition.py   how one GEMM is cut into blocks, from its shape alone
-team.pxd       the OpenMP team, and what is left of it after a fork
-loops.pxd      the blocked, parallel loops
-passes.pyx     the passes, each named as one GEMM: the compiled module
+kernels.pxd      the contract of ../kernels/kernel_set.h, as Cython reads it
+arrays.py        new arrays, where vectors like to find them
+partition.py     how one GEMM or walk is cut into blocks, from its shape
+team.pxd         the OpenMP team, and what is left of it after a fork
+pixels.pxd       rows over three axes: where the pixels of each operand lie
+loops.pxd        the blocked, parallel loops of a GEMM
+walk.pxd         the backward pass: one walk over the pixels for every gradient
+passes.pyx       the passes, each named as one GEMM: the compiled module, with
+  kernel_sets.pxi  which kernels there are and which are in use
+  panels.pxi       packed weights
+  memory.pxi       where arrays lie, and whether they lie apart
+  backward.pxi     what a walk needs, and its end
+  replay.pxi       a call made before, made again without its checks
 """

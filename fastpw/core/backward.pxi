@@ -110,7 +110,7 @@ cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
     try:
         w.ones = zeros_and_ones(w)
         if direct:
-            w.weights = address_of(dweight, w.kernels.c_size)
+            w.weights = rows_of(dweight).base
         elif w.wants_weights:
             w.weights_bytes = rows_of_weights(w) * columns_of_weights(w) * w.kernels.c_size
             w.weights = sums = zeros(w.slices * w.weights_bytes, "the weights' sums")
@@ -131,16 +131,6 @@ cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
         free(w.workspace)
         free(sums)
     return 0
-
-
-cdef char *address_of(array, Py_ssize_t element) except NULL:
-    cdef float[:, :] single
-    cdef double[:, :] double_
-    if element == 4:
-        single = array
-        return <char *>&single[0, 0]
-    double_ = array
-    return <char *>&double_[0, 0]
 
 
 LINEAR = (FASTPW_LINEAR, 0.0, 0.0)

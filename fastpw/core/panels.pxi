@@ -16,22 +16,6 @@ cdef class Panels:
     def __dealloc__(self):
         free(self.b.panels)
 
-    @property
-    def n(self):
-        return self.b.n
-
-    @property
-    def k(self):
-        return self.b.k
-
-    @property
-    def dtype(self):
-        return self.b.kernels.dtype.decode()
-
-    @property
-    def isa(self):
-        return self.b.kernels.isa.decode()
-
 
 cdef Py_ssize_t whole_lines(Py_ssize_t size) noexcept nogil:
     return (size + CACHE_LINE - 1) // CACHE_LINE * CACHE_LINE
