@@ -12,7 +12,8 @@ from cython.parallel cimport prange
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_block, fastpw_enter_float_state, fastpw_epilogue,
                                   fastpw_float_state, fastpw_kernel_set, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.pixels cimport Pixels, address, at_one_distance, gather, run_length, scatter
-from fastpw.core.team cimport omp_get_thread_num
+from fastpw.core.shares cimport Share, next_task, share_out
+from fastpw.core.team cimport MOST_THREADS
 
 
 # The operands of a GEMM that have rows.
@@ -39,6 +40,7 @@ cdef struct Gemm:
     int entry                    # FASTPW_FROM_BIAS, or FASTPW_FROM_C to add to what is there
     fastpw_epilogue epilogue
     Py_ssize_t block_rows, block_panels
+    bint by_panels               # the order of the tasks: by panels first, or by rows first
     char *workspace              # for staged rows
     Py_ssize_t workspace_bytes   # for each thread
 
@@ -150,23 +152,40 @@ cdef inline void run_block(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_
 
 # ---- all tasks -----------------------------------------------------------------------------------------------
 
-cdef inline void run_task(const Gemm *g, Py_ssize_t task, Py_ssize_t panel_blocks) noexcept nogil:
-    cdef Py_ssize_t start = task // panel_blocks * g.block_rows
-    cdef Py_ssize_t first = task % panel_blocks * g.block_panels
-    cdef fastpw_float_state state = fastpw_enter_float_state()
+cdef inline Py_ssize_t row_blocks(const Gemm *g) noexcept nogil:
+    return (g.pixels.m + g.block_rows - 1) // g.block_rows
+
+
+cdef inline Py_ssize_t panel_blocks(const Gemm *g) noexcept nogil:
+    return (g.b.count + g.block_panels - 1) // g.block_panels
+
+
+cdef inline void run_task(const Gemm *g, Py_ssize_t task, int member) noexcept nogil:
+    cdef Py_ssize_t row_block, panel_block, start, first
+    if g.by_panels:
+        panel_block, row_block = task // row_blocks(g), task % row_blocks(g)
+    else:
+        row_block, panel_block = task // panel_blocks(g), task % panel_blocks(g)
+    start, first = row_block * g.block_rows, panel_block * g.block_panels
     run_block(g, start, min(start + g.block_rows, g.pixels.m), first, min(first + g.block_panels, g.b.count),
-              g.workspace + omp_get_thread_num() * g.workspace_bytes)
+              g.workspace + member * g.workspace_bytes)
+
+
+cdef inline void run_share(const Gemm *g, Share *shares, int member, int members) noexcept nogil:
+    cdef fastpw_float_state state = fastpw_enter_float_state()
+    cdef Py_ssize_t task = next_task(shares, member, members)
+    while task >= 0:
+        run_task(g, task, member)
+        task = next_task(shares, member, members)
     fastpw_leave_float_state(state)
 
 
 cdef inline void run_gemm(const Gemm *g, int threads) noexcept nogil:
-    cdef Py_ssize_t panel_blocks = (g.b.count + g.block_panels - 1) // g.block_panels
-    cdef Py_ssize_t tasks = (g.pixels.m + g.block_rows - 1) // g.block_rows * panel_blocks
-    cdef Py_ssize_t task
+    cdef Share shares[MOST_THREADS]
+    cdef int member
+    share_out(shares, row_blocks(g) * panel_blocks(g), threads)
     if threads == 1:
-        for task in range(tasks):
-            run_task(g, task, panel_blocks)
+        run_share(g, shares, 0, 1)
         return
-    # Dynamic: a thread that shares its core with another process takes fewer.
-    for task in prange(tasks, num_threads=threads, schedule="dynamic", chunksize=1):
-        run_task(g, task, panel_blocks)
+    for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        run_share(g, shares, member, threads)

@@ -11,10 +11,14 @@ from typing import NamedTuple
 
 
 class Blocks(NamedTuple):
-    """The tasks of one GEMM: rows x panels that a thread takes at a time."""
+    """The tasks of one GEMM: rows x panels that a thread takes at a time.
+
+    They are numbered, and shared out, by rows first or by panels first.
+    """
 
     rows: int
     panels: int
+    by_panels: bool
     threads: int
 
 
@@ -31,6 +35,14 @@ A_BLOCK_BYTES = 256 << 10
 # Enough rows to read a panel from the first-level cache more often than from the second. With twice as many,
 # lines that two panels share have left it when the second stores to them (16 -> 96: 0.44 to 0.30 of peak).
 MOST_ROWS = 96
+
+# B that every thread has in its second-level cache, so that the threads share out the rows: each row of A, and of C,
+# is one thread's. Of a larger B, and of few rows, the panels are shared out; then all threads read all of A.
+SMALL_B_BYTES = 256 << 10
+
+# A block's rows of A where the panels are shared out: fewer panels each, which meet more rows.
+SHARED_A_BYTES = 1 << 20
+MOST_SHARED_ROWS = 256
 
 # Tasks per thread, so that a thread that is held up leaves work to the others.
 TASKS_PER_THREAD = 4
@@ -77,19 +89,45 @@ def blocks(m: int, panels: int, k: int, height: int, width: int, element: int, t
     """
     if threads > 1 and m * panels * width * k < SMALL_WORK:
         threads = 1
-    rows = max(height, min(MOST_ROWS, A_BLOCK_BYTES // max(1, k * element)))
-    rows = _even(m, rows, height)
+    columns, bytes_of_row = panels * width, max(1, k * element)
+    small_b = columns * bytes_of_row <= SMALL_B_BYTES
+    by_rows = m >= 2 * height * threads and (m > columns or small_b)
+    if by_rows:
+        rows = max(height, min(MOST_ROWS, A_BLOCK_BYTES // bytes_of_row))
+    else:
+        rows = max(height, min(MOST_SHARED_ROWS, SHARED_A_BYTES // bytes_of_row))
     if threads == 1:
-        return Blocks(rows, panels, 1)
-    wanted = TASKS_PER_THREAD * threads
-    row_blocks = -(-m // rows)
-    if row_blocks < wanted and panels * width >= m:
-        # Few pixels: the panels are shared out as well.
-        columns = min(panels, -(-wanted // row_blocks))
-        return Blocks(rows, -(-panels // columns), threads)
-    if row_blocks < wanted:
-        rows = _even(m, max(height, -(-m // wanted)), height)
-    return Blocks(rows, panels, threads)
+        return Blocks(_even(m, rows, height), panels, False, 1)
+    if by_rows:
+        return Blocks(_rows_of_team(m, rows, height, threads), panels, False, threads)
+    return _by_panels(m, panels, rows, height, threads)
+
+
+def _rows_of_team(m: int, most: int, height: int, threads: int) -> int:
+    """Rows per block such that every thread has as many blocks, all of nearly full tiles."""
+    tiles = -(-m // (threads * height))
+    tiles_of_block = min(most // height, -(-tiles // TASKS_PER_THREAD))
+    return -(-m // (threads * -(-tiles // tiles_of_block)))
+
+
+def _by_panels(m: int, panels: int, most: int, height: int, threads: int) -> Blocks:
+    """Blocks such that the thread with most to compute has the least, and the largest of these."""
+
+    def busiest(blocks):
+        row_blocks = -(-m // blocks.rows)
+        tasks = row_blocks * -(-panels // blocks.panels)
+        tiles = -(-blocks.rows // height)
+        return -(-tasks // threads) * (blocks.rows + tiles) * blocks.panels
+
+    least = -(-m // most)
+    return min(
+        (
+            Blocks(-(-m // row_blocks), panels_of_block, True, threads)
+            for row_blocks in (least, least * threads)
+            for panels_of_block in range(-(-panels // (TASKS_PER_THREAD * threads)), 0, -1)
+        ),
+        key=busiest,
+    )
 
 
 # What a task stages of C, the residual and Z: with its rows of A, no thread needs more than 1 MiB of

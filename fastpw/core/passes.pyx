@@ -59,7 +59,7 @@ cdef fastpw_epilogue epilogue_of(tuple activation) except *:
 
 cdef void set_blocks(Gemm *g, const fastpw_kernel_set *kernels, int *threads) except *:
     cdef const fastpw_tile *widest = &kernels.tiles[0]
-    g.block_rows, g.block_panels, threads[0] = partition.blocks(
+    g.block_rows, g.block_panels, g.by_panels, threads[0] = partition.blocks(
         g.pixels.m, g.b.count, g.b.k, widest.mr, widest.nr, kernels.a_size, threads[0])
     if not in_place(g):
         g.block_panels = min(g.block_panels, <Py_ssize_t>partition.staged_panels(g.block_rows, widest.nr,

@@ -25,7 +25,8 @@ from fastpw.core.kernels cimport (FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block,
                                   fastpw_leave_float_state)
 from fastpw.core.loops cimport A, C, Gemm, run_block
 from fastpw.core.pixels cimport Pixels, address, contiguous, gather, run_length
-from fastpw.core.team cimport omp_get_thread_num
+from fastpw.core.shares cimport Share, next_task, share_out
+from fastpw.core.team cimport MOST_THREADS
 
 
 # The operands of the walk that have rows.
@@ -196,13 +197,11 @@ cdef inline void sum_bias(const Walk *w, Py_ssize_t m, char *to, const char *spa
 
 # ---- slices --------------------------------------------------------------------------------------------------
 
-cdef inline void walk_slice(const Walk *w, Py_ssize_t index) noexcept nogil:
-    cdef char *space = w.workspace + omp_get_thread_num() * (w.staging_at + w.staging_bytes)
+cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space) noexcept nogil:
     cdef char *staging = space + w.staging_at
     cdef Py_ssize_t start = index * w.slice_rows
     cdef Py_ssize_t end = min(start + w.slice_rows, w.pixels.m)
     cdef Py_ssize_t row = start, stop
-    cdef fastpw_float_state state = fastpw_enter_float_state()
     while row < end:
         stop = min(row + w.block_rows, end)
         form_dz(w, row, row, stop, space, staging)
@@ -215,68 +214,110 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index) noexcept nogil:
         if w.wants_bias:
             sum_bias(w, stop - row, w.bias + index * w.bias_bytes, space)
         row = stop
+
+
+cdef inline void walk_slices(const Walk *w, Share *slices, int member, int members) noexcept nogil:
+    cdef char *space = w.workspace + member * (w.staging_at + w.staging_bytes)
+    cdef fastpw_float_state state = fastpw_enter_float_state()
+    cdef Py_ssize_t index = next_task(slices, member, members)
+    while index >= 0:
+        walk_slice(w, index, space)
+        index = next_task(slices, member, members)
     fastpw_leave_float_state(state)
 
 
 # ---- blocks --------------------------------------------------------------------------------------------------
 
-cdef inline char *staging_of_thread(const Walk *w) noexcept nogil:
-    return w.workspace + w.staging_at + omp_get_thread_num() * w.staging_bytes
+cdef enum:
+    FORM_DZ
+    FIND_DX
+    SUM_WEIGHTS
+    STEPS
 
 
-cdef inline void share_dz(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-    cdef fastpw_float_state state = fastpw_enter_float_state()
-    form_dz(w, origin, start, stop, w.workspace, staging_of_thread(w))
-    if w.wants_weights:
-        pack_columns(w, origin, start, stop, w.workspace)
-    fastpw_leave_float_state(state)
+# A block of all the threads, and how each step of it is cut into tasks.
+cdef struct Block:
+    Py_ssize_t start, stop
+    Py_ssize_t piece_rows        # FORM_DZ: rows of a task
+    Py_ssize_t weight_rows       # SUM_WEIGHTS: a task is so many rows of one panel
+    Py_ssize_t weight_pieces
+    Py_ssize_t tasks[STEPS]
 
 
-cdef inline void share_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t stop, Py_ssize_t panel) noexcept nogil:
-    cdef fastpw_float_state state = fastpw_enter_float_state()
-    find_dx(w, origin, origin, stop, panel, panel + 1, w.workspace, staging_of_thread(w))
-    fastpw_leave_float_state(state)
-
-
-cdef inline void share_weights(const Walk *w, Py_ssize_t m, Py_ssize_t panel, Py_ssize_t row, Py_ssize_t rows,
-                               bint adds) noexcept nogil:
-    cdef fastpw_float_state state = fastpw_enter_float_state()
-    sum_weights(w, m, row, min(row + rows, rows_of_weights(w)), panel, panel + 1, adds, w.weights, w.workspace)
-    fastpw_leave_float_state(state)
-
-
-cdef inline void walk_block(const Walk *w, Py_ssize_t origin, Py_ssize_t stop, int threads) noexcept nogil:
-    """One block, shared by the team step by step."""
-    cdef Py_ssize_t m = stop - origin
+cdef inline Block block_of(const Walk *w, Py_ssize_t start, int threads) noexcept nogil:
+    cdef Block b
     cdef Py_ssize_t height = w.kernels.tiles[0].mr
-    # Pieces of whole tiles, several for each thread.
-    cdef Py_ssize_t piece = (m + 4 * threads * height - 1) // (4 * threads * height) * height
-    cdef Py_ssize_t pieces = (m + piece - 1) // piece
     cdef Py_ssize_t rows = rows_of_weights(w)
-    cdef Py_ssize_t weight_rows = (rows + threads * height - 1) // (threads * height) * height
-    cdef Py_ssize_t weight_pieces = (rows + weight_rows - 1) // weight_rows
-    cdef Py_ssize_t task
-    for task in prange(pieces, num_threads=threads, schedule="dynamic", chunksize=1):
-        share_dz(w, origin, origin + task * piece, min(origin + (task + 1) * piece, stop))
-    if w.wants_data:
+    b.start, b.stop = start, min(start + w.block_rows, w.pixels.m)
+    # Pieces of whole tiles, several for each thread.
+    b.piece_rows = (b.stop - b.start + 4 * threads * height - 1) // (4 * threads * height) * height
+    b.weight_rows = (rows + threads * height - 1) // (threads * height) * height
+    b.weight_pieces = (rows + b.weight_rows - 1) // b.weight_rows
+    b.tasks[FORM_DZ] = (b.stop - b.start + b.piece_rows - 1) // b.piece_rows
+    b.tasks[FIND_DX] = w.data.b.count if w.wants_data else 0
+    b.tasks[SUM_WEIGHTS] = weight_panels(w) * b.weight_pieces if w.wants_weights else 0
+    return b
+
+
+cdef inline void run_step(const Walk *w, const Block *b, int step, Py_ssize_t task, char *staging) noexcept nogil:
+    cdef Py_ssize_t first, last
+    if step == FORM_DZ:
+        first = b.start + task * b.piece_rows
+        last = min(first + b.piece_rows, b.stop)
+        form_dz(w, b.start, first, last, w.workspace, staging)
+        if w.wants_weights:
+            pack_columns(w, b.start, first, last, w.workspace)
+    elif step == FIND_DX:
         # By panels: the whole block meets each while it is in the cache.
-        for task in prange(w.data.b.count, num_threads=threads, schedule="dynamic", chunksize=1):
-            share_dx(w, origin, stop, task)
-    if w.wants_weights:
-        for task in prange(weight_panels(w) * weight_pieces, num_threads=threads, schedule="dynamic", chunksize=1):
-            share_weights(w, m, task // weight_pieces, task % weight_pieces * weight_rows, weight_rows,
-                          w.adds_to_weights or origin > 0)
+        find_dx(w, b.start, b.start, b.stop, task, task + 1, w.workspace, staging)
+    else:
+        first = task % b.weight_pieces * b.weight_rows
+        last = min(first + b.weight_rows, rows_of_weights(w))
+        task = task // b.weight_pieces
+        sum_weights(w, b.stop - b.start, first, last, task, task + 1, w.adds_to_weights or b.start > 0,
+                    w.weights, w.workspace)
+
+
+cdef inline void share_step(const Walk *w, const Block *b, int step, Share *tasks, int member,
+                            int members) noexcept nogil:
+    cdef char *staging = w.workspace + w.staging_at + member * w.staging_bytes
+    cdef fastpw_float_state state = fastpw_enter_float_state()
+    cdef Py_ssize_t task = next_task(tasks, member, members)
+    while task >= 0:
+        run_step(w, b, step, task, staging)
+        task = next_task(tasks, member, members)
+    fastpw_leave_float_state(state)
+
+
+cdef inline void walk_block(const Walk *w, Py_ssize_t start, int threads) noexcept nogil:
+    """One block, shared by the team step by step."""
+    cdef Block b = block_of(w, start, threads)
+    cdef Share tasks[MOST_THREADS]
+    cdef int step, member
+    for step in range(STEPS):
+        share_out(tasks, b.tasks[step], threads)
+        if threads == 1:
+            share_step(w, &b, step, tasks, 0, 1)
+        else:
+            for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                share_step(w, &b, step, tasks, member, threads)
     if w.wants_bias:
-        sum_bias(w, m, w.bias, w.workspace)
+        sum_bias(w, b.stop - b.start, w.bias, w.workspace)
 
 
 # ---- all -----------------------------------------------------------------------------------------------------
 
 cdef inline void run_walk(const Walk *w, int threads) noexcept nogil:
-    cdef Py_ssize_t index
-    if w.slices > 1:
-        for index in prange(w.slices, num_threads=threads, schedule="dynamic", chunksize=1):
-            walk_slice(w, index)
+    cdef Share slices[MOST_THREADS]
+    cdef Py_ssize_t block
+    cdef int member
+    if w.slices == 1:
+        for block in range((w.pixels.m + w.block_rows - 1) // w.block_rows):
+            walk_block(w, block * w.block_rows, threads)
         return
-    for index in range((w.pixels.m + w.block_rows - 1) // w.block_rows):
-        walk_block(w, index * w.block_rows, min((index + 1) * w.block_rows, w.pixels.m), threads)
+    share_out(slices, w.slices, threads)
+    if threads == 1:
+        walk_slices(w, slices, 0, 1)
+        return
+    for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        walk_slices(w, slices, member, threads)

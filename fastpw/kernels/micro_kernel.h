@@ -109,7 +109,6 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
     const char *a = at->a;
     const real *w = (const real *)b->panel + columns;
     vec acc[MAX_ROWS][MAX_NARROW_VECTORS];
-    prefetch_tile(rows, columns, at->c, b->ldc);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
 
