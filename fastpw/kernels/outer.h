@@ -38,10 +38,17 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
 {
     const char *a = at->a;
     const real *w = (const real *)b->panel;
+    const ptrdiff_t lda = b->lda;
     tile_row acc[MAX_ROWS];
+    prefetch_tile(rows, vectors * LANES, at->c, b->ldc);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
-    for (ptrdiff_t p = b->k; p > 0; p--, a += b->lda, w += WIDE_COLUMNS)
+    ptrdiff_t left = b->k;
+    for (; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * lda, w += 2 * WIDE_COLUMNS) {
+        outer_depth(rows, vectors, acc, a, w);
+        outer_depth(rows, vectors, acc, a + lda, w + WIDE_COLUMNS);
+    }
+    for (; left > 0; left--, a += lda, w += WIDE_COLUMNS)
         if (VEC_MULTIPLIES_BY_LANE && rows >= LANES)
             outer_depth_by_lane(rows, vectors, acc, a, w);
         else
