@@ -136,11 +136,12 @@ def conv1x1_backward(
         residual=residual if recomputes else None,
         dresidual=grads.dresidual,
     )
+    weight = convolution.weight
     if out is not None:
-        x, pixels = _unwritten(x, reads_x, pixels, grads, convolution.plain)
+        x, weight, pixels = _unwritten(x, reads_x, weight, pixels, grads, convolution.plain)
     if wanted:
         dweight = None if grads.dweight is None else checks.matrix(grads.dweight, weight_layout)
-        walk = Walk(convolution, reads, recomputes, grads.dx is not None, accumulate)
+        walk = Walk(convolution, weight, reads, recomputes, accumulate)
         walk.run(x, grads.dx, pixels, dweight, grads.dbias)
     if out is None:
         return grads
@@ -169,35 +170,38 @@ def _outputs(shapes, dtype, wanted, out, accumulate: bool) -> Gradients:
     return Gradients(*grads)
 
 
-def _unwritten(x, reads_x: bool, pixels: AtOutputs, grads: Gradients, plain: bool):
+def _unwritten(x, reads_x: bool, weight, pixels: AtOutputs, grads: Gradients, plain: bool):
     """Copies of what is written before it is read; no two gradients may share memory.
 
     Each pixel of dy, y, z and residual is read before the same pixel of dresidual and, if it is the same, of
     dx is written.
     """
     *inputs, dresidual = pixels
-    if passes.apart(grads, (x if reads_x else None, *inputs)):
-        return x, pixels
+    if passes.apart(grads, (x if reads_x else None, weight, *inputs)):
+        return x, weight, pixels
     checks.gradients_apart(grads)
     written = [a for a in grads if a is not None]
     in_time = [a for a in (pixels.dresidual, grads.dx if plain else None) if a is not None]
     if reads_x:
         x = checks.unwritten(x, written)
+    weight = checks.unwritten(weight, written)
     inputs = (None if a is None else checks.unwritten(a, written, in_time) for a in inputs)
-    return x, AtOutputs(*inputs, dresidual)
+    return x, weight, AtOutputs(*inputs, dresidual)
 
 
 class Walk:
     """What all calls of the core for one backward pass have in common."""
 
-    __slots__ = ("accumulate", "convolution", "forward_panels", "panels", "reads")
+    __slots__ = ("accumulate", "convolution", "forward_panels", "reads", "weights")
 
-    def __init__(self, convolution: Convolution, reads, recomputes: bool, wants_dx: bool, accumulate: bool):
+    def __init__(self, convolution: Convolution, weight, reads, recomputes: bool, accumulate: bool):
         self.convolution, self.reads, self.accumulate = convolution, reads, accumulate
-        none = (None,) * convolution.walks
-        empty = not convolution.weight.size
-        self.panels = none if empty or not wants_dx else convolution.pack(transposed=True)
-        self.forward_panels = convolution.pack() if recomputes and convolution.filters else none
+        if convolution.walks > 1:
+            self.weights = np.split(weight, convolution.groups)
+        else:
+            self.weights = (weight if convolution.groups == 1 else weight[:, 0],)
+        packs = recomputes and convolution.filters
+        self.forward_panels = convolution.pack() if packs else (None,) * convolution.walks
 
     def run(self, x, dx, pixels: AtOutputs, dweight, dbias) -> None:
         """x and dx are views of images or rows; dweight is (K, C // groups), whatever its strides."""
@@ -255,16 +259,16 @@ class Walk:
         if convolution.walks == 1:
             if dweight is not None and convolution.groups > 1:
                 dweight = dweight[:, 0]  # one weight per channel
-            packed = self.panels[0], self.forward_panels[0]
-            passes.backward(dy, x, *packed, y, z, residual, dx, dweight, dbias, dresidual, *rest)
+            weights = self.weights[0], self.forward_panels[0]
+            passes.backward(dy, x, *weights, y, z, residual, dx, dweight, dbias, dresidual, *rest)
             return
         dweights = None if dweight is None else np.split(dweight, convolution.groups)
-        for number, packed in enumerate(zip(self.panels, self.forward_panels, strict=True)):
+        for number, weights in enumerate(zip(self.weights, self.forward_panels, strict=True)):
             dy_, x_, y_, z_, residual_, dx_, dbias_, dresidual_ = geometry.group(
                 number, convolution.groups, dy, x, y, z, residual, dx, dbias, dresidual
             )
             dweight_ = None if dweights is None else dweights[number]
-            passes.backward(dy_, x_, *packed, y_, z_, residual_, dx_, dweight_, dbias_, dresidual_, *rest)
+            passes.backward(dy_, x_, *weights, y_, z_, residual_, dx_, dweight_, dbias_, dresidual_, *rest)
 
 
 def _clear(*arrays: np.ndarray | None) -> None:

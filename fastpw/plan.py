@@ -41,16 +41,14 @@ class Convolution:
         self.plain = stride == checks.ONCE and padding == checks.NOTHING
         self.activation = checks.activation(activation)
 
-    def pack(self, transposed: bool = False) -> tuple[passes.Panels, ...]:
-        """W with its bias, for the forward pass, or transposed without, for dx: panels for each walk."""
-        weight, bias, groups = self.weight, None if transposed else self.bias, self.groups
+    def pack(self) -> tuple[passes.Panels, ...]:
+        """W with its bias: panels for each walk."""
+        bias, groups = self.bias, self.groups
         if self.walks == 1:
             if groups > 1:
-                return (passes.pack_scale(weight.ravel(), bias),)
-            return (passes.pack(weight.T if transposed else weight, bias, threads()),)
-        weights = np.split(weight, groups)
-        if transposed:
-            return tuple(passes.pack(w.T, None) for w in weights)
+                return (passes.pack_scale(self.weight.ravel(), bias),)
+            return (passes.pack(self.weight, bias, threads()),)
+        weights = np.split(self.weight, groups)
         return tuple(map(passes.pack, weights, [None] * groups if bias is None else np.split(bias, groups)))
 
     def checked_input(self, x) -> np.ndarray:

@@ -4,9 +4,11 @@ kernels.pxd      the contract of ../kernels/kernel_set.h, as Cython reads it
 arrays.py        new arrays, where vectors like to find them
 partition.py     how one GEMM or walk is cut into blocks, from its shape
 team.pxd         the OpenMP team, and what is left of it after a fork
+shares.pxd       tasks for a team: each thread's own, and those it takes over
 pixels.pxd       rows over three axes: where the pixels of each operand lie
 loops.pxd        the blocked, parallel loops of a GEMM
-walk.pxd         the backward pass: one walk over the pixels for every gradient
+steps.pxd        the backward pass: what is done with a block of pixels
+walk.pxd         one walk over the blocks, for every gradient
 passes.pyx       the passes, each named as one GEMM: the compiled module, with
   kernel_sets.pxi  which kernels there are and which are in use
   panels.pxi       packed weights

@@ -8,26 +8,27 @@ cdef int source_of(reads, y, z) except -1:
     return FROM_Z if z is not None else RECOMPUTED
 
 
-cdef Py_ssize_t lay_out(Walk *w) noexcept:
-    """Where the buffers of a block begin; the bytes of all of them."""
+cdef void lay_out(Walk *w) noexcept:
+    """Where the buffers begin, and their sizes."""
     cdef Py_ssize_t element = w.kernels.a_size, width = w.kernels.tiles[0].nr
-    cdef Py_ssize_t columns = w.outputs if w.across else w.inputs
     # An odd number of cache lines from row to row: rows a power of two apart would share a few sets.
     w.dz_ld = odd_lines(w.outputs * element)
     w.x_ld = odd_lines(w.inputs * element)
-    w.panel_bytes = whole_lines(w.block_rows * width * element)
     w.s_at = w.block_rows * w.dz_ld
     w.x_at = w.s_at + (w.block_rows * w.dz_ld if w.source in (FROM_Z, RECOMPUTED) else 0)
-    w.panels_at = w.x_at + (w.block_rows * w.x_ld if w.wants_weights and (w.across or w.diagonal) else 0)
-    w.staging_at = w.panels_at
-    if w.wants_weights and not w.diagonal:
-        w.staging_at += (columns + width - 1) // width * w.panel_bytes
-    w.staging_bytes = 0
+    w.block_bytes = w.x_at + (w.block_rows * w.x_ld if w.wants_weights and (w.across or w.diagonal) else 0)
+    w.panel_bytes = whole_lines(w.block_rows * width * element)
+    w.some_panels = max(1, PANELS_BYTES // w.panel_bytes)
+    w.w_at = w.some_panels * w.panel_bytes if w.wants_weights and not w.diagonal else 0
+    w.staging_at = w.w_at
+    if w.wants_data and w.data.b.base != NULL:
+        w.data_panels = 1 if w.outputs <= DATA_DEPTH else min(w.data.b.count, <Py_ssize_t>DATA_PANELS)
+        w.staging_at += bytes_of_panels(&w.data.b, w.data_panels)
+    w.own_bytes = w.staging_at
     if w.source == RECOMPUTED:
-        w.staging_bytes = staging_for(&w.recompute, w.block_rows)
+        w.own_bytes = max(w.own_bytes, w.staging_at + staging_for(&w.recompute, w.block_rows))
     if w.wants_data:
-        w.staging_bytes = max(w.staging_bytes, staging_for(&w.data, w.block_rows))
-    return w.staging_at
+        w.own_bytes = max(w.own_bytes, w.staging_at + staging_for(&w.data, w.block_rows))
 
 
 cdef Py_ssize_t odd_lines(Py_ssize_t size) noexcept nogil:
@@ -39,29 +40,43 @@ cdef Py_ssize_t staging_for(Gemm *g, Py_ssize_t rows) noexcept:
     return whole_lines(staging_bytes(g))
 
 
-cdef void add_slices(real[:, :] out, const real *sums, Py_ssize_t slices, Py_ssize_t distance, bint adds) noexcept:
-    """out (+)= the sums of all slices, in order; read and written as bytes, since it may be unaligned."""
-    cdef Py_ssize_t i, j, s
-    cdef real total, before
+cdef void add_slices(real *sums, Py_ssize_t n, Py_ssize_t slices, Py_ssize_t distance) noexcept nogil:
+    """sums[0..n-1] += those of the other slices, in order."""
+    cdef Py_ssize_t s, i
     cdef const real *part
+    for s in range(1, slices):
+        part = sums + s * distance
+        for i in range(n):
+            sums[i] = sums[i] + part[i]
+
+
+cdef void put_sums(real[:, :] out, const real *sums, bint adds) noexcept nogil:
+    """out (+)= sums; written as bytes, since it may be unaligned."""
+    cdef Py_ssize_t i, j, columns = out.shape[1]
+    cdef real total, before
     for i in range(out.shape[0]):
-        for j in range(out.shape[1]):
-            part = sums + i * out.shape[1] + j
-            total = part[0]
-            for s in range(1, slices):
-                total = total + part[s * distance]
+        if not adds and out.strides[1] == sizeof(real):
+            memcpy(&out[i, 0], sums + i * columns, columns * sizeof(real))
+            continue
+        for j in range(columns):
+            total = sums[i * columns + j]
             if adds:
                 memcpy(&before, &out[i, j], sizeof(real))
                 total = before + total
             memcpy(&out[i, j], &total, sizeof(real))
 
 
+cdef void finish_real(real[:, :] out, real *sums, Py_ssize_t slices, Py_ssize_t distance, bint adds) noexcept nogil:
+    add_slices(sums, out.shape[0] * out.shape[1], slices, distance)
+    put_sums(out, sums, adds)
+
+
 cdef int finish(const Walk *w, out, char *sums, Py_ssize_t bytes_of_slice, bint adds) except -1:
     cdef Py_ssize_t distance = bytes_of_slice // w.kernels.c_size
     if w.kernels.c_size == 4:
-        add_slices[float](out, <const float *>sums, w.slices, distance, adds)
+        finish_real[float](out, <float *>sums, w.slices, distance, adds)
     else:
-        add_slices[double](out, <const double *>sums, w.slices, distance, adds)
+        finish_real[double](out, <double *>sums, w.slices, distance, adds)
     return 0
 
 
@@ -103,10 +118,12 @@ cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
     w.across = w.adds_to_weights = False
     w.weights_ld = 0             # one weight per channel: one row
     cdef bint direct = w.wants_weights and choose_weights(w, dweight, accumulate)
-    cdef Py_ssize_t block = lay_out(w)
     cdef char *sums = NULL
     cdef fastpw_float_state state = fastpw_enter_float_state()
     w.ones = w.bias = w.workspace = NULL
+    w.shares = NULL
+    lay_out(w)
+    w.copies = threads if w.slices > 1 or threads <= partition.MOST_COPIES else 1
     try:
         w.ones = zeros_and_ones(w)
         if direct:
@@ -116,7 +133,8 @@ cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
             w.weights = sums = zeros(w.slices * w.weights_bytes, "the weights' sums")
         w.bias_bytes = w.outputs * w.kernels.c_size
         w.bias = zeros(w.slices * w.bias_bytes, "the bias's sums")
-        w.workspace = new_memory(block + threads * (w.staging_bytes + (block if w.slices > 1 else 0)), "the workspace")
+        w.workspace = new_memory(w.copies * w.block_bytes + threads * w.own_bytes, "the workspace")
+        w.shares = <Share *>new_memory(STEPS * threads * sizeof(Share), "the workspace")
         with nogil:
             run_walk(w, threads)
         if sums != NULL:
@@ -129,6 +147,7 @@ cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
         free(w.ones)
         free(w.bias)
         free(w.workspace)
+        free(w.shares)
         free(sums)
     return 0
 
@@ -136,7 +155,7 @@ cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
 LINEAR = (FASTPW_LINEAR, 0.0, 0.0)
 
 
-def backward(dy, x, Panels panels, Panels forward_panels, y, z, residual, dx, dweight, dbias, dresidual,
+def backward(dy, x, weight, Panels forward_panels, y, z, residual, dx, dweight, dbias, dresidual,
              bint accumulate, str reads, tuple activation, int threads):
     """Every gradient that is wanted, in one walk.
 
@@ -145,8 +164,8 @@ def backward(dy, x, Panels panels, Panels forward_panels, y, z, residual, dx, dw
     dy : ([[n0,] n1,] n2, outputs) array
     x : ([[n0,] n1,] n2, inputs) array or None
         None: pixels in the padding, which have neither dx nor dweight.
-    panels : Panels or None
-        W transposed, without bias (or packed by `pack_scale`), for dx.
+    weight : (outputs, inputs) array of any strides, or (outputs,): one weight per channel
+        For dx.
     forward_panels : Panels or None
         W with its bias, to recompute what is missing of y and z.
     y, z, residual : like `dy`, or None
@@ -165,10 +184,9 @@ def backward(dy, x, Panels panels, Panels forward_panels, y, z, residual, dx, dw
     """
     cdef Walk w
     cdef Py_ssize_t element = dy.itemsize, inputs
+    cdef Panels panels           # as long as the walk
+    memset(&w, 0, sizeof(w))
     w.kernels = chosen[0] if element == 4 else chosen[1]
-    for packed in (forward_panels, panels):
-        if packed is not None:
-            w.kernels = (<Panels>packed).b.kernels
     w.epilogue = epilogue_of(activation)
     w.outputs, w.inputs = dy.shape[dy.ndim - 1], 0 if x is None else x.shape[dy.ndim - 1]
     w.wants_data, w.wants_weights, w.wants_bias = dx is not None, dweight is not None, dbias is not None
@@ -177,17 +195,34 @@ def backward(dy, x, Panels panels, Panels forward_panels, y, z, residual, dx, dw
     w.source = source_of(reads, y, z)
     describe_pixels(&w, dy, z if reads == "z" or y is None else y, x if w.wants_weights else None, dresidual)
     if w.source == RECOMPUTED:
-        describe(&w.recompute, x, forward_panels, dy, residual, None, LINEAR if reads == "z" else activation)
-    w.data.epilogue = epilogue_of(LINEAR)
-    if w.wants_data:
-        describe(&w.data, dx, panels, dx, dx if accumulate and panels.b.diagonal else None, None, LINEAR)
-        w.data.entry = FASTPW_FROM_C if accumulate else FASTPW_FROM_BIAS
+        w.kernels = forward_panels.b.kernels
+        describe(&w.recompute, x, &forward_panels.b, dy, residual, None, LINEAR if reads == "z" else activation)
     inputs = max(w.inputs, 1)
     w.slices, w.slice_rows, w.block_rows = partition.slices(w.pixels.m, w.outputs, inputs, w.kernels.tiles[0].mr,
                                                             element)
     if w.pixels.m * w.outputs * inputs < partition.SMALL_WORK:
         threads = 1
-    walk(&w, dweight, dbias, accumulate, team(threads))
+    threads = team(threads)
+    w.data.epilogue = epilogue_of(LINEAR)
+    if w.wants_data:
+        panels = panels_for_dx(weight, w.slices > 1, w.kernels, threads)
+        describe(&w.data, dx, &panels.b, dx, dx if accumulate and panels.b.diagonal else None, None, LINEAR)
+        w.data.entry = FASTPW_FROM_C if accumulate else FASTPW_FROM_BIAS
+    walk(&w, dweight, dbias, accumulate, threads)
+
+
+cdef Panels panels_for_dx(weight, bint often, const fastpw_kernel_set *kernels, int threads):
+    """W transposed: packed if each panel is needed `often`, else by who needs it."""
+    cdef Panels panels
+    if weight.ndim == 1:
+        return pack_scale(weight, None)
+    if often:
+        return pack(weight.T, None, threads)
+    panels = Panels.__new__(Panels)
+    panels.b = panels_of(kernels, weight.shape[1], min(<Py_ssize_t>weight.shape[0], DATA_DEPTH))
+    panels.b.base = rows_of(weight).base
+    panels.b.stride_k, panels.b.stride_n = weight.strides
+    return panels
 
 
 cdef int describe_pixels(Walk *w, dy, s, x, dresidual) except -1:

@@ -21,6 +21,7 @@ cdef extern from "kernel_set.h" nogil:
         Py_ssize_t lda
         const char *panel
         const char *next
+        Py_ssize_t ldn
         char *c
         Py_ssize_t ldc
         const char *residual

@@ -32,6 +32,9 @@ cdef struct PackedB:
     Py_ssize_t count             # panels; all but the last are of the widest tile
     Py_ssize_t panel_bytes       # of the widest tile
     int last_tile                # the tile of the last panel
+    # B itself, where it is packed some depths at a time by who needs them; NULL: all panels are there.
+    const char *base
+    Py_ssize_t stride_n, stride_k
 
 
 cdef struct Gemm:
@@ -43,6 +46,18 @@ cdef struct Gemm:
     bint by_panels               # the order of the tasks: by panels first, or by rows first
     char *workspace              # for staged rows
     Py_ssize_t workspace_bytes   # for each thread
+
+
+cdef inline const fastpw_tile *tile_of(const PackedB *b, Py_ssize_t panel) noexcept nogil:
+    return &b.kernels.tiles[b.last_tile if panel == b.count - 1 else 0]
+
+
+cdef inline void pack_panel(const PackedB *b, Py_ssize_t j, char *panel, const char *bias,
+                            Py_ssize_t stride_bias) noexcept nogil:
+    cdef const fastpw_tile *tile = tile_of(b, j)
+    cdef Py_ssize_t column = j * b.kernels.tiles[0].nr
+    tile.pack(panel, min(<Py_ssize_t>tile.nr, b.n - column), b.k, b.base + column * b.stride_n, b.stride_n, b.stride_k,
+              bias + column * stride_bias if bias != NULL else NULL, stride_bias)
 
 
 # ---- one task ------------------------------------------------------------------------------------------------
@@ -60,11 +75,16 @@ cdef inline void run_panels(const Gemm *g, const fastpw_block *rows, Py_ssize_t 
     cdef const fastpw_tile *tile
     cdef Py_ssize_t j, column
     for j in range(first, last):
-        tile = widest if j < g.b.count - 1 else &g.b.kernels.tiles[g.b.last_tile]
+        tile = tile_of(&g.b, j)
         column = (j - origin) * widest.nr * g.b.kernels.c_size
         b.n = min(<Py_ssize_t>tile.nr, g.b.n - j * widest.nr)
         b.panel = g.b.panels + j * g.b.panel_bytes
-        b.next = b.panel + (g.b.panel_bytes if j + 1 < g.b.count else 0)
+        b.next, b.ldn = b.panel, widest.nr * g.b.kernels.b_size
+        if g.b.base != NULL:
+            # The same columns at the depths that follow, which are packed next.
+            b.next, b.ldn = g.b.base + j * widest.nr * g.b.stride_n + g.b.k * g.b.stride_k, g.b.stride_k
+        elif j + 1 < g.b.count:
+            b.next += g.b.panel_bytes
         b.c = rows.c + column
         b.residual = rows.residual + column if rows.residual != NULL else NULL
         b.z = rows.z + column if rows.z != NULL else NULL

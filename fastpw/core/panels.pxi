@@ -26,34 +26,40 @@ cdef Py_ssize_t panel_bytes(const fastpw_tile *tile, Py_ssize_t k, Py_ssize_t el
     return whole_lines((1 + steps * tile.depth_step) * tile.nr * element)
 
 
-cdef Panels new_panels(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k):
-    cdef Panels panels = Panels.__new__(Panels)
-    cdef PackedB *b = &panels.b
+cdef PackedB panels_of(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k) except *:
+    """How B is cut into panels; they are not there yet."""
+    cdef PackedB b
+    memset(&b, 0, sizeof(b))
     b.kernels, b.n, b.k = kernels, n, k
     b.count, b.last_tile = partition.column_panels(n, tile_widths[kernels.isa, kernels.a_size])
     if <double>b.count * kernels.tiles[0].nr * (k + CACHE_LINE) * kernels.b_size > <double>PTRDIFF_MAX:
         raise MemoryError(f"no memory for packed weights ({n} x {k} numbers)")
     b.panel_bytes = panel_bytes(&kernels.tiles[0], k, kernels.b_size)
-    b.panels = new_memory((b.count - 1) * b.panel_bytes + panel_bytes(&kernels.tiles[b.last_tile], k, kernels.b_size),
-                          "packed weights")
+    return b
+
+
+cdef Py_ssize_t bytes_of_panels(const PackedB *b, Py_ssize_t count) noexcept nogil:
+    """So many, the last of B among them, which is larger if its tile takes more depths in a step."""
+    cdef Py_ssize_t last = panel_bytes(&b.kernels.tiles[b.last_tile], b.k, b.kernels.b_size)
+    return (count - 1) * b.panel_bytes + max(b.panel_bytes, last)
+
+
+cdef Panels new_panels(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k):
+    cdef Panels panels = Panels.__new__(Panels)
+    cdef PackedB b = panels_of(kernels, n, k)
+    b.panels = new_memory(bytes_of_panels(&b, b.count), "packed weights")
+    panels.b = b
     return panels
-
-
-cdef void pack_panel(const PackedB *b, Py_ssize_t j, const char *weight, Py_ssize_t stride_n, Py_ssize_t stride_k,
-                     const char *bias, Py_ssize_t stride_bias) noexcept nogil:
-    cdef const fastpw_tile *tile = &b.kernels.tiles[b.last_tile if j == b.count - 1 else 0]
-    cdef Py_ssize_t column = j * b.kernels.tiles[0].nr
-    tile.pack(b.panels + j * b.panel_bytes, min(<Py_ssize_t>tile.nr, b.n - column), b.k,
-              weight + column * stride_n, stride_n, stride_k,
-              bias + column * stride_bias if bias != NULL else NULL, stride_bias)
 
 
 cdef Panels pack_real(const real[:, :] weight, const real[:] bias, const fastpw_kernel_set *kernels, int threads):
     cdef Panels panels = new_panels(kernels, weight.shape[0], weight.shape[1])
-    cdef const PackedB *b = &panels.b
+    cdef PackedB *b = &panels.b
     cdef const char *heads = NULL
     cdef Py_ssize_t stride_bias = 0, j
-    cdef const char *base = <const char *>&weight[0, 0] if b.k > 0 else NULL
+    b.base, b.stride_n, b.stride_k = NULL, weight.strides[0], weight.strides[1]
+    if b.k > 0:
+        b.base = <const char *>&weight[0, 0]
     if bias is not None:
         heads, stride_bias = <const char *>&bias[0], bias.strides[0]
     if b.n * b.k < partition.SMALL_PACKING:
@@ -62,10 +68,11 @@ cdef Panels pack_real(const real[:, :] weight, const real[:] bias, const fastpw_
     with nogil:
         if threads == 1:
             for j in range(b.count):
-                pack_panel(b, j, base, weight.strides[0], weight.strides[1], heads, stride_bias)
+                pack_panel(b, j, b.panels + j * b.panel_bytes, heads, stride_bias)
         else:
-            for j in prange(b.count, num_threads=threads, schedule="dynamic", chunksize=1):
-                pack_panel(b, j, base, weight.strides[0], weight.strides[1], heads, stride_bias)
+            for j in prange(b.count, num_threads=threads, schedule="static"):
+                pack_panel(b, j, b.panels + j * b.panel_bytes, heads, stride_bias)
+    b.base = NULL                # the caller's, who may change it
     return panels
 
 

@@ -36,12 +36,12 @@ A_BLOCK_BYTES = 256 << 10
 # lines that two panels share have left it when the second stores to them (16 -> 96: 0.44 to 0.30 of peak).
 MOST_ROWS = 96
 
-# B that every thread has in its second-level cache, so that the threads share out the rows: each row of A, and of C,
-# is one thread's. Of a larger B, and of few rows, the panels are shared out; then all threads read all of A.
+# B that every thread may have in its second-level cache: the threads share out the rows, and each row of A
+# and of C is one thread's. Of a larger B, and where rows are few, they share out the panels.
 SMALL_B_BYTES = 256 << 10
 
-# A block's rows of A where the panels are shared out: fewer panels each, which meet more rows.
-SHARED_A_BYTES = 1 << 20
+# A block's rows of A there: as many as meet a panel of a large B while it is at hand.
+SHARED_A_BYTES = 512 << 10
 MOST_SHARED_ROWS = 256
 
 # Tasks per thread, so that a thread that is held up leaves work to the others.
@@ -132,7 +132,7 @@ def _by_panels(m: int, panels: int, most: int, height: int, threads: int) -> Blo
 
 # What a task stages of C, the residual and Z: with its rows of A, no thread needs more than 1 MiB of
 # workspace, unless twelve rows of A alone are more.
-STAGED_BYTES = 768 << 10
+STAGED_BYTES = 512 << 10
 
 
 def staged_panels(rows: int, width: int, element: int) -> int:
@@ -154,7 +154,8 @@ class Slices(NamedTuple):
     block: int
 
 
-# Slices as many as a small machine has cores, so that all of them work, and few enough to add up.
+# Slices as many as a small machine has cores, so that all of them work, and few enough to add up; an even
+# number, for two threads.
 MOST_SLICES = 8
 LEAST_SLICES = 4
 
@@ -169,8 +170,12 @@ BLOCK_BYTES = 384 << 10
 MOST_BLOCK_ROWS = 256
 
 # The same where the team shares a block: larger, since all weights are read and written for each.
-SHARED_BLOCK_BYTES = 4 << 20
+SHARED_BLOCK_BYTES = 3 << 20
 MOST_SHARED_BLOCK_ROWS = 1024
+
+# Threads that each form all of dz of a shared block. More of them form it once and read what other cores have
+# written, which costs two threads a fifth of the time where pixels are few.
+MOST_COPIES = 4
 
 
 @lru_cache(maxsize=1024)
@@ -189,11 +194,12 @@ def slices(m: int, outputs: int, inputs: int, height: int, element: int) -> Slic
         Bytes of an element.
     """
     count = min(MOST_SLICES, m // LEAST_SLICE_ROWS, SLICE_BYTES // (outputs * inputs * element))
+    count -= count % 2
     row_bytes = 2 * (outputs + inputs) * element
     if count < LEAST_SLICES:
         block = max(height, min(MOST_SHARED_BLOCK_ROWS, SHARED_BLOCK_BYTES // row_bytes))
         return Slices(1, m, _even(m, block, height))
-    rows = _even(m, -(-m // count), height)
+    rows = -(-m // count)
     block = max(height, min(MOST_BLOCK_ROWS, BLOCK_BYTES // row_bytes))
     return Slices(-(-m // rows), rows, _even(rows, block, height))
 

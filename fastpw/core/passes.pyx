@@ -24,11 +24,13 @@ from posix.stdlib cimport posix_memalign
 from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR, fastpw_cpu_runs,
                                   fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state, fastpw_kernel_set,
                                   fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
-from fastpw.core.loops cimport A, C, RESIDUAL, Z, Gemm, PackedB, in_place, run_gemm, staging_bytes
+from fastpw.core.loops cimport A, C, RESIDUAL, Z, Gemm, PackedB, in_place, pack_panel, run_gemm, staging_bytes
 from fastpw.core.pixels cimport Pixels, Rows, join_all_axes
+from fastpw.core.shares cimport Share
+from fastpw.core.steps cimport (DATA_DEPTH, DATA_PANELS, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, PANELS_BYTES,
+                                RECOMPUTED, S, XS, Walk, columns_of_weights, rows_of_weights)
 from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_forks
-from fastpw.core.walk cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk,
-                               columns_of_weights, rows_of_weights, run_walk)
+from fastpw.core.walk cimport STEPS, run_walk
 
 from numpy import ndarray
 
@@ -78,8 +80,8 @@ cdef void run(Gemm *g, int threads) except *:
     free(g.workspace)
 
 
-cdef int describe(Gemm *g, x, Panels panels, y, residual, z, tuple activation) except -1:
-    g.b = panels.b
+cdef int describe(Gemm *g, x, const PackedB *b, y, residual, z, tuple activation) except -1:
+    g.b = b[0]
     if x is None:
         g.b.k = 0
     g.entry = FASTPW_FROM_BIAS
@@ -108,7 +110,7 @@ def forward(x, Panels panels, y, residual, z, tuple activation, int threads):
         The most threads to use.
     """
     cdef Gemm g
-    describe(&g, x, panels, y, residual, z, activation)
+    describe(&g, x, &panels.b, y, residual, z, activation)
     set_blocks(&g, panels.b.kernels, &threads)
     run(&g, threads)
 

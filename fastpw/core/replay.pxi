@@ -79,7 +79,7 @@ cdef class Replay:
         PyObject_GetBuffer(y, &buffer, PyBUF_STRIDES)
         self.y = layout_of(&buffer)
         PyBuffer_Release(&buffer)
-        describe(&self.gemm, pixels, panels, y, None, None, activation)
+        describe(&self.gemm, pixels, &panels.b, y, None, None, activation)
         self.asked = self.team = threads()
         set_blocks(&self.gemm, panels.b.kernels, &self.team)
 

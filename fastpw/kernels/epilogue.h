@@ -22,7 +22,7 @@ INLINE int vectors_of(const int columns) { return (columns + LANES - 1) / LANES;
 INLINE const char *next_row(const char *p, ptrdiff_t ld)
 {
     p += ld;
-    __asm__("" : "+r"(p));
+    __asm__ volatile("" : "+r"(p));
     return p;
 }
 

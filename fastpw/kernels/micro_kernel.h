@@ -25,17 +25,24 @@
 #define MAX_ROWS 12
 
 /* Weights that the second-level cache cannot hold come from the third, or from
- * memory, while the panel before is in use: each of the first tiles of a block
- * fetches its part of the next panel, one line in two depths. */
-#define PARTS_OF_PANEL (2 * WIDE_VECTORS * VEC_BYTES / CACHE_LINE)
+ * memory, while the panel before is in use: each of a block's first tiles
+ * fetches one line of every two depths of the next panel, the next tile the next line. */
+#define LINES_OF_DEPTH ((WIDE_VECTORS * VEC_BYTES + CACHE_LINE - 1) / CACHE_LINE)
 enum { SECOND_LEVEL = 2 };
 
-INLINE void wide_depth(const int rows, const int vectors, tile_row *acc, const char *a, ptrdiff_t lda, const real *w)
+INLINE const char *line_to_fetch(const fastpw_block *b, ptrdiff_t tile)
 {
+    return b->next + tile % LINES_OF_DEPTH * CACHE_LINE + tile / LINES_OF_DEPTH % 2 * b->ldn;
+}
+
+INLINE void wide_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
+                       ptrdiff_t lda, const real *w)
+{
+    const int half = (rows + 1) / 2;
     vec panel[WIDE_VECTORS];
     UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
     UNROLL for (int i = 0; i < rows; i++) {
-        const vec x = vec_set(real_load(a + i * lda));
+        const vec x = vec_set(real_load(i < half ? a + i * lda : a_low + (i - half) * lda));
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
     }
 }
@@ -59,6 +66,7 @@ INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, 
     const int columns = vectors * LANES;
     const ptrdiff_t lda = b->lda;
     const char *a = at->a;
+    const char *a_low = next_row(a, (rows + 1) / 2 * lda);
     const real *w = (const real *)b->panel + columns;
     tile_row acc[MAX_ROWS];
     prefetch_tile(rows, columns, at->c, b->ldc);
@@ -66,15 +74,17 @@ INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, 
 
     ptrdiff_t left = b->k;
     if (VEC_MULTIPLIES_BY_LANE)
-        for (; left >= LANES; left -= LANES, a += VEC_BYTES, w += LANES * columns)
+        for (; left >= LANES; left -= LANES, a += VEC_BYTES, a_low += VEC_BYTES, w += LANES * columns)
             wide_depths_by_lane(rows, vectors, acc, a, lda, w);
     const char *next = at->next;
-    for (; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * sizeof(real), w += 2 * columns, next += CACHE_LINE) {
+    const ptrdiff_t ldn = 2 * b->ldn;
+    for (; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * sizeof(real), a_low += 2 * sizeof(real), w += 2 * columns, next += ldn) {
         __builtin_prefetch(next, 0, SECOND_LEVEL);
-        wide_depth(rows, vectors, acc, a, lda, w);
-        wide_depth(rows, vectors, acc, a + sizeof(real), lda, w + columns);
+        wide_depth(rows, vectors, acc, a, a_low, lda, w);
+        wide_depth(rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + columns);
     }
-    for (; left > 0; left--, a += sizeof(real), w += columns) wide_depth(rows, vectors, acc, a, lda, w);
+    for (; left > 0; left--, a += sizeof(real), a_low += sizeof(real), w += columns)
+        wide_depth(rows, vectors, acc, a, a_low, lda, w);
 
     tile_end(rows, columns, acc, b, at);
 }

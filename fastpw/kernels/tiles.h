@@ -39,14 +39,14 @@ typedef void tile_function(const fastpw_block *, const tile_place *);
  * lda is the distance of the rows of A, or of its columns where A comes transposed. */
 INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, const int tallest, ptrdiff_t lda)
 {
-    tile_place at = {b->a, b->residual, b->next, b->c, b->z, columns_of(b->n)};
+    tile_place at = {b->a, b->residual, NULL, b->c, b->z, columns_of(b->n)};
     const ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
     const ptrdiff_t height = b->m / tiles, taller = b->m % tiles;
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const ptrdiff_t rows = height + (i < taller);
+        at.next = line_to_fetch(b, i);
         by_height[rows - 1](b, &at);
         at.a += rows * lda;
-        if (i + 1 < PARTS_OF_PANEL) at.next += b->k / 2 * CACHE_LINE;
         at.c += rows * b->ldc;
         if (at.residual) at.residual += rows * b->ldr;
         if (at.z) at.z += rows * b->ldz;

@@ -1,0 +1,264 @@
+"""What the backward walk does with a block of pixels.
+
+    dz = dy * act'(z)             formed block by block, never as a tensor
+    dx = dz . W                   a GEMM whose A is the block of dz
+    dW = dz^T . x                 sums of outer products over the pixels
+    db = sums of dz
+
+A sum over the pixels is made of sums over blocks, which is more accurate than
+one long sum and the same for any number of threads.
+"""
+
+from fastpw.core.kernels cimport (FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_epilogue, fastpw_gradient,
+                                  fastpw_kernel_set)
+from fastpw.core.loops cimport A, C, Gemm, pack_panel, run_block
+from fastpw.core.pixels cimport Pixels, address, contiguous, gather, run_length
+from fastpw.core.shares cimport Share
+
+
+# The operands of the walk that have rows.
+cdef enum:
+    DY
+    S                            # what the derivative is read from, y or z, or what leads to it
+    XS                           # x
+    DRESIDUAL
+
+# Depths that are summed at a time: that much of a panel, and of the columns of
+# dz that one tile reads, stays in the first-level cache.
+cdef enum:
+    OUTER_DEPTH = 128
+
+# Panels of x at a time, if several fit into the first-level cache: dW is then written in long runs.
+cdef enum:
+    PANELS_BYTES = 32 << 10
+
+# Tiles of dW, one above the other, that meet a panel before the next.
+cdef enum:
+    SOME_TILES = 4
+
+# W where dx packs it as it goes: one panel at a time, right before its use, or, if it would not stay in the
+# first-level cache, so many depths of several panels, which are read in longer runs.
+cdef enum:
+    DATA_DEPTH = 320
+    DATA_PANELS = 8
+
+# Where S comes from.
+cdef enum:
+    NOT_NEEDED                   # the derivative is one
+    GIVEN
+    FROM_Z                       # y is needed, z was given
+    RECOMPUTED                   # from x
+
+
+cdef struct Walk:
+    const fastpw_kernel_set *kernels
+    Pixels pixels
+    Py_ssize_t outputs, inputs   # columns of dz, of x
+    fastpw_epilogue epilogue     # whose derivative is wanted
+    int source
+    Gemm recompute               # S from x, when it is RECOMPUTED
+    Gemm data                    # dx from dz
+    bint diagonal                # one weight per channel
+    bint wants_data, wants_weights, wants_bias, adds_to_residual
+    # dW: the outputs are its rows and the inputs its columns, or, if that
+    # fills vectors better, the other way about.
+    bint across
+    char *weights                # where it is summed: one after the other for all slices
+    Py_ssize_t weights_ld, weights_bytes
+    bint adds_to_weights         # the first block adds to what is there
+    char *bias                   # likewise, outputs sums for each slice
+    Py_ssize_t bias_bytes
+    char *ones                   # outputs zeros, then outputs ones
+    Py_ssize_t slices, slice_rows, block_rows
+    # The buffers of a block, dz first, and how their rows lie: for each thread, or for all.
+    char *workspace
+    Py_ssize_t copies, block_bytes
+    Py_ssize_t s_at, x_at
+    Py_ssize_t dz_ld, x_ld
+    # Behind them each thread's own: some panels of x (or of dz), some depths of W, and what staging takes.
+    Py_ssize_t own_bytes, w_at, staging_at
+    Py_ssize_t some_panels, panel_bytes
+    Py_ssize_t data_panels
+    Share *shares                # of the steps of a block
+
+
+cdef inline char *block_of(const Walk *w, int member) noexcept nogil:
+    return w.workspace + (member * w.block_bytes if w.copies > 1 else 0)
+
+
+cdef inline char *own_of(const Walk *w, int member) noexcept nogil:
+    return w.workspace + w.copies * w.block_bytes + member * w.own_bytes
+
+
+cdef inline Py_ssize_t rows_of_weights(const Walk *w) noexcept nogil:
+    if w.diagonal:
+        return 1
+    return w.inputs if w.across else w.outputs
+
+
+cdef inline Py_ssize_t columns_of_weights(const Walk *w) noexcept nogil:
+    return w.outputs if w.across else w.inputs
+
+
+cdef inline Py_ssize_t weight_panels(const Walk *w) noexcept nogil:
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr
+    return (columns_of_weights(w) + width - 1) // width
+
+
+# ---- a block, in its steps -----------------------------------------------------------------------------------
+# `origin` is the first row of the block whose buffers lie at `space`; the steps take rows start..stop-1 of it,
+# and what they need besides is at `own`.
+
+cdef inline void recompute(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop, char *space,
+                           char *own) noexcept nogil:
+    """S from x: the forward pass of these rows."""
+    cdef Gemm g = w.recompute
+    g.pixels.rows[C] = contiguous(&g.pixels, space + w.s_at, origin, w.dz_ld)
+    run_block(&g, start, stop, 0, g.b.count, own + w.staging_at)
+
+
+cdef inline void add_rows(const Walk *w, const fastpw_epilogue *epilogue, Py_ssize_t m, const char *a,
+                          Py_ssize_t lda, const char *b, Py_ssize_t ldb, char *c, Py_ssize_t ldc) noexcept nogil:
+    """c = act(a + b), where either may be NULL: the kernel for one weight per channel, with weights of one."""
+    cdef fastpw_block block
+    block.m, block.n, block.k = m, w.outputs, a != NULL
+    block.a, block.lda, block.residual, block.ldr = a, lda, b, ldb
+    block.c, block.ldc, block.z, block.ldz = c, ldc, NULL, 0
+    block.panel, block.epilogue = w.ones, epilogue
+    w.kernels.scale(&block)
+
+
+cdef inline void pack_columns(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
+                              const char *space, char *panels) noexcept nogil:
+    """Panels first..last-1 of x (or of dz), in the order in which the weights' sums read them."""
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size
+    cdef Py_ssize_t at = first * width * element, n = min(last * width, columns_of_weights(w)) - first * width
+    cdef Py_ssize_t row = origin, stop = origin + m, run
+    if w.across:
+        w.kernels.split(m, n, space + at, w.dz_ld, panels, w.panel_bytes)
+        return
+    while row < stop:
+        run = run_length(&w.pixels, row, stop)
+        w.kernels.split(run, n, address(&w.pixels, XS, row) + at, w.pixels.rows[XS].stride[2],
+                        panels + (row - origin) * width * element, w.panel_bytes)
+        row += run
+
+
+cdef inline void form_dz(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop, char *space,
+                         char *own) noexcept nogil:
+    cdef fastpw_gradient g
+    cdef Py_ssize_t row = start, m
+    g.n, g.epilogue, g.lddz = w.outputs, &w.epilogue, w.dz_ld
+    g.lddy, g.lds = w.pixels.rows[DY].stride[2], w.dz_ld
+    if w.source == RECOMPUTED:
+        recompute(w, origin, start, stop, space, own)
+    while row < stop:
+        m = g.m = run_length(&w.pixels, row, stop)
+        g.dy, g.dz = address(&w.pixels, DY, row), space + (row - origin) * w.dz_ld
+        g.s = space + w.s_at + (row - origin) * w.dz_ld
+        if w.source == GIVEN:
+            g.s, g.lds = address(&w.pixels, S, row), w.pixels.rows[S].stride[2]
+        elif w.source == FROM_Z:
+            add_rows(w, &w.epilogue, m, NULL, 0, address(&w.pixels, S, row), w.pixels.rows[S].stride[2],
+                     <char *>g.s, w.dz_ld)
+        w.kernels.gradient(&g)
+        row += m
+    if w.wants_weights and (w.across or w.diagonal):
+        gather(&w.pixels, XS, start, stop, 0, w.inputs * w.kernels.a_size, space + w.x_at + (start - origin) * w.x_ld,
+               w.x_ld)
+
+
+cdef inline void put_residual(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop,
+                              const char *space) noexcept nogil:
+    cdef Py_ssize_t row = start, m, ld = w.pixels.rows[DRESIDUAL].stride[2]
+    cdef char *to
+    while row < stop:
+        m = run_length(&w.pixels, row, stop)
+        to = address(&w.pixels, DRESIDUAL, row)
+        add_rows(w, &w.data.epilogue, m, space + (row - origin) * w.dz_ld, w.dz_ld,
+                 to if w.adds_to_residual else NULL, ld, to, ld)
+        row += m
+
+
+cdef inline void pack_and_multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
+                                   Py_ssize_t last, char *own) noexcept nogil:
+    cdef Py_ssize_t depth = 0, j
+    g.b.panels = own + w.w_at - first * g.b.panel_bytes
+    while depth < w.outputs:
+        g.b.k = min(<Py_ssize_t>DATA_DEPTH, w.outputs - depth)
+        for j in range(first, last):
+            pack_panel(&g.b, j, g.b.panels + j * g.b.panel_bytes, NULL, 0)
+        run_block(g, start, stop, first, last, own + w.staging_at)
+        g.entry = FASTPW_FROM_C
+        g.b.base += g.b.k * g.b.stride_k
+        g.pixels.rows[A].base += g.b.k * g.b.kernels.a_size
+        depth += g.b.k
+
+
+cdef inline void find_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
+                         Py_ssize_t last, const char *space, char *own) noexcept nogil:
+    cdef Gemm whole = w.data, g
+    whole.pixels.rows[A] = contiguous(&whole.pixels, <char *>space, origin, w.dz_ld)
+    if whole.b.base == NULL:
+        run_block(&whole, start, stop, first, last, own + w.staging_at)
+        return
+    while first < last:
+        g = whole
+        pack_and_multiply(w, &g, start, stop, first, min(first + w.data_panels, last), own)
+        first += w.data_panels
+
+
+cdef inline void sum_panel(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last, Py_ssize_t panel,
+                           bint adds, char *to, const char *space, const char *packed) noexcept nogil:
+    """Rows first..last-1 of one panel of dW over the m rows of a block."""
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size, depth = 0
+    cdef fastpw_block b
+    b.m, b.n, b.lda = last - first, min(width, columns_of_weights(w) - panel * width), w.dz_ld
+    b.a, b.c, b.ldc = space + first * element, to + first * w.weights_ld + panel * width * element, w.weights_ld
+    if w.across:
+        b.a, b.lda = b.a + w.x_at, w.x_ld
+    b.panel, b.ldn = packed, 0
+    b.residual, b.z, b.epilogue = NULL, NULL, NULL
+    b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
+    while depth < m:
+        b.k = min(<Py_ssize_t>OUTER_DEPTH, m - depth)
+        b.next = b.panel
+        w.kernels.outer(&b)
+        b.entry = FASTPW_FROM_C
+        b.a += b.k * b.lda
+        b.panel += b.k * width * element
+        depth += b.k
+
+
+cdef inline void sum_panels(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
+                            Py_ssize_t panel, Py_ssize_t last_panel, bint adds, char *to, const char *space,
+                            char *own) noexcept nogil:
+    """The same of some panels: a few rows at a time through them."""
+    cdef Py_ssize_t row = first, rows = last - first, j
+    if last_panel - panel > 1 and last - first >= 8 * m:
+        rows = SOME_TILES * w.kernels.tiles[0].mr
+    pack_columns(w, origin, m, panel, last_panel, space, own)
+    while row < last:
+        for j in range(panel, last_panel):
+            sum_panel(w, m, row, min(row + rows, last), j, adds, to, space, own + (j - panel) * w.panel_bytes)
+        row += rows
+
+
+cdef inline void sum_weights(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
+                             Py_ssize_t panel, Py_ssize_t last_panel, bint adds, char *to, const char *space,
+                             char *own) noexcept nogil:
+    """Rows and panels of dW."""
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, at = panel * width * w.kernels.a_size
+    if w.diagonal:
+        w.kernels.column_sums(m, min(last_panel * width, w.outputs) - panel * width, space + at, w.dz_ld,
+                              space + w.x_at + at, w.x_ld, to + at)
+        return
+    while panel < last_panel:
+        sum_panels(w, origin, m, first, last, panel, min(panel + w.some_panels, last_panel), adds, to, space, own)
+        panel += w.some_panels
+
+
+cdef inline void sum_bias(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last, char *to,
+                          const char *space) noexcept nogil:
+    cdef Py_ssize_t at = first * w.kernels.a_size
+    w.kernels.column_sums(m, last - first, space + at, w.dz_ld, NULL, 0, to + at)
