@@ -116,6 +116,7 @@ cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop
 cdef inline char *stage(const Gemm *g, int operand, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t offset,
                         Py_ssize_t size, bint read, char *buffer, Py_ssize_t *ld) noexcept nogil:
     """Bytes offset..offset+size-1 of these rows at one distance: in place, or in the buffer."""
+    ld[0] = 0
     if g.pixels.rows[operand].base == NULL:
         return NULL
     if at_one_distance(&g.pixels, operand):
