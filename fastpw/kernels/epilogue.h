@@ -83,12 +83,16 @@ INLINE void put_tile(const int rows, const int width, const tile_row *t, char *p
 
 /* Lines that the tile will store to are fetched while it computes.  Where rows
  * do not begin with a line, the first was fetched for the columns before. */
-INLINE void prefetch_tile(const int rows, const int width, const char *p, ptrdiff_t ld)
+INLINE void prefetch_row(const int width, const char *p)
 {
     const int bytes = width * (int)sizeof(real);
-    UNROLL for (int i = 0; i < rows; i++, p = next_row(p, ld))
-        UNROLL for (int at = CACHE_LINE; at < bytes + CACHE_LINE; at += CACHE_LINE)
-            __builtin_prefetch(p + (at < bytes ? at : bytes) - 1, 1);
+    UNROLL for (int at = CACHE_LINE; at < bytes + CACHE_LINE; at += CACHE_LINE)
+        __builtin_prefetch(p + (at < bytes ? at : bytes) - 1, 1);
+}
+
+INLINE void prefetch_tile(const int rows, const int width, const char *p, ptrdiff_t ld)
+{
+    UNROLL for (int i = 0; i < rows; i++, p = next_row(p, ld)) prefetch_row(width, p);
 }
 
 INLINE vec activate(vec z, const int activation, vec alpha, vec beta)

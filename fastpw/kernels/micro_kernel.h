@@ -35,6 +35,7 @@ INLINE const char *line_to_fetch(const fastpw_block *b, ptrdiff_t tile)
     return b->next + tile % LINES_OF_DEPTH * CACHE_LINE + tile / LINES_OF_DEPTH % 2 * b->ldn;
 }
 
+/* The lower half of the rows has a pointer of its own: from one, their distances would not fit the registers. */
 INLINE void wide_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
                        ptrdiff_t lda, const real *w)
 {
@@ -63,26 +64,33 @@ INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc
 
 INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, const tile_place *at)
 {
-    const int columns = vectors * LANES;
-    const ptrdiff_t lda = b->lda;
-    const char *a = at->a;
-    const char *a_low = next_row(a, (rows + 1) / 2 * lda);
+    const int columns = vectors * LANES, two = 2 * (int)sizeof(real);
+    const ptrdiff_t lda = b->lda, ldc = b->ldc, ldn = 2 * b->ldn;
+    const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *next = at->next, *c = at->c;
     const real *w = (const real *)b->panel + columns;
     tile_row acc[MAX_ROWS];
-    prefetch_tile(rows, columns, at->c, b->ldc);
+    if (!WIDE_UNROLLS) prefetch_tile(rows, columns, c, ldc);
     tile_begin(rows, columns, acc, b, at);
 
     ptrdiff_t left = b->k;
     if (VEC_MULTIPLIES_BY_LANE)
         for (; left >= LANES; left -= LANES, a += VEC_BYTES, a_low += VEC_BYTES, w += LANES * columns)
             wide_depths_by_lane(rows, vectors, acc, a, lda, w);
-    const char *next = at->next;
-    const ptrdiff_t ldn = 2 * b->ldn;
-    for (; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * sizeof(real), a_low += 2 * sizeof(real), w += 2 * columns, next += ldn) {
-        __builtin_prefetch(next, 0, SECOND_LEVEL);
-        wide_depth(rows, vectors, acc, a, a_low, lda, w);
-        wide_depth(rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + columns);
+#define TWO_DEPTHS                                                                                     \
+    __builtin_prefetch(next, 0, SECOND_LEVEL);                                                         \
+    wide_depth(rows, vectors, acc, a, a_low, lda, w);                                                  \
+    wide_depth(rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + columns);          \
+    left -= 2, a += two, a_low += two, w += 2 * columns, next += ldn
+    /* One row of C a turn: fetched all at once, its lines would keep those of A waiting (32 -> 64: an eighth). */
+    for (int i = 0; WIDE_UNROLLS && i < rows && left >= 2; i++) {
+        prefetch_row(columns, c);
+        c += ldc;
+        TWO_DEPTHS;
     }
+    while (WIDE_UNROLLS && left >= 2) {
+        TWO_DEPTHS;
+    }
+#undef TWO_DEPTHS
     for (; left > 0; left--, a += sizeof(real), a_low += sizeof(real), w += columns)
         wide_depth(rows, vectors, acc, a, a_low, lda, w);
 

@@ -40,11 +40,16 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
     const real *w = (const real *)b->panel;
     const ptrdiff_t lda = b->lda;
     tile_row acc[MAX_ROWS];
-    prefetch_tile(rows, vectors * LANES, at->c, b->ldc);
+    const char *c = at->c;
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
     ptrdiff_t left = b->k;
-    for (; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * lda, w += 2 * WIDE_COLUMNS) {
+    /* As in micro_kernel.h, one row of C a turn. */
+    for (int i = 0; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * lda, w += 2 * WIDE_COLUMNS) {
+        if (i++ < rows) {
+            prefetch_row(vectors * LANES, c);
+            c += b->ldc;
+        }
         outer_depth(rows, vectors, acc, a, w);
         outer_depth(rows, vectors, acc, a + lda, w + WIDE_COLUMNS);
     }
