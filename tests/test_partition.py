@@ -1,0 +1,56 @@
+"""How a GEMM is cut and shared out: everything once, and about as much for each thread."""
+
+from itertools import product
+
+import pytest
+
+from fastpw.bench import layers
+from fastpw.core import partition
+
+HEIGHT, WIDTH, ELEMENT = 12, 32, 4  # AVX-512, float32
+
+
+def shares(m, panels, blocks):
+    """For each thread the (row, panel) pairs of its tasks, numbered as in core/loops.pxd and shares.pxd."""
+    row_blocks, panel_blocks = -(-m // blocks.rows), -(-panels // blocks.panels)
+    tasks = row_blocks * panel_blocks
+    for member in range(blocks.threads):
+        pairs = []
+        for task in range(tasks * member // blocks.threads, tasks * (member + 1) // blocks.threads):
+            panel, row = divmod(task, row_blocks)
+            if not blocks.by_panels:
+                row, panel = divmod(task, panel_blocks)
+            rows = range(row * blocks.rows, min((row + 1) * blocks.rows, m))
+            columns = range(panel * blocks.panels, min((panel + 1) * blocks.panels, panels))
+            pairs += product(rows, columns)
+        yield pairs
+
+
+@pytest.mark.parametrize("threads", [1, 2, 3, 8, 64])
+@pytest.mark.parametrize("k", [1, 64, 20_000])
+@pytest.mark.parametrize("panels", [1, 2, 5, 33])
+@pytest.mark.parametrize("m", [1, 11, 49, 196, 1000])
+def test_every_row_meets_every_panel_once(m, panels, k, threads):
+    blocks = partition.blocks(m, panels, k, HEIGHT, WIDTH, ELEMENT, threads)
+    assert blocks.threads in (1, threads)
+    pairs = sorted(pair for share in shares(m, panels, blocks) for pair in share)
+    assert pairs == [(row, panel) for row in range(m) for panel in range(panels)]
+
+
+@pytest.mark.parametrize("threads", [2, 4])
+@pytest.mark.parametrize("layer", layers.load(), ids=lambda layer: layer.name)
+def test_no_thread_of_a_real_layer_has_much_more_to_do(layer, threads):
+    m, panels = layer.P, -(-layer.K // WIDTH)
+    blocks = partition.blocks(m, panels, layer.C, HEIGHT, WIDTH, ELEMENT, threads)
+    work = [len(share) for share in shares(m, panels, blocks)]
+    assert max(work) <= 1.12 * m * panels / blocks.threads
+
+
+SHAPES = [(784, 256, 128), (12544, 96, 16), (49, 2048, 512), (1225, 64, 192), (5, 3, 2)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_slices_and_their_blocks_cover_the_rows(shape):
+    slices = partition.slices(*shape, HEIGHT, ELEMENT)
+    assert (slices.slices - 1) * slices.rows < shape[0] <= slices.slices * slices.rows
+    assert 1 <= slices.block <= max(HEIGHT, slices.rows)
