@@ -57,6 +57,11 @@ def get():
     return state
 
 
+def control_of(state):
+    """Without the flags, beside it on x86-64: the interpreter's own arithmetic may have raised some."""
+    return getattr(state, CONTROL) & ~0x3F
+
+
 def set_to(state):
     assert libm.fesetenv(ctypes.byref(state)) == 0
 
@@ -75,7 +80,7 @@ def in_state(control):
 
 def stays(control):
     with in_state(control):
-        return getattr(get(), CONTROL) == DEFAULT + control
+        return control_of(get()) == DEFAULT + control
 
 
 # Few ARM CPUs have traps: elsewhere these bits do not stay.
@@ -142,7 +147,7 @@ def test_a_call_computes_the_same_in_any_state(name, state, dtype, rng):
         with in_state(control):
             result = call()
             after = get()
-        assert getattr(after, CONTROL) == DEFAULT + control
+        assert control_of(after) == DEFAULT + control
         assert result.tobytes() == y.tobytes()
 
 
