@@ -114,15 +114,12 @@ cdef char *zeros_and_ones(const Walk *w) except NULL:
 
 
 cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
-    """Walk, with buffers for the blocks and the sums."""
-    w.across = w.adds_to_weights = False
-    w.weights_ld = 0             # one weight per channel: one row
+    """Walk, with buffers for the blocks and the sums; what is not set yet is zero."""
     cdef bint direct = w.wants_weights and choose_weights(w, dweight, accumulate)
     cdef char *sums = NULL
     cdef fastpw_float_state state = fastpw_enter_float_state()
-    w.ones = w.bias = w.workspace = NULL
-    w.shares = NULL
     lay_out(w)
+    w.tasks = partition.TASKS_PER_THREAD * threads
     w.copies = threads if w.slices > 1 or threads <= partition.MOST_COPIES else 1
     try:
         w.ones = zeros_and_ones(w)

@@ -13,7 +13,6 @@ from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_block, fastpw_enter_floa
                                   fastpw_float_state, fastpw_kernel_set, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.pixels cimport Pixels, address, at_one_distance, gather, run_length, scatter
 from fastpw.core.shares cimport Share, next_task, share_out
-from fastpw.core.team cimport MOST_THREADS
 
 
 # The operands of a GEMM that have rows.
@@ -46,6 +45,7 @@ cdef struct Gemm:
     bint by_panels               # the order of the tasks: by panels first, or by rows first
     char *workspace              # for staged rows
     Py_ssize_t workspace_bytes   # for each thread
+    Share *shares                # one for each thread
 
 
 cdef inline const fastpw_tile *tile_of(const PackedB *b, Py_ssize_t panel) noexcept nogil:
@@ -192,21 +192,20 @@ cdef inline void run_task(const Gemm *g, Py_ssize_t task, int member) noexcept n
               g.workspace + member * g.workspace_bytes)
 
 
-cdef inline void run_share(const Gemm *g, Share *shares, int member, int members) noexcept nogil:
+cdef inline void run_share(const Gemm *g, int member, int members) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
-    cdef Py_ssize_t task = next_task(shares, member, members)
+    cdef Py_ssize_t task = next_task(g.shares, member, members)
     while task >= 0:
         run_task(g, task, member)
-        task = next_task(shares, member, members)
+        task = next_task(g.shares, member, members)
     fastpw_leave_float_state(state)
 
 
 cdef inline void run_gemm(const Gemm *g, int threads) noexcept nogil:
-    cdef Share shares[MOST_THREADS]
     cdef int member
-    share_out(shares, row_blocks(g) * panel_blocks(g), threads)
+    share_out(g.shares, row_blocks(g) * panel_blocks(g), threads)
     if threads == 1:
-        run_share(g, shares, 0, 1)
+        run_share(g, 0, 1)
         return
     for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-        run_share(g, shares, member, threads)
+        run_share(g, member, threads)

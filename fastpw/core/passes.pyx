@@ -70,14 +70,17 @@ cdef void set_blocks(Gemm *g, const fastpw_kernel_set *kernels, int *threads) ex
 
 cdef void run(Gemm *g, int threads) except *:
     """Run a GEMM, with the workspace that it needs."""
+    cdef Share alone
+    cdef char *memory = NULL
     threads = team(threads)
-    g.workspace = NULL
+    g.shares, g.workspace = &alone, NULL
     g.workspace_bytes = whole_lines(staging_bytes(g))
-    if g.workspace_bytes:
-        g.workspace = new_memory(threads * g.workspace_bytes, "the workspace")
+    if threads > 1 or g.workspace_bytes:
+        memory = new_memory(threads * (sizeof(Share) + g.workspace_bytes), "the workspace")
+        g.shares, g.workspace = <Share *>memory, memory + threads * sizeof(Share)
     with nogil:
         run_gemm(g, threads)
-    free(g.workspace)
+    free(memory)
 
 
 cdef int describe(Gemm *g, x, const PackedB *b, y, residual, z, tuple activation) except -1:

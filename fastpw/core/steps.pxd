@@ -79,7 +79,8 @@ cdef struct Walk:
     Py_ssize_t own_bytes, w_at, staging_at
     Py_ssize_t some_panels, panel_bytes
     Py_ssize_t data_panels
-    Share *shares                # of the steps of a block
+    Share *shares                # of the slices, or of the steps of a block
+    Py_ssize_t tasks             # of a step, where there are so many
 
 
 cdef inline char *block_of(const Walk *w, int member) noexcept nogil:
@@ -235,7 +236,7 @@ cdef inline void sum_panels(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_s
                             char *own) noexcept nogil:
     """The same of some panels: a few rows at a time through them."""
     cdef Py_ssize_t row = first, rows = last - first, j
-    if last_panel - panel > 1 and last - first >= 8 * m:
+    if last_panel - panel > 1:
         rows = SOME_TILES * w.kernels.tiles[0].mr
     pack_columns(w, origin, m, panel, last_panel, space, own)
     while row < last:

@@ -13,8 +13,6 @@ cdef extern from *:
     #include <pthread.h>
     #include <stdlib.h>
 
-    enum { FASTPW_MOST_THREADS = 512 };            /* a team keeps its accounts on the stack, 64 bytes each */
-
     static int fastpw_forks;                       /* how many forks lie between the first process and this */
     static __thread int fastpw_team_since = -1;    /* fastpw_forks when this thread first led a team */
     static __thread int fastpw_team_size = 1;      /* of the team that it led last */
@@ -47,7 +45,6 @@ cdef extern from *:
 
     static int fastpw_team(int threads)
     {
-        if (threads > FASTPW_MOST_THREADS) threads = FASTPW_MOST_THREADS;
         if (threads <= 1 || fastpw_pool_is_lost() || omp_in_parallel()) return 1;
         if (threads > fastpw_team_size && !fastpw_threads_granted(threads - 1)) return 1;
         fastpw_team_since = fastpw_forks;
@@ -60,5 +57,3 @@ cdef extern from *:
     # The threads that a call which may use `threads` of them starts with.
     int team "fastpw_team"(int threads) noexcept nogil
     int omp_get_max_threads() noexcept nogil
-    enum:
-        MOST_THREADS "FASTPW_MOST_THREADS"

@@ -61,11 +61,6 @@ cdef enum:
     STEPS
 
 
-# Tasks of a step for each thread: when it is done it takes those of others.
-cdef enum:
-    TASKS = 4
-
-
 # How a step is cut into tasks: pieces of so many rows (or columns) x groups of so many panels.
 cdef struct Step:
     Py_ssize_t rows, pieces, panels, groups
@@ -87,24 +82,23 @@ cdef inline Step cut(Py_ssize_t rows, Py_ssize_t whole, Py_ssize_t pieces, Py_ss
     return step
 
 
-cdef inline Py_ssize_t pieces_for(Py_ssize_t panels, int threads) noexcept nogil:
+cdef inline Py_ssize_t pieces_for(Py_ssize_t panels, Py_ssize_t tasks, int threads) noexcept nogil:
     """Of each panel, so that all threads have about as much to do."""
-    return 1 if panels >= TASKS * threads or panels % threads == 0 else threads
+    return 1 if panels >= tasks or panels % threads == 0 else threads
 
 
 cdef inline Block block_from(const Walk *w, Py_ssize_t start, int threads) noexcept nogil:
     cdef Block b
     cdef Py_ssize_t height = w.kernels.tiles[0].mr, width = w.kernels.tiles[0].nr, m, panels
-    cdef Py_ssize_t several = TASKS * threads
     b.start, b.stop = start, min(start + w.block_rows, w.pixels.m)
     m = b.stop - b.start
-    b.steps[FORM_DZ] = cut(m, height, several, 1, 1)
-    b.steps[PUT_RESIDUAL] = cut(m, height, several, w.pixels.rows[DRESIDUAL].base != NULL, 1)
+    b.steps[FORM_DZ] = cut(m, height, w.tasks, 1, 1)
+    b.steps[PUT_RESIDUAL] = cut(m, height, w.tasks, w.pixels.rows[DRESIDUAL].base != NULL, 1)
     # Neighbouring panels together, for long runs of W and of dW. Rows of their own for the threads if these are few.
     panels = w.data.b.count if w.wants_data else 0
-    b.steps[FIND_DX] = cut(m, height, pieces_for(panels, threads), panels, several)
+    b.steps[FIND_DX] = cut(m, height, pieces_for(panels, w.tasks, threads), panels, w.tasks)
     panels = weight_panels(w) if w.wants_weights else 0
-    b.steps[SUM_WEIGHTS] = cut(rows_of_weights(w), height, pieces_for(panels, threads), panels, several)
+    b.steps[SUM_WEIGHTS] = cut(rows_of_weights(w), height, pieces_for(panels, w.tasks, threads), panels, w.tasks)
     b.steps[SUM_BIAS] = cut(w.outputs, width, threads, w.wants_bias, 1)
     return b
 

@@ -18,7 +18,8 @@ typedef vec tile_row[MAX_VECTORS];
 INLINE int vectors_of(const int columns) { return (columns + LANES - 1) / LANES; }
 
 /* The next row.  Hidden from the compiler, which would rather compute the
- * addresses of all rows first, and run out of registers for them. */
+ * addresses of all rows first, and run out of registers for them; volatile, or
+ * it would keep them from one pass over the rows for the next. */
 INLINE const char *next_row(const char *p, ptrdiff_t ld)
 {
     p += ld;

@@ -56,7 +56,7 @@ typedef struct {
     ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
     const char *a; ptrdiff_t lda;            /* row distances in bytes */
     const char *panel;
-    const char *next; ptrdiff_t ldn;         /* the panel to come, or the B it will be packed from: fetched meanwhile */
+    const char *next; ptrdiff_t ldn;         /* fetched meanwhile: the panel to come, or what it will be packed from */
     char *c; ptrdiff_t ldc;
     const char *residual; ptrdiff_t ldr;     /* NULL: none */
     char *z; ptrdiff_t ldz;                  /* NULL: the pre-activation is not wanted */

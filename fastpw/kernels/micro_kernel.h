@@ -25,8 +25,8 @@
 #define MAX_ROWS 12
 
 /* Weights that the second-level cache cannot hold come from the third, or from
- * memory, while the panel before is in use: each of a block's first tiles
- * fetches one line of every two depths of the next panel, the next tile the next line. */
+ * memory, while the panel before is in use: a tile fetches one line of every
+ * two depths of the next panel, the tile after it the next line. */
 #define LINES_OF_DEPTH ((WIDE_VECTORS * VEC_BYTES + CACHE_LINE - 1) / CACHE_LINE)
 enum { SECOND_LEVEL = 2 };
 
