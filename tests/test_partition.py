@@ -55,3 +55,4 @@ def test_slices_and_their_blocks_cover_the_rows(shape):
     slices = partition.slices(*shape, HEIGHT, ELEMENT)
     assert (slices.slices - 1) * slices.rows < shape[0] <= slices.slices * slices.rows
     assert 1 <= slices.block <= max(HEIGHT, slices.rows)
+    assert slices.slices == 1 or slices.slices in range(partition.LEAST_SLICES, partition.MOST_SLICES + 1, 2)
