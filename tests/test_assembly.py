@@ -31,8 +31,9 @@ ACTIVATION = re.compile(
 )
 JUMP = re.compile(r"j[a-z]+|b(\..*)?|cbn?z|tbn?z")
 TARGET = re.compile(r"(?:.*,)?\s*(?:0x)?([0-9a-f]+)(?: <.*)?$")
+# A frame lies below rbp; above it, rbp is a pointer like any other.
 STACK_STORE = re.compile(
-    r"v?mov[a-z0-9]+\s+%[xyz]mm\d+,[^,]*\(%r[sb]p.*"  # AT&T: the target comes last
+    r"v?mov[a-z0-9]+\s+%[xyz]mm\d+,([^,]*\(%rsp|-[^,]*\(%rbp).*"  # AT&T: the target comes last
     r"|st[pr]\s+[qd]\d+,.*\[(sp|x29).*"
 )
 # The registers and operations of one kernel set's hot loops.

@@ -22,7 +22,8 @@ cdef void lay_out(Walk *w) noexcept:
     w.w_at = w.some_panels * w.panel_bytes if w.wants_weights and not w.diagonal else 0
     w.staging_at = w.w_at
     if w.wants_data and w.data.b.base != NULL:
-        w.data_panels = 1 if w.outputs <= DATA_DEPTH else min(w.data.b.count, <Py_ssize_t>DATA_PANELS)
+        w.data_depth = w.data.b.k
+        w.data_panels = 1 if w.outputs <= w.data_depth else min(w.data.b.count, <Py_ssize_t>DATA_PANELS)
         w.staging_at += bytes_of_panels(&w.data.b, w.data_panels)
     w.own_bytes = w.staging_at
     if w.source == RECOMPUTED:
@@ -208,6 +209,12 @@ def backward(dy, x, weight, Panels forward_panels, y, z, residual, dx, dweight, 
     walk(&w, dweight, dbias, accumulate, threads)
 
 
+cdef Py_ssize_t even_depth(Py_ssize_t depth) noexcept:
+    """About DATA_DEPTH, so that the last depths of W that are packed together are about as many as the others."""
+    cdef Py_ssize_t times = (depth + DATA_DEPTH - 1) // DATA_DEPTH
+    return (depth + 8 * times - 1) // (8 * times) * 8
+
+
 cdef Panels panels_for_dx(weight, bint often, const fastpw_kernel_set *kernels, int threads):
     """W transposed: packed if each panel is needed `often`, else by who needs it."""
     cdef Panels panels
@@ -216,7 +223,7 @@ cdef Panels panels_for_dx(weight, bint often, const fastpw_kernel_set *kernels, 
     if often:
         return pack(weight.T, None, threads)
     panels = Panels.__new__(Panels)
-    panels.b = panels_of(kernels, weight.shape[1], min(<Py_ssize_t>weight.shape[0], DATA_DEPTH))
+    panels.b = panels_of(kernels, weight.shape[1], even_depth(weight.shape[0]))
     panels.b.base = rows_of(weight).base
     panels.b.stride_k, panels.b.stride_n = weight.strides
     return panels

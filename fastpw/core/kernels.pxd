@@ -19,7 +19,9 @@ cdef extern from "kernel_set.h" nogil:
         Py_ssize_t m, n, k
         const char *a
         Py_ssize_t lda
-        const char *panel
+        char *panel
+        const char *from_ "from"
+        Py_ssize_t stride_n, stride_k
         const char *next
         Py_ssize_t ldn
         char *c

@@ -34,6 +34,7 @@ cdef struct PackedB:
     # B itself, where it is packed some depths at a time by who needs them; NULL: all panels are there.
     const char *base
     Py_ssize_t stride_n, stride_k
+    const char *ahead            # then: where in B lies what is packed next, panel by panel
 
 
 cdef struct Gemm:
@@ -68,7 +69,7 @@ cdef inline bint in_place(const Gemm *g) noexcept nogil:
 
 
 cdef inline void run_panels(const Gemm *g, const fastpw_block *rows, Py_ssize_t first, Py_ssize_t last,
-                            Py_ssize_t origin) noexcept nogil:
+                            Py_ssize_t origin, bint packs) noexcept nogil:
     """The rows of a block against panels first..last-1; column 0 of its C is the first of panel `origin`."""
     cdef fastpw_block b = rows[0]
     cdef const fastpw_tile *widest = &g.b.kernels.tiles[0]
@@ -79,10 +80,12 @@ cdef inline void run_panels(const Gemm *g, const fastpw_block *rows, Py_ssize_t 
         column = (j - origin) * widest.nr * g.b.kernels.c_size
         b.n = min(<Py_ssize_t>tile.nr, g.b.n - j * widest.nr)
         b.panel = g.b.panels + j * g.b.panel_bytes
+        b.from_, b.stride_n, b.stride_k = NULL, g.b.stride_n, g.b.stride_k
+        if packs:
+            b.from_ = g.b.base + j * widest.nr * g.b.stride_n
         b.next, b.ldn = b.panel, widest.nr * g.b.kernels.b_size
-        if g.b.base != NULL:
-            # The same columns at the depths that follow, which are packed next.
-            b.next, b.ldn = g.b.base + j * widest.nr * g.b.stride_n + g.b.k * g.b.stride_k, g.b.stride_k
+        if g.b.ahead != NULL:
+            b.next, b.ldn = g.b.ahead + j * widest.nr * g.b.stride_n, g.b.stride_k
         elif j + 1 < g.b.count:
             b.next += g.b.panel_bytes
         b.c = rows.c + column
@@ -109,7 +112,7 @@ cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop
                 b.n, b.panel = g.b.n, g.b.panels
                 g.b.kernels.scale(&b)
             else:
-                run_panels(g, &b, j, j + 1, 0)
+                run_panels(g, &b, j, j + 1, 0, g.b.base != NULL and row == start)
             row += b.m
 
 
@@ -149,7 +152,7 @@ cdef inline void block_staged(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, 
     b.c = stage(g, C, start, stop, offset, size, g.entry == FASTPW_FROM_C, c, &b.ldc)
     b.residual = stage(g, RESIDUAL, start, stop, offset, size, True, c + m * size, &b.ldr)
     b.z = stage(g, Z, start, stop, offset, size, False, c + 2 * m * size, &b.ldz)
-    run_panels(g, &b, first, last, first)
+    run_panels(g, &b, first, last, first, g.b.base != NULL)
     unstage(g, C, start, stop, offset, size, b.c)
     unstage(g, Z, start, stop, offset, size, b.z)
 

@@ -39,7 +39,7 @@ cdef enum:
 # W where dx packs it as it goes: one panel at a time, right before its use, or, if it would not stay in the
 # first-level cache, so many depths of several panels, which are read in longer runs.
 cdef enum:
-    DATA_DEPTH = 320
+    DATA_DEPTH = 256
     DATA_PANELS = 8
 
 # Where S comes from.
@@ -78,7 +78,7 @@ cdef struct Walk:
     # Behind them each thread's own: some panels of x (or of dz), some depths of W, and what staging takes.
     Py_ssize_t own_bytes, w_at, staging_at
     Py_ssize_t some_panels, panel_bytes
-    Py_ssize_t data_panels
+    Py_ssize_t data_depth, data_panels
     Share *shares                # of the slices, or of the steps of a block
     Py_ssize_t tasks             # of a step, where there are so many
 
@@ -183,17 +183,19 @@ cdef inline void put_residual(const Walk *w, Py_ssize_t origin, Py_ssize_t start
 
 cdef inline void pack_and_multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
                                    Py_ssize_t last, char *own) noexcept nogil:
-    cdef Py_ssize_t depth = 0, j
+    cdef const char *next_panels = NULL
+    cdef Py_ssize_t depth = 0
+    if last < g.b.count:
+        next_panels = g.b.base + (last - first) * g.b.kernels.tiles[0].nr * g.b.stride_n
     g.b.panels = own + w.w_at - first * g.b.panel_bytes
     while depth < w.outputs:
-        g.b.k = min(<Py_ssize_t>DATA_DEPTH, w.outputs - depth)
-        for j in range(first, last):
-            pack_panel(&g.b, j, g.b.panels + j * g.b.panel_bytes, NULL, 0)
+        g.b.k = min(w.data_depth, w.outputs - depth)
+        depth += g.b.k
+        g.b.ahead = g.b.base + g.b.k * g.b.stride_k if depth < w.outputs else next_panels
         run_block(g, start, stop, first, last, own + w.staging_at)
         g.entry = FASTPW_FROM_C
         g.b.base += g.b.k * g.b.stride_k
         g.pixels.rows[A].base += g.b.k * g.b.kernels.a_size
-        depth += g.b.k
 
 
 cdef inline void find_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
@@ -218,7 +220,7 @@ cdef inline void sum_panel(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssi
     b.a, b.c, b.ldc = space + first * element, to + first * w.weights_ld + panel * width * element, w.weights_ld
     if w.across:
         b.a, b.lda = b.a + w.x_at, w.x_ld
-    b.panel, b.ldn = packed, 0
+    b.panel, b.ldn = <char *>packed, 0
     b.residual, b.z, b.epilogue = NULL, NULL, NULL
     b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
     while depth < m:

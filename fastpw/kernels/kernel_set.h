@@ -55,7 +55,8 @@ enum fastpw_entry {
 typedef struct {
     ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
     const char *a; ptrdiff_t lda;            /* row distances in bytes */
-    const char *panel;
+    char *panel;
+    const char *from; ptrdiff_t stride_n, stride_k;     /* what the panel is packed from first, as in pack; NULL: it is */
     const char *next; ptrdiff_t ldn;         /* fetched meanwhile: the panel to come, or what it will be packed from */
     char *c; ptrdiff_t ldc;
     const char *residual; ptrdiff_t ldr;     /* NULL: none */

@@ -36,16 +36,22 @@ INLINE const char *line_to_fetch(const fastpw_block *b, ptrdiff_t tile)
 }
 
 /* The lower half of the rows has a pointer of its own: from one, their distances would not fit the registers. */
-INLINE void wide_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
-                       ptrdiff_t lda, const real *w)
+INLINE void multiply_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
+                           ptrdiff_t lda, const vec *panel)
 {
     const int half = (rows + 1) / 2;
-    vec panel[WIDE_VECTORS];
-    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
     UNROLL for (int i = 0; i < rows; i++) {
         const vec x = vec_set(real_load(i < half ? a + i * lda : a_low + (i - half) * lda));
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
     }
+}
+
+INLINE void wide_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
+                       ptrdiff_t lda, const real *w)
+{
+    vec panel[WIDE_VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
+    multiply_depth(rows, vectors, acc, a, a_low, lda, panel);
 }
 
 /* LANES depths at once, A read as vectors. */
@@ -95,6 +101,35 @@ INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, 
         wide_depth(rows, vectors, acc, a, a_low, lda, w);
 
     tile_end(rows, columns, acc, b, at);
+}
+
+/* The first rows to meet a panel that is not packed yet read B as it lies, and pack it for the others: hidden behind
+ * the multiply-adds (49 rows, 1280 x 320 weights: 1.09 of the speed of packing first). */
+INLINE void packing_tile(const int rows, const fastpw_block *b, const tile_place *at)
+{
+    const ptrdiff_t lda = b->lda, ldn = b->ldn;
+    const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *next = at->next, *c = at->c, *from = b->from;
+    real *w = (real *)b->panel + WIDE_COLUMNS;
+    tile_row acc[MAX_ROWS];
+    tile_begin(rows, WIDE_COLUMNS, acc, b, at);
+    for (ptrdiff_t p = 0; p < b->k; p++, a += sizeof(real), a_low += sizeof(real), w += WIDE_COLUMNS) {
+        vec panel[WIDE_VECTORS];
+        UNROLL for (int v = 0; v < WIDE_VECTORS; v++) {
+            panel[v] = vec_load(from + v * VEC_BYTES);
+            vec_store(w + v * LANES, panel[v]);
+        }
+        from += b->stride_k;
+        if (p < rows) {
+            prefetch_row(WIDE_COLUMNS, c);
+            c += b->ldc;
+        }
+        if (p % 2) {
+            __builtin_prefetch(next, 0, SECOND_LEVEL);
+            next += 2 * ldn;
+        }
+        multiply_depth(rows, WIDE_VECTORS, acc, a, a_low, lda, panel);
+    }
+    tile_end(rows, WIDE_COLUMNS, acc, b, at);
 }
 
 INLINE void narrow_step(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],

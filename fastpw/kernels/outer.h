@@ -93,7 +93,8 @@ static void outer_block(const fastpw_block *b)
 {
     static tile_function *const one[] = {HEIGHTS(ROWS_WIDE, NAME, OUTER_1)};
     static tile_function *const two[] = {HEIGHTS(ROWS_WIDE, NAME, OUTER_2)};
-    run_tiles(b, b->n <= LANES ? one : two, ROWS_WIDE, sizeof(real));
+    tile_function *const *by_height = b->n <= LANES ? one : two;
+    run_tiles(b, by_height, by_height, ROWS_WIDE, sizeof(real));
 }
 
 #endif

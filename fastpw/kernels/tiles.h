@@ -35,9 +35,10 @@
 
 typedef void tile_function(const fastpw_block *, const tile_place *);
 
-/* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1.
+/* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1. The first may be another function.
  * lda is the distance of the rows of A, or of its columns where A comes transposed. */
-INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, const int tallest, ptrdiff_t lda)
+INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_function *const *others,
+                      const int tallest, ptrdiff_t lda)
 {
     tile_place at = {b->a, b->residual, NULL, b->c, b->z, columns_of(b->n)};
     const ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
@@ -45,7 +46,7 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, co
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const ptrdiff_t rows = height + (i < taller);
         at.next = line_to_fetch(b, i);
-        by_height[rows - 1](b, &at);
+        (i == 0 ? first : others)[rows - 1](b, &at);
         at.a += rows * lda;
         at.c += rows * b->ldc;
         if (at.residual) at.residual += rows * b->ldr;
@@ -66,7 +67,28 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, co
         else                                                                             \
             narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, b, at);                      \
     }
+#define PACKING_FUNCTION(tile, rows)                                                     \
+    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
+    {                                                                                    \
+        packing_tile(rows, b, at);                                                       \
+    }
 #define NAME(tile, rows) tile_##tile##_##rows,
+
+HEIGHTS(ROWS_WIDE, PACKING_FUNCTION, PACKING)
+
+/* The first tiles of a block whose panel is packed on the way; else packs it, if need be, and returns the others. */
+INLINE tile_function *const *first_tiles(const fastpw_block *b, tile_function *const *others, const int columns,
+                                         const int step)
+{
+    static tile_function *const packing[] = {HEIGHTS(ROWS_WIDE, NAME, PACKING)};
+    if (!b->from) return others;
+    if (columns == WIDE_COLUMNS && b->n == WIDE_COLUMNS && b->stride_n == sizeof(real)) {
+        memset(b->panel, 0, WIDE_COLUMNS * sizeof(real));
+        return packing;
+    }
+    pack_panel(columns, step, b->panel, b->n, b->k, b->from, b->stride_n, b->stride_k, NULL, 0);
+    return others;
+}
 
 /* A row of the table of tiles: its functions and its panels. */
 #define DEFINE_TILE(tile, kind, tallest, columns, step)                                                 \
@@ -74,7 +96,7 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, co
     static void block_##tile(const fastpw_block *b)                                                     \
     {                                                                                                   \
         static tile_function *const by_height[] = {HEIGHTS(tallest, NAME, tile)};                       \
-        run_tiles(b, by_height, tallest, b->lda);                                                       \
+        run_tiles(b, first_tiles(b, by_height, columns, step), by_height, tallest, b->lda);             \
     }                                                                                                   \
     static void pack_##tile(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,   \
                             ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)                \
