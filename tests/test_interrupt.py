@@ -14,6 +14,14 @@ import fastpw
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 
 
+@pytest.fixture(autouse=True)
+def ctrl_c():
+    """A process started in the background ignores it, and so does Python there."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def interrupted_at(calls, call):
     """Makes many calls, has itself interrupted amid them; how many had been finished."""
     finished = 0

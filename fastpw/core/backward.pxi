@@ -51,25 +51,27 @@ cdef void add_slices(real *sums, Py_ssize_t n, Py_ssize_t slices, Py_ssize_t dis
             sums[i] = sums[i] + part[i]
 
 
-cdef void put_sums(real[:, :] out, const real *sums, bint adds) noexcept nogil:
-    """out (+)= sums; written as bytes, since it may be unaligned."""
-    cdef Py_ssize_t i, j, columns = out.shape[1]
+cdef void put_sums(real *out, Py_ssize_t stride, const real *sums, Py_ssize_t n, bint adds) noexcept nogil:
+    """out (+)= sums, `stride` bytes apart; written as bytes, since it may be unaligned."""
+    cdef char *to = <char *>out
+    cdef Py_ssize_t i
     cdef real total, before
-    for i in range(out.shape[0]):
-        if not adds and out.strides[1] == sizeof(real):
-            memcpy(&out[i, 0], sums + i * columns, columns * sizeof(real))
-            continue
-        for j in range(columns):
-            total = sums[i * columns + j]
-            if adds:
-                memcpy(&before, &out[i, j], sizeof(real))
-                total = before + total
-            memcpy(&out[i, j], &total, sizeof(real))
+    if not adds and stride == sizeof(real):
+        memcpy(to, sums, n * sizeof(real))
+        return
+    for i in range(n):
+        total = sums[i]
+        if adds:
+            memcpy(&before, to + i * stride, sizeof(real))
+            total = before + total
+        memcpy(to + i * stride, &total, sizeof(real))
 
 
 cdef void finish_real(real[:, :] out, real *sums, Py_ssize_t slices, Py_ssize_t distance, bint adds) noexcept nogil:
-    add_slices(sums, out.shape[0] * out.shape[1], slices, distance)
-    put_sums(out, sums, adds)
+    cdef Py_ssize_t row, columns = out.shape[1]
+    for row in range(out.shape[0]):    # row by row: they stay in the first-level cache
+        add_slices(sums + row * columns, columns, slices, distance)
+        put_sums(&out[row, 0], out.strides[1], sums + row * columns, columns, adds)
 
 
 cdef int finish(const Walk *w, out, char *sums, Py_ssize_t bytes_of_slice, bint adds) except -1:
@@ -128,7 +130,9 @@ cdef int walk(Walk *w, dweight, dbias, bint accumulate, int threads) except -1:
             w.weights = rows_of(dweight).base
         elif w.wants_weights:
             w.weights_bytes = rows_of_weights(w) * columns_of_weights(w) * w.kernels.c_size
-            w.weights = sums = zeros(w.slices * w.weights_bytes, "the weights' sums")
+            w.weights = sums = new_memory(w.slices * w.weights_bytes, "the weights' sums")
+            if w.diagonal:       # to which all blocks are added; else the first is what the sums begin with
+                memset(sums, 0, w.slices * w.weights_bytes)
         w.bias_bytes = w.outputs * w.kernels.c_size
         w.bias = zeros(w.slices * w.bias_bytes, "the bias's sums")
         w.workspace = new_memory(w.copies * w.block_bytes + threads * w.own_bytes, "the workspace")
