@@ -6,6 +6,7 @@ partition.py     how one GEMM or walk is cut into blocks, from its shape
 team.pxd         the OpenMP team, and what is left of it after a fork
 shares.pxd       tasks for a team: each thread's own, and those it takes over
 pixels.pxd       rows over three axes: where the pixels of each operand lie
+ahead.pxd        what is read next, fetched while tiles are computed
 loops.pxd        the blocked, parallel loops of a GEMM
 steps.pxd        the backward pass: what is done with a block of pixels
 walk.pxd         one walk over the blocks, for every gradient

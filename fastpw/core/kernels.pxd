@@ -23,7 +23,7 @@ cdef extern from "kernel_set.h" nogil:
         const char *from_ "from"
         Py_ssize_t stride_n, stride_k
         const char *next
-        Py_ssize_t ldn
+        Py_ssize_t ldn, next_rows
         char *c
         Py_ssize_t ldc
         const char *residual

@@ -9,6 +9,7 @@ it each panel meets all the rows while it is in the cache.
 
 from cython.parallel cimport prange
 
+from fastpw.core.ahead cimport Ahead, fetch_meanwhile
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_block, fastpw_enter_float_state, fastpw_epilogue,
                                   fastpw_float_state, fastpw_kernel_set, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.pixels cimport Pixels, address, at_one_distance, gather, run_length, scatter
@@ -40,6 +41,7 @@ cdef struct PackedB:
 cdef struct Gemm:
     Pixels pixels
     PackedB b
+    Ahead *ahead                 # what tiles fetch; NULL: the panels to come
     int entry                    # FASTPW_FROM_BIAS, or FASTPW_FROM_C to add to what is there
     fastpw_epilogue epilogue
     Py_ssize_t block_rows, block_panels
@@ -83,11 +85,13 @@ cdef inline void run_panels(const Gemm *g, const fastpw_block *rows, Py_ssize_t 
         b.from_, b.stride_n, b.stride_k = NULL, g.b.stride_n, g.b.stride_k
         if packs:
             b.from_ = g.b.base + j * widest.nr * g.b.stride_n
-        b.next, b.ldn = b.panel, widest.nr * g.b.kernels.b_size
-        if g.b.ahead != NULL:
-            b.next, b.ldn = g.b.ahead + j * widest.nr * g.b.stride_n, g.b.stride_k
+        b.next, b.ldn, b.next_rows = b.panel + g.b.panel_bytes, widest.nr * g.b.kernels.b_size, 0
+        if g.ahead != NULL:
+            fetch_meanwhile(g.ahead, tile.mr, &b)
+        elif g.b.ahead != NULL:
+            b.next, b.ldn, b.next_rows = g.b.ahead + j * widest.nr * g.b.stride_n, g.b.stride_k, g.b.k
         elif j + 1 < g.b.count:
-            b.next += g.b.panel_bytes
+            b.next_rows = g.b.k
         b.c = rows.c + column
         b.residual = rows.residual + column if rows.residual != NULL else NULL
         b.z = rows.z + column if rows.z != NULL else NULL

@@ -87,7 +87,7 @@ cdef int describe(Gemm *g, x, const PackedB *b, y, residual, z, tuple activation
     g.b = b[0]
     if x is None:
         g.b.k = 0
-    g.entry = FASTPW_FROM_BIAS
+    g.ahead, g.entry = NULL, FASTPW_FROM_BIAS
     count_rows(&g.pixels, y.shape)
     g.pixels.rows[A], g.pixels.rows[C] = rows_of(x), rows_of(y)
     g.pixels.rows[RESIDUAL], g.pixels.rows[Z] = rows_of(residual), rows_of(z)

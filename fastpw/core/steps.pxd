@@ -9,6 +9,7 @@ A sum over the pixels is made of sums over blocks, which is more accurate than
 one long sum and the same for any number of threads.
 """
 
+from fastpw.core.ahead cimport Ahead, fetch_meanwhile
 from fastpw.core.kernels cimport (FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_epilogue, fastpw_gradient,
                                   fastpw_kernel_set)
 from fastpw.core.loops cimport A, C, Gemm, pack_panel, run_block
@@ -199,10 +200,11 @@ cdef inline void pack_and_multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_
 
 
 cdef inline void find_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
-                         Py_ssize_t last, const char *space, char *own) noexcept nogil:
+                         Py_ssize_t last, const char *space, char *own, Ahead *ahead) noexcept nogil:
     cdef Gemm whole = w.data, g
     whole.pixels.rows[A] = contiguous(&whole.pixels, <char *>space, origin, w.dz_ld)
     if whole.b.base == NULL:
+        whole.ahead = ahead
         run_block(&whole, start, stop, first, last, own + w.staging_at)
         return
     while first < last:
@@ -212,7 +214,7 @@ cdef inline void find_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_
 
 
 cdef inline void sum_panel(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last, Py_ssize_t panel,
-                           bint adds, char *to, const char *space, const char *packed) noexcept nogil:
+                           bint adds, char *to, const char *space, const char *packed, Ahead *ahead) noexcept nogil:
     """Rows first..last-1 of one panel of dW over the m rows of a block."""
     cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size, depth = 0
     cdef fastpw_block b
@@ -220,12 +222,12 @@ cdef inline void sum_panel(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssi
     b.a, b.c, b.ldc = space + first * element, to + first * w.weights_ld + panel * width * element, w.weights_ld
     if w.across:
         b.a, b.lda = b.a + w.x_at, w.x_ld
-    b.panel, b.ldn = <char *>packed, 0
+    b.panel, b.ldn = <char *>packed, width * element
     b.residual, b.z, b.epilogue = NULL, NULL, NULL
     b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
     while depth < m:
         b.k = min(<Py_ssize_t>OUTER_DEPTH, m - depth)
-        b.next = b.panel
+        fetch_meanwhile(ahead, w.kernels.tiles[0].mr, &b)
         w.kernels.outer(&b)
         b.entry = FASTPW_FROM_C
         b.a += b.k * b.lda
@@ -235,7 +237,7 @@ cdef inline void sum_panel(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssi
 
 cdef inline void sum_panels(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
                             Py_ssize_t panel, Py_ssize_t last_panel, bint adds, char *to, const char *space,
-                            char *own) noexcept nogil:
+                            char *own, Ahead *ahead) noexcept nogil:
     """The same of some panels: a few rows at a time through them."""
     cdef Py_ssize_t row = first, rows = last - first, j
     if last_panel - panel > 1:
@@ -243,13 +245,14 @@ cdef inline void sum_panels(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_s
     pack_columns(w, origin, m, panel, last_panel, space, own)
     while row < last:
         for j in range(panel, last_panel):
-            sum_panel(w, m, row, min(row + rows, last), j, adds, to, space, own + (j - panel) * w.panel_bytes)
+            sum_panel(w, m, row, min(row + rows, last), j, adds, to, space, own + (j - panel) * w.panel_bytes,
+                      ahead)
         row += rows
 
 
 cdef inline void sum_weights(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
                              Py_ssize_t panel, Py_ssize_t last_panel, bint adds, char *to, const char *space,
-                             char *own) noexcept nogil:
+                             char *own, Ahead *ahead) noexcept nogil:
     """Rows and panels of dW."""
     cdef Py_ssize_t width = w.kernels.tiles[0].nr, at = panel * width * w.kernels.a_size
     if w.diagonal:
@@ -257,7 +260,8 @@ cdef inline void sum_weights(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_
                               space + w.x_at + at, w.x_ld, to + at)
         return
     while panel < last_panel:
-        sum_panels(w, origin, m, first, last, panel, min(panel + w.some_panels, last_panel), adds, to, space, own)
+        sum_panels(w, origin, m, first, last, panel, min(panel + w.some_panels, last_panel), adds, to, space, own,
+                   ahead)
         panel += w.some_panels
 
 

@@ -14,28 +14,47 @@ blocks   Few pixels or large weights.  Block after block, all threads share
 
 from cython.parallel cimport prange
 
+from fastpw.core.ahead cimport RUNS, Ahead
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
 from fastpw.core.shares cimport Share, next_task, share_out
-from fastpw.core.steps cimport (DRESIDUAL, Walk, block_of, find_dx, form_dz, own_of, put_residual, rows_of_weights,
+from fastpw.core.pixels cimport address, run_length
+from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz, own_of, put_residual, rows_of_weights,
                                 sum_bias, sum_weights, weight_panels)
 
 
 # ---- slices --------------------------------------------------------------------------------------------------
 
+cdef inline Ahead look_ahead(const Walk *w, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    """What is read of rows start..stop-1, where they lie in one piece."""
+    cdef Ahead ahead
+    cdef Py_ssize_t row_bytes
+    cdef int operand
+    ahead.run = 0
+    for operand in range(RUNS):
+        row_bytes = (w.inputs if operand == XS else w.outputs) * w.kernels.a_size
+        ahead.runs[operand], ahead.bytes[operand] = address(&w.pixels, operand, start), 0
+        if (start < stop and ahead.runs[operand] != NULL and w.pixels.rows[operand].stride[2] == row_bytes
+                and run_length(&w.pixels, start, stop) == stop - start):
+            ahead.bytes[operand] = (stop - start) * row_bytes
+    return ahead
+
+
 cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *own) noexcept nogil:
     cdef Py_ssize_t start = index * w.slice_rows
     cdef Py_ssize_t end = min(start + w.slice_rows, w.pixels.m)
     cdef Py_ssize_t row = start, stop
+    cdef Ahead ahead
     while row < end:
         stop = min(row + w.block_rows, end)
+        ahead = look_ahead(w, stop, min(stop + w.block_rows, end))
         form_dz(w, row, row, stop, space, own)
         if w.pixels.rows[DRESIDUAL].base != NULL:
             put_residual(w, row, row, stop, space)
         if w.wants_data:
-            find_dx(w, row, row, stop, 0, w.data.b.count, space, own)
+            find_dx(w, row, row, stop, 0, w.data.b.count, space, own, &ahead)
         if w.wants_weights:
             sum_weights(w, row, stop - row, 0, rows_of_weights(w), 0, weight_panels(w), row > start,
-                        w.weights + index * w.weights_bytes, space, own)
+                        w.weights + index * w.weights_bytes, space, own, &ahead)
         if w.wants_bias:
             sum_bias(w, stop - row, 0, w.outputs, w.bias + index * w.bias_bytes, space)
         row = stop
@@ -103,8 +122,8 @@ cdef inline Block block_from(const Walk *w, Py_ssize_t start, int threads) noexc
     return b
 
 
-cdef inline void run_step(const Walk *w, const Block *b, int step, Py_ssize_t task, char *space,
-                          char *own) noexcept nogil:
+cdef inline void run_step(const Walk *w, const Block *b, int step, Py_ssize_t task, char *space, char *own,
+                          Ahead *ahead) noexcept nogil:
     cdef const Step *cut = &b.steps[step]
     cdef Py_ssize_t first = task // cut.groups * cut.rows, panel = task % cut.groups * cut.panels
     cdef Py_ssize_t last = first + cut.rows, last_panel = panel + cut.panels, m = b.stop - b.start
@@ -114,10 +133,10 @@ cdef inline void run_step(const Walk *w, const Block *b, int step, Py_ssize_t ta
         put_residual(w, b.start, b.start + first, min(b.start + last, b.stop), space)
     elif step == FIND_DX:
         find_dx(w, b.start, b.start + first, min(b.start + last, b.stop), panel, min(last_panel, w.data.b.count),
-                space, own)
+                space, own, ahead)
     elif step == SUM_WEIGHTS:
         sum_weights(w, b.start, m, first, min(last, rows_of_weights(w)), panel, min(last_panel, weight_panels(w)),
-                    w.adds_to_weights or b.start > 0, w.weights, space, own)
+                    w.adds_to_weights or b.start > 0, w.weights, space, own, ahead)
     else:
         sum_bias(w, m, first, min(last, w.outputs), w.bias, space)
 
@@ -127,12 +146,13 @@ cdef inline void share_steps(const Walk *w, const Block *b, int first, int last,
     cdef char *space = block_of(w, member)
     cdef char *own = own_of(w, member)
     cdef fastpw_float_state state = fastpw_enter_float_state()
+    cdef Ahead ahead = look_ahead(w, b.stop, min(b.stop + w.block_rows, w.pixels.m))
     cdef Py_ssize_t task
     cdef int step
     for step in range(first, last):
         task = next_task(w.shares + step * members, member, members)
         while task >= 0:
-            run_step(w, b, step, task, space, own)
+            run_step(w, b, step, task, space, own, &ahead)
             task = next_task(w.shares + step * members, member, members)
     fastpw_leave_float_state(state)
 

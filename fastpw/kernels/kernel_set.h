@@ -57,7 +57,8 @@ typedef struct {
     const char *a; ptrdiff_t lda;            /* row distances in bytes */
     char *panel;
     const char *from; ptrdiff_t stride_n, stride_k;     /* what the panel is packed from first, as in pack; NULL: it is */
-    const char *next; ptrdiff_t ldn;         /* fetched meanwhile: the panel to come, or what it will be packed from */
+    /* Read later and fetched meanwhile: so many rows, each as long as the panel's at one depth. */
+    const char *next; ptrdiff_t ldn, next_rows;
     char *c; ptrdiff_t ldc;
     const char *residual; ptrdiff_t ldr;     /* NULL: none */
     char *z; ptrdiff_t ldz;                  /* NULL: the pre-activation is not wanted */

@@ -25,15 +25,20 @@
 #define MAX_ROWS 12
 
 /* Weights that the second-level cache cannot hold come from the third, or from
- * memory, while the panel before is in use: a tile fetches one line of every
- * two depths of the next panel, the tile after it the next line. */
+ * memory, while the panel before is in use; so does what else is read later.
+ * A wide tile takes two depths a turn. Its first turns fetch a row of C each:
+ * all at once, its lines would keep those of A waiting (32 -> 64: an eighth).
+ * The others fetch a row of what is next each, as long as there is any. */
 #define LINES_OF_DEPTH ((WIDE_VECTORS * VEC_BYTES + CACHE_LINE - 1) / CACHE_LINE)
 enum { SECOND_LEVEL = 2 };
 
-INLINE const char *line_to_fetch(const fastpw_block *b, ptrdiff_t tile)
+INLINE void fetch_next(const char *row)
 {
-    return b->next + tile % LINES_OF_DEPTH * CACHE_LINE + tile / LINES_OF_DEPTH % 2 * b->ldn;
+    UNROLL for (int line = 0; line < LINES_OF_DEPTH; line++)
+        __builtin_prefetch(row + line * CACHE_LINE, 0, SECOND_LEVEL);
 }
+
+INLINE ptrdiff_t turns_to_fetch(ptrdiff_t k, ptrdiff_t rows) { return k / 2 > rows ? k / 2 - rows : 0; }
 
 /* The lower half of the rows has a pointer of its own: from one, their distances would not fit the registers. */
 INLINE void multiply_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
@@ -71,7 +76,7 @@ INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc
 INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, const tile_place *at)
 {
     const int columns = vectors * LANES, two = 2 * (int)sizeof(real);
-    const ptrdiff_t lda = b->lda, ldc = b->ldc, ldn = 2 * b->ldn;
+    const ptrdiff_t lda = b->lda, ldc = b->ldc;
     const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *next = at->next, *c = at->c;
     const real *w = (const real *)b->panel + columns;
     tile_row acc[MAX_ROWS];
@@ -83,14 +88,17 @@ INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, 
         for (; left >= LANES; left -= LANES, a += VEC_BYTES, a_low += VEC_BYTES, w += LANES * columns)
             wide_depths_by_lane(rows, vectors, acc, a, lda, w);
 #define TWO_DEPTHS                                                                                     \
-    __builtin_prefetch(next, 0, SECOND_LEVEL);                                                         \
     wide_depth(rows, vectors, acc, a, a_low, lda, w);                                                  \
     wide_depth(rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + columns);          \
-    left -= 2, a += two, a_low += two, w += 2 * columns, next += ldn
-    /* One row of C a turn: fetched all at once, its lines would keep those of A waiting (32 -> 64: an eighth). */
+    left -= 2, a += two, a_low += two, w += 2 * columns
     for (int i = 0; WIDE_UNROLLS && i < rows && left >= 2; i++) {
         prefetch_row(columns, c);
         c += ldc;
+        TWO_DEPTHS;
+    }
+    for (ptrdiff_t i = 0; WIDE_UNROLLS && i < at->next_rows && left >= 2; i++) {
+        fetch_next(next);
+        next += b->ldn;
         TWO_DEPTHS;
     }
     while (WIDE_UNROLLS && left >= 2) {
@@ -107,7 +115,7 @@ INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, 
  * the multiply-adds (49 rows, 1280 x 320 weights: 1.09 of the speed of packing first). */
 INLINE void packing_tile(const int rows, const fastpw_block *b, const tile_place *at)
 {
-    const ptrdiff_t lda = b->lda, ldn = b->ldn;
+    const ptrdiff_t lda = b->lda;
     const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *next = at->next, *c = at->c, *from = b->from;
     real *w = (real *)b->panel + WIDE_COLUMNS;
     tile_row acc[MAX_ROWS];
@@ -122,10 +130,9 @@ INLINE void packing_tile(const int rows, const fastpw_block *b, const tile_place
         if (p < rows) {
             prefetch_row(WIDE_COLUMNS, c);
             c += b->ldc;
-        }
-        if (p % 2) {
-            __builtin_prefetch(next, 0, SECOND_LEVEL);
-            next += 2 * ldn;
+        } else if (p % 2 && p / 2 < at->next_rows) {
+            fetch_next(next);
+            next += b->ldn;
         }
         multiply_depth(rows, WIDE_VECTORS, acc, a, a_low, lda, panel);
     }

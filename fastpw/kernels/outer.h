@@ -39,20 +39,30 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
     const char *a = at->a;
     const real *w = (const real *)b->panel;
     const ptrdiff_t lda = b->lda;
+    const char *next = at->next, *c = at->c;
     tile_row acc[MAX_ROWS];
-    const char *c = at->c;
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
     ptrdiff_t left = b->k;
+#define TWO_DEPTHS                                                                                     \
+    outer_depth(rows, vectors, acc, a, w);                                                             \
+    outer_depth(rows, vectors, acc, a + lda, w + WIDE_COLUMNS);                                        \
+    left -= 2, a += 2 * lda, w += 2 * WIDE_COLUMNS
     /* As in micro_kernel.h, one row of C a turn. */
-    for (int i = 0; WIDE_UNROLLS && left >= 2; left -= 2, a += 2 * lda, w += 2 * WIDE_COLUMNS) {
-        if (i++ < rows) {
-            prefetch_row(vectors * LANES, c);
-            c += b->ldc;
-        }
-        outer_depth(rows, vectors, acc, a, w);
-        outer_depth(rows, vectors, acc, a + lda, w + WIDE_COLUMNS);
+    for (int i = 0; WIDE_UNROLLS && i < rows && left >= 2; i++) {
+        prefetch_row(vectors * LANES, c);
+        c += b->ldc;
+        TWO_DEPTHS;
     }
+    for (ptrdiff_t i = 0; WIDE_UNROLLS && i < at->next_rows && left >= 2; i++) {
+        fetch_next(next);
+        next += b->ldn;
+        TWO_DEPTHS;
+    }
+    while (WIDE_UNROLLS && left >= 2) {
+        TWO_DEPTHS;
+    }
+#undef TWO_DEPTHS
     for (; left > 0; left--, a += lda, w += WIDE_COLUMNS)
         if (VEC_MULTIPLIES_BY_LANE && rows >= LANES)
             outer_depth_by_lane(rows, vectors, acc, a, w);

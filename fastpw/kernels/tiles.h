@@ -40,13 +40,15 @@ typedef void tile_function(const fastpw_block *, const tile_place *);
 INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_function *const *others,
                       const int tallest, ptrdiff_t lda)
 {
-    tile_place at = {b->a, b->residual, NULL, b->c, b->z, columns_of(b->n)};
+    tile_place at = {.a = b->a, .residual = b->residual, .next = b->next, .next_rows = b->next_rows, .c = b->c, .z = b->z, .has = columns_of(b->n)};
     const ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
     const ptrdiff_t height = b->m / tiles, taller = b->m % tiles;
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const ptrdiff_t rows = height + (i < taller);
-        at.next = line_to_fetch(b, i);
+        const ptrdiff_t fetches = turns_to_fetch(b->k, rows);
         (i == 0 ? first : others)[rows - 1](b, &at);
+        at.next += fetches * b->ldn;
+        at.next_rows -= fetches;
         at.a += rows * lda;
         at.c += rows * b->ldc;
         if (at.residual) at.residual += rows * b->ldr;
