@@ -40,15 +40,20 @@ typedef void tile_function(const fastpw_block *, const tile_place *);
 INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_function *const *others,
                       const int tallest, ptrdiff_t lda)
 {
-    tile_place at = {.a = b->a, .residual = b->residual, .next = b->next, .next_rows = b->next_rows, .c = b->c, .z = b->z, .has = columns_of(b->n)};
+    tile_function *const *by_height = first;
+    tile_place at = {.a = b->a, .residual = b->residual, .next = b->next, .next_rows = b->next_rows,
+                     .c = b->c, .z = b->z, .has = columns_of(b->n)};
     const ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
     const ptrdiff_t height = b->m / tiles, taller = b->m % tiles;
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const ptrdiff_t rows = height + (i < taller);
-        const ptrdiff_t fetches = turns_to_fetch(b->k, rows);
-        (i == 0 ? first : others)[rows - 1](b, &at);
-        at.next += fetches * b->ldn;
-        at.next_rows -= fetches;
+        by_height[rows - 1](b, &at);
+        by_height = others;
+        if (at.next_rows > 0) {
+            const ptrdiff_t fetches = turns_to_fetch(b->k, rows);
+            at.next += fetches * b->ldn;
+            at.next_rows -= fetches;
+        }
         at.a += rows * lda;
         at.c += rows * b->ldc;
         if (at.residual) at.residual += rows * b->ldr;
