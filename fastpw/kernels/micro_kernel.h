@@ -91,6 +91,8 @@ INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, 
     wide_depth(rows, vectors, acc, a, a_low, lda, w);                                                  \
     wide_depth(rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + columns);          \
     left -= 2, a += two, a_low += two, w += 2 * columns
+    if (WIDE_UNROLLS && left < 2 * rows)     /* fewer turns than rows */
+        UNROLL for (int i = 0; i < (rows + 1) / 2; i++, c = next_row(c, ldc)) prefetch_row(columns, c);
     for (int i = 0; WIDE_UNROLLS && i < rows && left >= 2; i++) {
         prefetch_row(columns, c);
         c += ldc;
