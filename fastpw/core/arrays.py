@@ -10,7 +10,7 @@ CACHE_LINE = 64
 # result leaves the first-level cache that costs up to 1.4 of the time; below, making sure of it costs more.
 LARGE = 32 << 10
 
-# Beyond 32 MiB, glibc hands memory back when it is freed, and the system clears new pages for the next result:
+# Beyond 32 MiB, glibc hands memory back when it is freed, and the system clears new pages for what follows:
 # 16 -> 96 at 8 x 112 x 112 took three times as long. So what was freed last is kept, up to a limit.
 LEAST_KEPT = 32 << 20
 MOST_KEPT = 64 << 20

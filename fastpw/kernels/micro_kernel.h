@@ -40,6 +40,22 @@ INLINE void fetch_next(const char *row)
 
 INLINE ptrdiff_t turns_to_fetch(ptrdiff_t k, ptrdiff_t rows) { return k / 2 > rows ? k / 2 - rows : 0; }
 
+/* Needs `rows`, `b`, `at`, `left`, and `c` and `next`, from where it fetches. */
+#define TURNS(columns, TURN)                                                                           \
+    for (int i = 0; WIDE_UNROLLS && i < rows && left >= 2; i++) {                                      \
+        prefetch_row(columns, c);                                                                      \
+        c += b->ldc;                                                                                   \
+        TURN;                                                                                          \
+    }                                                                                                  \
+    for (ptrdiff_t i = 0; WIDE_UNROLLS && i < at->next_rows && left >= 2; i++) {                       \
+        fetch_next(next);                                                                              \
+        next += b->ldn;                                                                                \
+        TURN;                                                                                          \
+    }                                                                                                  \
+    while (WIDE_UNROLLS && left >= 2) {                                                                \
+        TURN;                                                                                          \
+    }
+
 /* The lower half of the rows has a pointer of its own: from one, their distances would not fit the registers. */
 INLINE void multiply_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
                            ptrdiff_t lda, const vec *panel)
@@ -93,19 +109,7 @@ INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, 
     left -= 2, a += two, a_low += two, w += 2 * columns
     if (WIDE_UNROLLS && left < 2 * rows)     /* fewer turns than rows */
         UNROLL for (int i = 0; i < (rows + 1) / 2; i++, c = next_row(c, ldc)) prefetch_row(columns, c);
-    for (int i = 0; WIDE_UNROLLS && i < rows && left >= 2; i++) {
-        prefetch_row(columns, c);
-        c += ldc;
-        TWO_DEPTHS;
-    }
-    for (ptrdiff_t i = 0; WIDE_UNROLLS && i < at->next_rows && left >= 2; i++) {
-        fetch_next(next);
-        next += b->ldn;
-        TWO_DEPTHS;
-    }
-    while (WIDE_UNROLLS && left >= 2) {
-        TWO_DEPTHS;
-    }
+    TURNS(columns, TWO_DEPTHS)
 #undef TWO_DEPTHS
     for (; left > 0; left--, a += sizeof(real), a_low += sizeof(real), w += columns)
         wide_depth(rows, vectors, acc, a, a_low, lda, w);

@@ -48,20 +48,7 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
     outer_depth(rows, vectors, acc, a, w);                                                             \
     outer_depth(rows, vectors, acc, a + lda, w + WIDE_COLUMNS);                                        \
     left -= 2, a += 2 * lda, w += 2 * WIDE_COLUMNS
-    /* As in micro_kernel.h, one row of C a turn. */
-    for (int i = 0; WIDE_UNROLLS && i < rows && left >= 2; i++) {
-        prefetch_row(vectors * LANES, c);
-        c += b->ldc;
-        TWO_DEPTHS;
-    }
-    for (ptrdiff_t i = 0; WIDE_UNROLLS && i < at->next_rows && left >= 2; i++) {
-        fetch_next(next);
-        next += b->ldn;
-        TWO_DEPTHS;
-    }
-    while (WIDE_UNROLLS && left >= 2) {
-        TWO_DEPTHS;
-    }
+    TURNS(vectors * LANES, TWO_DEPTHS)
 #undef TWO_DEPTHS
     for (; left > 0; left--, a += lda, w += WIDE_COLUMNS)
         if (VEC_MULTIPLIES_BY_LANE && rows >= LANES)
