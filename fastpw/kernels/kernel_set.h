@@ -85,7 +85,7 @@ typedef struct {
     const fastpw_epilogue *epilogue;
 } fastpw_gradient;
 
-enum { FASTPW_MAX_TILES = 8 };
+enum { FASTPW_MAX_TILES = 6 };
 
 typedef struct {
     const char *isa, *dtype;

@@ -20,7 +20,7 @@
  * with three, fewer rows share each vector of the panel. */
 #define WIDE_VECTORS 2
 #define WIDE_COLUMNS (WIDE_VECTORS * LANES)
-#define MAX_NARROW_VECTORS 7
+#define MAX_NARROW_VECTORS 3
 #define MAX_SPLIT 4
 #define MAX_ROWS 12
 
