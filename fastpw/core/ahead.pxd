@@ -4,7 +4,7 @@ What a walk reads of a block of pixels comes from memory once, and faster than i
 asked for before (32 -> 64 at 112 x 112, gradients: 1.09 of the speed without).
 """
 
-from fastpw.core.kernels cimport fastpw_block
+from fastpw.core.kernels cimport fastpw_ahead
 
 
 cdef enum:
@@ -12,17 +12,12 @@ cdef enum:
 
 
 cdef struct Ahead:
-    const char *runs[RUNS]       # what is left of each, one after the other
-    Py_ssize_t bytes[RUNS]
+    fastpw_ahead runs[RUNS]      # one after the other
     int run
 
 
-cdef inline void fetch_meanwhile(Ahead *ahead, Py_ssize_t height, fastpw_block *b) noexcept nogil:
-    """The next rows of `b`: as much of what is left as its tiles, of that height, can fetch."""
-    cdef Py_ssize_t capacity = (b.m + height - 1) // height * max(0, b.k // 2 - height)
-    while ahead.run < RUNS - 1 and ahead.bytes[ahead.run] < b.ldn:
+cdef inline fastpw_ahead *run_to_fetch(Ahead *ahead) noexcept nogil:
+    """The first of which something is left, or the last."""
+    while ahead.run < RUNS - 1 and ahead.runs[ahead.run].rows == 0:
         ahead.run += 1
-    b.next = ahead.runs[ahead.run]
-    b.next_rows = min(capacity, ahead.bytes[ahead.run] // b.ldn)
-    ahead.runs[ahead.run] += b.next_rows * b.ldn
-    ahead.bytes[ahead.run] -= b.next_rows * b.ldn
+    return &ahead.runs[ahead.run]

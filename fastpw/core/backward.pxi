@@ -213,12 +213,6 @@ def backward(dy, x, weight, Panels forward_panels, y, z, residual, dx, dweight, 
     walk(&w, dweight, dbias, accumulate, threads)
 
 
-cdef Py_ssize_t even_depth(Py_ssize_t depth) noexcept:
-    """About DATA_DEPTH, so that the last depths of W that are packed together are about as many as the others."""
-    cdef Py_ssize_t times = (depth + DATA_DEPTH - 1) // DATA_DEPTH
-    return (depth + 8 * times - 1) // (8 * times) * 8
-
-
 cdef Panels panels_for_dx(weight, bint often, const fastpw_kernel_set *kernels, int threads):
     """W transposed: packed if each panel is needed `often`, else by who needs it."""
     cdef Panels panels
@@ -227,7 +221,7 @@ cdef Panels panels_for_dx(weight, bint often, const fastpw_kernel_set *kernels, 
     if often:
         return pack(weight.T, None, threads)
     panels = Panels.__new__(Panels)
-    panels.b = panels_of(kernels, weight.shape[1], even_depth(weight.shape[0]))
+    panels.b = panels_of(kernels, weight.shape[1], partition.even(weight.shape[0], DATA_DEPTH, DATA_STEP))
     panels.b.base = rows_of(weight).base
     panels.b.stride_k, panels.b.stride_n = weight.strides
     return panels

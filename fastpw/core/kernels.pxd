@@ -15,6 +15,10 @@ cdef extern from "kernel_set.h" nogil:
         int32_t activation
         double alpha, beta
 
+    ctypedef struct fastpw_ahead:
+        const char *next
+        Py_ssize_t ld, rows
+
     ctypedef struct fastpw_block:
         Py_ssize_t m, n, k
         const char *a
@@ -22,8 +26,7 @@ cdef extern from "kernel_set.h" nogil:
         char *panel
         const char *from_ "from"
         Py_ssize_t stride_n, stride_k
-        const char *next
-        Py_ssize_t ldn, next_rows
+        fastpw_ahead *ahead
         char *c
         Py_ssize_t ldc
         const char *residual

@@ -9,8 +9,8 @@ it each panel meets all the rows while it is in the cache.
 
 from cython.parallel cimport prange
 
-from fastpw.core.ahead cimport Ahead, fetch_meanwhile
-from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_block, fastpw_enter_float_state, fastpw_epilogue,
+from fastpw.core.ahead cimport Ahead, run_to_fetch
+from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_ahead, fastpw_block, fastpw_enter_float_state, fastpw_epilogue,
                                   fastpw_float_state, fastpw_kernel_set, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.pixels cimport Pixels, address, at_one_distance, gather, run_length, scatter
 from fastpw.core.shares cimport Share, next_task, share_out
@@ -74,6 +74,7 @@ cdef inline void run_panels(const Gemm *g, const fastpw_block *rows, Py_ssize_t 
                             Py_ssize_t origin, bint packs) noexcept nogil:
     """The rows of a block against panels first..last-1; column 0 of its C is the first of panel `origin`."""
     cdef fastpw_block b = rows[0]
+    cdef fastpw_ahead panels     # to come
     cdef const fastpw_tile *widest = &g.b.kernels.tiles[0]
     cdef const fastpw_tile *tile
     cdef Py_ssize_t j, column
@@ -85,13 +86,11 @@ cdef inline void run_panels(const Gemm *g, const fastpw_block *rows, Py_ssize_t 
         b.from_, b.stride_n, b.stride_k = NULL, g.b.stride_n, g.b.stride_k
         if packs:
             b.from_ = g.b.base + j * widest.nr * g.b.stride_n
-        b.next, b.ldn, b.next_rows = b.panel + g.b.panel_bytes, widest.nr * g.b.kernels.b_size, 0
-        if g.ahead != NULL:
-            fetch_meanwhile(g.ahead, tile.mr, &b)
-        elif g.b.ahead != NULL:
-            b.next, b.ldn, b.next_rows = g.b.ahead + j * widest.nr * g.b.stride_n, g.b.stride_k, g.b.k
-        elif j + 1 < g.b.count:
-            b.next_rows = g.b.k
+        panels.next, panels.ld = b.panel + g.b.panel_bytes, widest.nr * g.b.kernels.b_size
+        panels.rows = g.b.k if j + 1 < g.b.count else 0
+        if g.b.ahead != NULL:
+            panels.next, panels.ld, panels.rows = g.b.ahead + j * widest.nr * g.b.stride_n, g.b.stride_k, g.b.k
+        b.ahead = run_to_fetch(g.ahead) if g.ahead != NULL else &panels
         b.c = rows.c + column
         b.residual = rows.residual + column if rows.residual != NULL else NULL
         b.z = rows.z + column if rows.z != NULL else NULL

@@ -97,7 +97,7 @@ def blocks(m: int, panels: int, k: int, height: int, width: int, element: int, t
     else:
         rows = max(height, min(MOST_SHARED_ROWS, SHARED_A_BYTES // bytes_of_row))
     if threads == 1:
-        return Blocks(_even(m, rows, height), panels, False, 1)
+        return Blocks(even(m, rows, height), panels, False, 1)
     if by_rows:
         return Blocks(_rows_of_team(m, rows, height, threads), panels, False, threads)
     return _by_panels(m, panels, rows, height, threads)
@@ -140,8 +140,8 @@ def staged_panels(rows: int, width: int, element: int) -> int:
     return max(1, STAGED_BYTES // (3 * rows * width * element))
 
 
-def _even(m: int, rows: int, height: int) -> int:
-    """Rows per block such that the blocks are about equal and made of whole tiles."""
+def even(m: int, rows: int, height: int) -> int:
+    """Rows (or depths) per block such that the blocks are about equal and made of whole tiles (or steps)."""
     count = -(-m // rows)
     return min(m, -(-m // (count * height)) * height)
 
@@ -198,10 +198,10 @@ def slices(m: int, outputs: int, inputs: int, height: int, element: int) -> Slic
     row_bytes = 2 * (outputs + inputs) * element
     if count < LEAST_SLICES:
         block = max(height, min(MOST_SHARED_BLOCK_ROWS, SHARED_BLOCK_BYTES // row_bytes))
-        return Slices(1, m, _even(m, block, height))
+        return Slices(1, m, even(m, block, height))
     rows = -(-m // count)
     block = max(height, min(MOST_BLOCK_ROWS, BLOCK_BYTES // row_bytes))
-    return Slices(-(-m // rows), rows, _even(rows, block, height))
+    return Slices(-(-m // rows), rows, even(rows, block, height))
 
 
 def weights_across(outputs: int, inputs: int, width: int) -> bool:

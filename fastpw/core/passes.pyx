@@ -27,8 +27,8 @@ from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR
 from fastpw.core.loops cimport A, C, RESIDUAL, Z, Gemm, PackedB, in_place, pack_panel, run_gemm, staging_bytes
 from fastpw.core.pixels cimport Pixels, Rows, join_all_axes
 from fastpw.core.shares cimport Share
-from fastpw.core.steps cimport (DATA_DEPTH, DATA_PANELS, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, PANELS_BYTES,
-                                RECOMPUTED, S, XS, Walk, columns_of_weights, rows_of_weights)
+from fastpw.core.steps cimport (DATA_DEPTH, DATA_PANELS, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED,
+                                PANELS_BYTES, RECOMPUTED, S, XS, Walk, columns_of_weights, rows_of_weights)
 from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_forks
 from fastpw.core.walk cimport STEPS, run_walk
 

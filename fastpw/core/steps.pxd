@@ -9,10 +9,10 @@ A sum over the pixels is made of sums over blocks, which is more accurate than
 one long sum and the same for any number of threads.
 """
 
-from fastpw.core.ahead cimport Ahead, fetch_meanwhile
+from fastpw.core.ahead cimport Ahead, run_to_fetch
 from fastpw.core.kernels cimport (FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_epilogue, fastpw_gradient,
                                   fastpw_kernel_set)
-from fastpw.core.loops cimport A, C, Gemm, pack_panel, run_block
+from fastpw.core.loops cimport A, C, Gemm, run_block
 from fastpw.core.pixels cimport Pixels, address, contiguous, gather, run_length
 from fastpw.core.shares cimport Share
 
@@ -41,6 +41,7 @@ cdef enum:
 # first-level cache, so many depths of several panels, which are read in longer runs.
 cdef enum:
     DATA_DEPTH = 256
+    DATA_STEP = 8                # whole steps of every tile
     DATA_PANELS = 8
 
 # Where S comes from.
@@ -222,12 +223,12 @@ cdef inline void sum_panel(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssi
     b.a, b.c, b.ldc = space + first * element, to + first * w.weights_ld + panel * width * element, w.weights_ld
     if w.across:
         b.a, b.lda = b.a + w.x_at, w.x_ld
-    b.panel, b.ldn = <char *>packed, width * element
+    b.panel = <char *>packed
     b.residual, b.z, b.epilogue = NULL, NULL, NULL
     b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
     while depth < m:
         b.k = min(<Py_ssize_t>OUTER_DEPTH, m - depth)
-        fetch_meanwhile(ahead, w.kernels.tiles[0].mr, &b)
+        b.ahead = run_to_fetch(ahead)
         w.kernels.outer(&b)
         b.entry = FASTPW_FROM_C
         b.a += b.k * b.lda

@@ -15,7 +15,7 @@ blocks   Few pixels or large weights.  Block after block, all threads share
 from cython.parallel cimport prange
 
 from fastpw.core.ahead cimport RUNS, Ahead
-from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
+from fastpw.core.kernels cimport fastpw_ahead, fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
 from fastpw.core.shares cimport Share, next_task, share_out
 from fastpw.core.pixels cimport address, run_length
 from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz, own_of, put_residual, rows_of_weights,
@@ -25,17 +25,19 @@ from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz,
 # ---- slices --------------------------------------------------------------------------------------------------
 
 cdef inline Ahead look_ahead(const Walk *w, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-    """What is read of rows start..stop-1, where they lie in one piece."""
+    """What is read of rows start..stop-1 of DY, S and XS, where they lie in one piece."""
     cdef Ahead ahead
+    cdef fastpw_ahead *run
     cdef Py_ssize_t row_bytes
     cdef int operand
     ahead.run = 0
     for operand in range(RUNS):
+        run = &ahead.runs[operand]
         row_bytes = (w.inputs if operand == XS else w.outputs) * w.kernels.a_size
-        ahead.runs[operand], ahead.bytes[operand] = address(&w.pixels, operand, start), 0
-        if (start < stop and ahead.runs[operand] != NULL and w.pixels.rows[operand].stride[2] == row_bytes
+        run.next, run.ld, run.rows = address(&w.pixels, operand, start), w.kernels.tiles[0].nr * w.kernels.b_size, 0
+        if (start < stop and run.next != NULL and w.pixels.rows[operand].stride[2] == row_bytes
                 and run_length(&w.pixels, start, stop) == stop - start):
-            ahead.bytes[operand] = (stop - start) * row_bytes
+            run.rows = (stop - start) * row_bytes // run.ld
     return ahead
 
 

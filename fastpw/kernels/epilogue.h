@@ -160,8 +160,7 @@ NOINLINE void activate_memory(ptrdiff_t m, ptrdiff_t n, char *c, ptrdiff_t ldc, 
 
 /* One tile's place in its block. */
 typedef struct {
-    const char *a, *residual, *next;
-    ptrdiff_t next_rows;
+    const char *a, *residual;
     char *c, *z;
     tile_columns has;
 } tile_place;

@@ -51,14 +51,19 @@ enum fastpw_entry {
     FASTPW_FROM_C,         /* the partial sums of an earlier depth block */
 };
 
+/* What is read later: rows as long as a panel's at one depth. Tiles fetch some meanwhile, and move on. */
+typedef struct {
+    const char *next;
+    ptrdiff_t ld, rows;
+} fastpw_ahead;
+
 /* m rows against one panel. */
 typedef struct {
     ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
     const char *a; ptrdiff_t lda;            /* row distances in bytes */
     char *panel;
     const char *from; ptrdiff_t stride_n, stride_k;     /* what the panel is packed from first, as in pack; NULL: it is */
-    /* Read later and fetched meanwhile: so many rows, each as long as the panel's at one depth. */
-    const char *next; ptrdiff_t ldn, next_rows;
+    fastpw_ahead *ahead;
     char *c; ptrdiff_t ldc;
     const char *residual; ptrdiff_t ldr;     /* NULL: none */
     char *z; ptrdiff_t ldz;                  /* NULL: the pre-activation is not wanted */

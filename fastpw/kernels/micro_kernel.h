@@ -32,24 +32,23 @@
 #define LINES_OF_DEPTH ((WIDE_VECTORS * VEC_BYTES + CACHE_LINE - 1) / CACHE_LINE)
 enum { SECOND_LEVEL = 2 };
 
-INLINE void fetch_next(const char *row)
+INLINE void fetch_ahead(fastpw_ahead *ahead)
 {
     UNROLL for (int line = 0; line < LINES_OF_DEPTH; line++)
-        __builtin_prefetch(row + line * CACHE_LINE, 0, SECOND_LEVEL);
+        __builtin_prefetch(ahead->next + line * CACHE_LINE, 0, SECOND_LEVEL);
+    ahead->next += ahead->ld;
+    ahead->rows--;
 }
 
-INLINE ptrdiff_t turns_to_fetch(ptrdiff_t k, ptrdiff_t rows) { return k / 2 > rows ? k / 2 - rows : 0; }
-
-/* Needs `rows`, `b`, `at`, `left`, and `c` and `next`, from where it fetches. */
+/* Needs `rows`, `b`, `left`, and `c`, whose rows it fetches. */
 #define TURNS(columns, TURN)                                                                           \
     for (int i = 0; WIDE_UNROLLS && i < rows && left >= 2; i++) {                                      \
         prefetch_row(columns, c);                                                                      \
         c += b->ldc;                                                                                   \
         TURN;                                                                                          \
     }                                                                                                  \
-    for (ptrdiff_t i = 0; WIDE_UNROLLS && i < at->next_rows && left >= 2; i++) {                       \
-        fetch_next(next);                                                                              \
-        next += b->ldn;                                                                                \
+    while (WIDE_UNROLLS && left >= 2 && b->ahead->rows > 0) {                                          \
+        fetch_ahead(b->ahead);                                                                         \
         TURN;                                                                                          \
     }                                                                                                  \
     while (WIDE_UNROLLS && left >= 2) {                                                                \
@@ -92,11 +91,11 @@ INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc
 INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, const tile_place *at)
 {
     const int columns = vectors * LANES, two = 2 * (int)sizeof(real);
-    const ptrdiff_t lda = b->lda, ldc = b->ldc;
-    const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *next = at->next, *c = at->c;
+    const ptrdiff_t lda = b->lda;
+    const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *c = at->c;
     const real *w = (const real *)b->panel + columns;
     tile_row acc[MAX_ROWS];
-    if (!WIDE_UNROLLS) prefetch_tile(rows, columns, c, ldc);
+    if (!WIDE_UNROLLS) prefetch_tile(rows, columns, c, b->ldc);
     tile_begin(rows, columns, acc, b, at);
 
     ptrdiff_t left = b->k;
@@ -107,8 +106,6 @@ INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, 
     wide_depth(rows, vectors, acc, a, a_low, lda, w);                                                  \
     wide_depth(rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + columns);          \
     left -= 2, a += two, a_low += two, w += 2 * columns
-    if (WIDE_UNROLLS && left < 2 * rows)     /* fewer turns than rows */
-        UNROLL for (int i = 0; i < (rows + 1) / 2; i++, c = next_row(c, ldc)) prefetch_row(columns, c);
     TURNS(columns, TWO_DEPTHS)
 #undef TWO_DEPTHS
     for (; left > 0; left--, a += sizeof(real), a_low += sizeof(real), w += columns)
@@ -122,7 +119,7 @@ INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, 
 INLINE void packing_tile(const int rows, const fastpw_block *b, const tile_place *at)
 {
     const ptrdiff_t lda = b->lda;
-    const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *next = at->next, *c = at->c, *from = b->from;
+    const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *c = at->c, *from = b->from;
     real *w = (real *)b->panel + WIDE_COLUMNS;
     tile_row acc[MAX_ROWS];
     tile_begin(rows, WIDE_COLUMNS, acc, b, at);
@@ -136,9 +133,8 @@ INLINE void packing_tile(const int rows, const fastpw_block *b, const tile_place
         if (p < rows) {
             prefetch_row(WIDE_COLUMNS, c);
             c += b->ldc;
-        } else if (p % 2 && p / 2 < at->next_rows) {
-            fetch_next(next);
-            next += b->ldn;
+        } else if (p % 2 && b->ahead->rows > 0) {
+            fetch_ahead(b->ahead);
         }
         multiply_depth(rows, WIDE_VECTORS, acc, a, a_low, lda, panel);
     }

@@ -39,7 +39,7 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
     const char *a = at->a;
     const real *w = (const real *)b->panel;
     const ptrdiff_t lda = b->lda;
-    const char *next = at->next, *c = at->c;
+    const char *c = at->c;
     tile_row acc[MAX_ROWS];
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};

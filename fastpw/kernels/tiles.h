@@ -39,19 +39,13 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
                       const int tallest, ptrdiff_t lda)
 {
     tile_function *const *by_height = first;
-    tile_place at = {.a = b->a, .residual = b->residual, .next = b->next, .next_rows = b->next_rows,
-                     .c = b->c, .z = b->z, .has = columns_of(b->n)};
+    tile_place at = {b->a, b->residual, b->c, b->z, columns_of(b->n)};
     const ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
     const ptrdiff_t height = b->m / tiles, taller = b->m % tiles;
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const ptrdiff_t rows = height + (i < taller);
         by_height[rows - 1](b, &at);
         by_height = others;
-        if (at.next_rows > 0) {
-            const ptrdiff_t fetches = turns_to_fetch(b->k, rows);
-            at.next += fetches * b->ldn;
-            at.next_rows -= fetches;
-        }
         at.a += rows * lda;
         at.c += rows * b->ldc;
         if (at.residual) at.residual += rows * b->ldr;
@@ -116,7 +110,7 @@ DEFINE_TILE(WIDE, WIDE, ROWS_WIDE, WIDE_COLUMNS, 1)
 
 /* The narrow tiles: vectors across and the depths in each. The smaller the split,
  * the less there is to sum at the end. Tiles of 20 and 28 columns had too few rows
- * (4 and 3): those of 24 and of 32 columns took less time at every depth. */
+ * (4 and 3): those of 24 and of 32 columns took no more time at any depth. */
 #if LANES == 16
 #  define VECTORS_4 1
 #  define SPLIT_4 4
