@@ -210,6 +210,8 @@ def backward(dy, x, weight, Panels forward_panels, y, z, residual, dx, dweight, 
         panels = panels_for_dx(weight, w.slices > 1, w.kernels, threads)
         describe(&w.data, dx, &panels.b, dx, dx if accumulate and panels.b.diagonal else None, None, LINEAR)
         w.data.entry = FASTPW_FROM_C if accumulate else FASTPW_FROM_BIAS
+        if w.slices > 1 and not accumulate:      # else it is read, too
+            w.data.streams = partition.leaves_caches(dx.nbytes) and fills_lines(&w.data)
     walk(&w, dweight, dbias, accumulate, threads)
 
 

@@ -33,7 +33,7 @@ cdef extern from "kernel_set.h" nogil:
         Py_ssize_t ldr
         char *z
         Py_ssize_t ldz
-        int32_t entry
+        int32_t entry, streams
         const fastpw_epilogue *epilogue
 
     ctypedef struct fastpw_gradient:

@@ -9,11 +9,11 @@ it each panel meets all the rows while it is in the cache.
 
 from cython.parallel cimport prange
 
-from fastpw.core.ahead cimport Ahead, run_to_fetch
-from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_ahead, fastpw_block, fastpw_enter_float_state, fastpw_epilogue,
+from fastpw.core.ahead cimport Ahead, fetch, fetch_pixels, nothing_ahead
+from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_block, fastpw_enter_float_state, fastpw_epilogue,
                                   fastpw_float_state, fastpw_kernel_set, fastpw_leave_float_state, fastpw_tile)
-from fastpw.core.pixels cimport Pixels, address, at_one_distance, gather, run_length, scatter
-from fastpw.core.shares cimport Share, next_task, share_out
+from fastpw.core.pixels cimport Pixels, Rows, address, at_one_distance, gather, run_length, scatter
+from fastpw.core.shares cimport Share, all_stored, next_task, share_out
 
 
 # The operands of a GEMM that have rows.
@@ -22,6 +22,12 @@ cdef enum:
     C
     RESIDUAL
     Z
+
+
+# Rows of A that are fetched ahead of their use: shorter ones the processor foresees better.
+cdef enum:
+    CACHE_LINE = 64
+    LONG_ROW = 512
 
 
 cdef struct PackedB:
@@ -41,9 +47,11 @@ cdef struct PackedB:
 cdef struct Gemm:
     Pixels pixels
     PackedB b
-    Ahead *ahead                 # what tiles fetch; NULL: the panels to come
+    Ahead *ahead                 # what tiles fetch; NULL: the panels and the rows to come
     int entry                    # FASTPW_FROM_BIAS, or FASTPW_FROM_C to add to what is there
     fastpw_epilogue epilogue
+    bint large                   # C is larger than the caches
+    bint streams                 # and goes past them
     Py_ssize_t block_rows, block_panels
     bint by_panels               # the order of the tasks: by panels first, or by rows first
     char *workspace              # for staged rows
@@ -70,43 +78,55 @@ cdef inline bint in_place(const Gemm *g) noexcept nogil:
     return g.pixels.size[2] == g.pixels.m or g.pixels.size[2] >= g.b.kernels.tiles[0].mr or g.b.diagonal
 
 
-cdef inline void run_panels(const Gemm *g, const fastpw_block *rows, Py_ssize_t first, Py_ssize_t last,
-                            Py_ssize_t origin, bint packs) noexcept nogil:
-    """The rows of a block against panels first..last-1; column 0 of its C is the first of panel `origin`."""
-    cdef fastpw_block b = rows[0]
-    cdef fastpw_ahead panels     # to come
-    cdef const fastpw_tile *widest = &g.b.kernels.tiles[0]
-    cdef const fastpw_tile *tile
-    cdef Py_ssize_t j, column
-    for j in range(first, last):
-        tile = tile_of(&g.b, j)
-        column = (j - origin) * widest.nr * g.b.kernels.c_size
-        b.n = min(<Py_ssize_t>tile.nr, g.b.n - j * widest.nr)
-        b.panel = g.b.panels + j * g.b.panel_bytes
-        b.from_, b.stride_n, b.stride_k = NULL, g.b.stride_n, g.b.stride_k
-        if packs:
-            b.from_ = g.b.base + j * widest.nr * g.b.stride_n
-        panels.next, panels.ld = b.panel + g.b.panel_bytes, widest.nr * g.b.kernels.b_size
-        panels.rows = g.b.k if j + 1 < g.b.count else 0
+cdef inline Ahead look_ahead(const Gemm *g, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t last,
+                             Py_ssize_t panel) noexcept nogil:
+    """What is read after this panel: the next, and its share of the rows of A from `stop` on."""
+    cdef Ahead ahead = nothing_ahead()
+    cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, rows = min(g.block_rows, g.pixels.m - stop)
+    if g.b.base != NULL:
         if g.b.ahead != NULL:
-            panels.next, panels.ld, panels.rows = g.b.ahead + j * widest.nr * g.b.stride_n, g.b.stride_k, g.b.k
-        b.ahead = run_to_fetch(g.ahead) if g.ahead != NULL else &panels
-        b.c = rows.c + column
-        b.residual = rows.residual + column if rows.residual != NULL else NULL
-        b.z = rows.z + column if rows.z != NULL else NULL
-        tile.block(&b)
+            fetch(&ahead, g.b.ahead + panel * width * g.b.stride_n, g.b.stride_k, g.b.k)
+        return ahead
+    if panel + 1 < g.b.count:
+        fetch(&ahead, g.b.panels + (panel + 1) * g.b.panel_bytes, width * g.b.kernels.b_size, g.b.k)
+    if g.b.k * g.b.kernels.a_size >= LONG_ROW:
+        fetch_pixels(&ahead, &g.pixels, A, g.b.k * g.b.kernels.a_size,
+                     stop + rows * (panel - first) // (last - first),
+                     stop + rows * (panel - first + 1) // (last - first), g.b.kernels)
+    return ahead
+
+
+cdef inline void run_panel(const Gemm *g, const fastpw_block *rows, Py_ssize_t panel, Py_ssize_t origin,
+                           bint packs) noexcept nogil:
+    """The rows of a block against one panel; column 0 of its C is the first of panel `origin`."""
+    cdef fastpw_block b = rows[0]
+    cdef const fastpw_tile *tile = tile_of(&g.b, panel)
+    cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, column = (panel - origin) * width * g.b.kernels.c_size
+    b.n = min(<Py_ssize_t>tile.nr, g.b.n - panel * width)
+    b.panel = g.b.panels + panel * g.b.panel_bytes
+    b.from_, b.stride_n, b.stride_k = NULL, g.b.stride_n, g.b.stride_k
+    if packs:
+        b.from_ = g.b.base + panel * width * g.b.stride_n
+    b.c = rows.c + column
+    b.residual = rows.residual + column if rows.residual != NULL else NULL
+    b.z = rows.z + column if rows.z != NULL else NULL
+    tile.block(&b)
 
 
 cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
                                 Py_ssize_t last) noexcept nogil:
     cdef const Pixels *pixels = &g.pixels
     cdef fastpw_block b
+    cdef Ahead ahead
     cdef Py_ssize_t row, j
-    b.k, b.entry, b.epilogue = g.b.k, g.entry, &g.epilogue
+    b.k, b.entry, b.epilogue, b.streams = g.b.k, g.entry, &g.epilogue, g.streams
     b.lda, b.ldc = pixels.rows[A].stride[2], pixels.rows[C].stride[2]
     b.ldr, b.ldz = pixels.rows[RESIDUAL].stride[2], pixels.rows[Z].stride[2]
     for j in range(first, last):
         row = start
+        b.ahead = &g.ahead.runs[0] if g.ahead != NULL else &ahead.runs[0]
+        if g.ahead == NULL:
+            ahead = look_ahead(g, stop, first, last, j)
         while row < stop:
             b.m = run_length(pixels, row, stop)
             b.a, b.c = address(pixels, A, row), address(pixels, C, row)
@@ -115,7 +135,7 @@ cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop
                 b.n, b.panel = g.b.n, g.b.panels
                 g.b.kernels.scale(&b)
             else:
-                run_panels(g, &b, j, j + 1, 0, g.b.base != NULL and row == start)
+                run_panel(g, &b, j, 0, g.b.base != NULL and row == start)
             row += b.m
 
 
@@ -150,12 +170,18 @@ cdef inline void block_staged(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, 
     cdef Py_ssize_t m = stop - start
     cdef char *c = workspace + m * depth
     cdef fastpw_block b
-    b.m, b.k, b.entry, b.epilogue = m, g.b.k, g.entry, &g.epilogue
+    cdef Ahead ahead
+    cdef Py_ssize_t j
+    b.m, b.k, b.entry, b.epilogue, b.streams = m, g.b.k, g.entry, &g.epilogue, False
     b.a = stage(g, A, start, stop, 0, depth, True, workspace, &b.lda)
     b.c = stage(g, C, start, stop, offset, size, g.entry == FASTPW_FROM_C, c, &b.ldc)
     b.residual = stage(g, RESIDUAL, start, stop, offset, size, True, c + m * size, &b.ldr)
     b.z = stage(g, Z, start, stop, offset, size, False, c + 2 * m * size, &b.ldz)
-    run_panels(g, &b, first, last, first, g.b.base != NULL)
+    for j in range(first, last):
+        b.ahead = &g.ahead.runs[0] if g.ahead != NULL else &ahead.runs[0]
+        if g.ahead == NULL:
+            ahead = look_ahead(g, g.pixels.m, first, last, j)
+        run_panel(g, &b, j, first, g.b.base != NULL)
     unstage(g, C, start, stop, offset, size, b.c)
     unstage(g, Z, start, stop, offset, size, b.z)
 
@@ -175,6 +201,13 @@ cdef inline void run_block(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_
         block_in_place(g, start, stop, first, last)
     else:
         block_staged(g, start, stop, first, last, workspace)
+
+
+cdef inline bint fills_lines(const Gemm *g) noexcept nogil:
+    """Whether every row of a tile's C is whole cache lines, as what goes past the caches should be."""
+    cdef const Rows *c = &g.pixels.rows[C]
+    cdef Py_ssize_t places = <Py_ssize_t>c.base | c.stride[0] | c.stride[1] | c.stride[2]
+    return (places | g.b.kernels.tiles[0].nr * g.b.kernels.c_size) % CACHE_LINE == 0 and in_place(g)
 
 
 # ---- all tasks -----------------------------------------------------------------------------------------------
@@ -205,6 +238,8 @@ cdef inline void run_share(const Gemm *g, int member, int members) noexcept nogi
         run_task(g, task, member)
         task = next_task(g.shares, member, members)
     fastpw_leave_float_state(state)
+    if g.streams:
+        all_stored()
 
 
 cdef inline void run_gemm(const Gemm *g, int threads) noexcept nogil:

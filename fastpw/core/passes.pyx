@@ -24,7 +24,8 @@ from posix.stdlib cimport posix_memalign
 from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR, fastpw_cpu_runs,
                                   fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state, fastpw_kernel_set,
                                   fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
-from fastpw.core.loops cimport A, C, RESIDUAL, Z, Gemm, PackedB, in_place, pack_panel, run_gemm, staging_bytes
+from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fills_lines, in_place, pack_panel,
+                                run_gemm, staging_bytes)
 from fastpw.core.pixels cimport Pixels, Rows, join_all_axes
 from fastpw.core.shares cimport Share
 from fastpw.core.steps cimport (DATA_DEPTH, DATA_PANELS, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED,
@@ -40,9 +41,6 @@ from fastpw.core.arrays import empty
 ctypedef fused real:
     float
     double
-
-cdef enum:
-    CACHE_LINE = 64
 
 watch_forks()
 
@@ -63,6 +61,7 @@ cdef void set_blocks(Gemm *g, const fastpw_kernel_set *kernels, int *threads) ex
     cdef const fastpw_tile *widest = &kernels.tiles[0]
     g.block_rows, g.block_panels, g.by_panels, threads[0] = partition.blocks(
         g.pixels.m, g.b.count, g.b.k, widest.mr, widest.nr, kernels.a_size, threads[0])
+    g.large = partition.leaves_caches(g.pixels.m * g.b.n * kernels.c_size)
     if not in_place(g):
         g.block_panels = min(g.block_panels, <Py_ssize_t>partition.staged_panels(g.block_rows, widest.nr,
                                                                                  kernels.c_size))
@@ -73,6 +72,7 @@ cdef void run(Gemm *g, int threads) except *:
     cdef Share alone
     cdef char *memory = NULL
     threads = team(threads)
+    g.streams = g.large and fills_lines(g)
     g.shares, g.workspace = &alone, NULL
     g.workspace_bytes = whole_lines(staging_bytes(g))
     if threads > 1 or g.workspace_bytes:
@@ -87,7 +87,7 @@ cdef int describe(Gemm *g, x, const PackedB *b, y, residual, z, tuple activation
     g.b = b[0]
     if x is None:
         g.b.k = 0
-    g.ahead, g.entry = NULL, FASTPW_FROM_BIAS
+    g.ahead, g.entry, g.large, g.streams = NULL, FASTPW_FROM_BIAS, False, False
     count_rows(&g.pixels, y.shape)
     g.pixels.rows[A], g.pixels.rows[C] = rows_of(x), rows_of(y)
     g.pixels.rows[RESIDUAL], g.pixels.rows[Z] = rows_of(residual), rows_of(z)

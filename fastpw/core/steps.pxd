@@ -9,7 +9,7 @@ A sum over the pixels is made of sums over blocks, which is more accurate than
 one long sum and the same for any number of threads.
 """
 
-from fastpw.core.ahead cimport Ahead, run_to_fetch
+from fastpw.core.ahead cimport Ahead
 from fastpw.core.kernels cimport (FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_epilogue, fastpw_gradient,
                                   fastpw_kernel_set)
 from fastpw.core.loops cimport A, C, Gemm, run_block
@@ -224,11 +224,11 @@ cdef inline void sum_panel(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssi
     if w.across:
         b.a, b.lda = b.a + w.x_at, w.x_ld
     b.panel = <char *>packed
-    b.residual, b.z, b.epilogue = NULL, NULL, NULL
+    b.residual, b.z, b.epilogue, b.streams = NULL, NULL, NULL, False
     b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
     while depth < m:
         b.k = min(<Py_ssize_t>OUTER_DEPTH, m - depth)
-        b.ahead = run_to_fetch(ahead)
+        b.ahead = &ahead.runs[0]
         w.kernels.outer(&b)
         b.entry = FASTPW_FROM_C
         b.a += b.k * b.lda

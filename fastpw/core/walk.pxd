@@ -14,10 +14,9 @@ blocks   Few pixels or large weights.  Block after block, all threads share
 
 from cython.parallel cimport prange
 
-from fastpw.core.ahead cimport RUNS, Ahead
-from fastpw.core.kernels cimport fastpw_ahead, fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
-from fastpw.core.shares cimport Share, next_task, share_out
-from fastpw.core.pixels cimport address, run_length
+from fastpw.core.ahead cimport Ahead, fetch_pixels, nothing_ahead
+from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
+from fastpw.core.shares cimport Share, all_stored, next_task, share_out
 from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz, own_of, put_residual, rows_of_weights,
                                 sum_bias, sum_weights, weight_panels)
 
@@ -25,19 +24,12 @@ from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz,
 # ---- slices --------------------------------------------------------------------------------------------------
 
 cdef inline Ahead look_ahead(const Walk *w, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
-    """What is read of rows start..stop-1 of DY, S and XS, where they lie in one piece."""
-    cdef Ahead ahead
-    cdef fastpw_ahead *run
-    cdef Py_ssize_t row_bytes
+    """What is read of rows start..stop-1: DY, S and XS."""
+    cdef Ahead ahead = nothing_ahead()
     cdef int operand
-    ahead.run = 0
-    for operand in range(RUNS):
-        run = &ahead.runs[operand]
-        row_bytes = (w.inputs if operand == XS else w.outputs) * w.kernels.a_size
-        run.next, run.ld, run.rows = address(&w.pixels, operand, start), w.kernels.tiles[0].nr * w.kernels.b_size, 0
-        if (start < stop and run.next != NULL and w.pixels.rows[operand].stride[2] == row_bytes
-                and run_length(&w.pixels, start, stop) == stop - start):
-            run.rows = (stop - start) * row_bytes // run.ld
+    for operand in range(DRESIDUAL):
+        fetch_pixels(&ahead, &w.pixels, operand, (w.inputs if operand == XS else w.outputs) * w.kernels.a_size, start,
+                     stop, w.kernels)
     return ahead
 
 
@@ -69,6 +61,8 @@ cdef inline void walk_slices(const Walk *w, int member, int members) noexcept no
         walk_slice(w, index, block_of(w, member), own_of(w, member))
         index = next_task(w.shares, member, members)
     fastpw_leave_float_state(state)
+    if w.data.streams:
+        all_stored()
 
 
 # ---- blocks --------------------------------------------------------------------------------------------------

@@ -51,6 +51,12 @@ INLINE void add_rows(const int rows, const int vectors, const int whole, tile_ro
         }
 }
 
+INLINE void stream_rows(const int rows, const int vectors, const tile_row *t, char *p, ptrdiff_t ld)
+{
+    UNROLL for (int i = 0; i < rows; i++, p = (char *)next_row(p, ld))
+        UNROLL for (int v = 0; v < vectors; v++) vec_stream(p + v * VEC_BYTES, t[i][v]);
+}
+
 INLINE void put_rows(const int rows, const int vectors, const int whole, const tile_row *t, char *p, ptrdiff_t ld,
                      const tile_columns *has)
 {
@@ -163,6 +169,7 @@ typedef struct {
     const char *a, *residual;
     char *c, *z;
     tile_columns has;
+    fastpw_ahead *ahead;
 } tile_place;
 
 /* What the accumulators start from: bias and residual, or the partial sums in
@@ -184,7 +191,9 @@ INLINE void tile_begin(const int rows, const int width, tile_row *t, const fastp
         add_tile(rows, width, t, at->residual, b->ldr, &at->has);
 }
 
-INLINE void tile_end(const int rows, const int width, tile_row *t, const fastpw_block *b, const tile_place *at)
+/* C may go past the caches if its columns are all there and it is not read again. */
+INLINE void tile_end(const int rows, const int width, const int streams, tile_row *t, const fastpw_block *b,
+                     const tile_place *at)
 {
     const fastpw_epilogue *e = b->epilogue;
     if (at->z) put_tile(rows, width, t, at->z, b->ldz, &at->has);
@@ -192,7 +201,10 @@ INLINE void tile_end(const int rows, const int width, tile_row *t, const fastpw_
         activate_registers(rows, vectors_of(width), FASTPW_RELU, t, e);
     else if (e->activation == FASTPW_CLIP)
         activate_registers(rows, vectors_of(width), FASTPW_CLIP, t, e);
-    put_tile(rows, width, t, at->c, b->ldc, &at->has);
+    if (streams)
+        stream_rows(rows, vectors_of(width), t, at->c, b->ldc);
+    else
+        put_tile(rows, width, t, at->c, b->ldc, &at->has);
     if (!is_cheap(e->activation)) activate_memory(rows, b->n, at->c, b->ldc, e);
 }
 

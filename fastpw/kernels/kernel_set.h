@@ -51,7 +51,8 @@ enum fastpw_entry {
     FASTPW_FROM_C,         /* the partial sums of an earlier depth block */
 };
 
-/* What is read later: rows as long as a panel's at one depth. Tiles fetch some meanwhile, and move on. */
+/* What is read later: pieces as long as a panel's row. Tiles fetch some meanwhile, and move on to the next of a list
+ * of them, which ends with one whose ld is 0. */
 typedef struct {
     const char *next;
     ptrdiff_t ld, rows;
@@ -68,6 +69,7 @@ typedef struct {
     const char *residual; ptrdiff_t ldr;     /* NULL: none */
     char *z; ptrdiff_t ldz;                  /* NULL: the pre-activation is not wanted */
     int32_t entry;
+    int32_t streams;                         /* C goes past the caches; its rows begin with a cache line */
     const fastpw_epilogue *epilogue;
 } fastpw_block;
 

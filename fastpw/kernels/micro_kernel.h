@@ -40,15 +40,15 @@ INLINE void fetch_ahead(fastpw_ahead *ahead)
     ahead->rows--;
 }
 
-/* Needs `rows`, `b`, `left`, and `c`, whose rows it fetches. */
+/* Needs `rows`, `b`, `at`, `left`, `streams`, and `c`, whose rows it fetches unless they go past the caches. */
 #define TURNS(columns, TURN)                                                                           \
-    for (int i = 0; WIDE_UNROLLS && i < rows && left >= 2; i++) {                                      \
+    for (int i = 0; WIDE_UNROLLS && !streams && i < rows && left >= 2; i++) {                          \
         prefetch_row(columns, c);                                                                      \
         c += b->ldc;                                                                                   \
         TURN;                                                                                          \
     }                                                                                                  \
-    while (WIDE_UNROLLS && left >= 2 && b->ahead->rows > 0) {                                          \
-        fetch_ahead(b->ahead);                                                                         \
+    while (WIDE_UNROLLS && left >= 2 && at->ahead->rows > 0) {                                         \
+        fetch_ahead(at->ahead);                                                                        \
         TURN;                                                                                          \
     }                                                                                                  \
     while (WIDE_UNROLLS && left >= 2) {                                                                \
@@ -88,14 +88,15 @@ INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc
     }
 }
 
-INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, const tile_place *at)
+INLINE void wide_tile(const int rows, const int vectors, const int streams, const fastpw_block *b,
+                      const tile_place *at)
 {
     const int columns = vectors * LANES, two = 2 * (int)sizeof(real);
     const ptrdiff_t lda = b->lda;
     const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *c = at->c;
     const real *w = (const real *)b->panel + columns;
     tile_row acc[MAX_ROWS];
-    if (!WIDE_UNROLLS) prefetch_tile(rows, columns, c, b->ldc);
+    if (!WIDE_UNROLLS && !streams) prefetch_tile(rows, columns, c, b->ldc);
     tile_begin(rows, columns, acc, b, at);
 
     ptrdiff_t left = b->k;
@@ -111,7 +112,7 @@ INLINE void wide_tile(const int rows, const int vectors, const fastpw_block *b, 
     for (; left > 0; left--, a += sizeof(real), a_low += sizeof(real), w += columns)
         wide_depth(rows, vectors, acc, a, a_low, lda, w);
 
-    tile_end(rows, columns, acc, b, at);
+    tile_end(rows, columns, streams, acc, b, at);
 }
 
 /* The first rows to meet a panel that is not packed yet read B as it lies, and pack it for the others: hidden behind
@@ -133,12 +134,12 @@ INLINE void packing_tile(const int rows, const fastpw_block *b, const tile_place
         if (p < rows) {
             prefetch_row(WIDE_COLUMNS, c);
             c += b->ldc;
-        } else if (p % 2 && b->ahead->rows > 0) {
-            fetch_ahead(b->ahead);
+        } else if (p % 2 && at->ahead->rows > 0) {
+            fetch_ahead(at->ahead);
         }
         multiply_depth(rows, WIDE_VECTORS, acc, a, a_low, lda, panel);
     }
-    tile_end(rows, WIDE_COLUMNS, acc, b, at);
+    tile_end(rows, WIDE_COLUMNS, 0, acc, b, at);
 }
 
 INLINE void narrow_step(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],
@@ -197,7 +198,7 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
     tile_begin(rows, columns, start, b, at);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors_of(columns); v++) sums[i][v] += start[i][v];
-    tile_end(rows, columns, sums, b, at);
+    tile_end(rows, columns, 0, sums, b, at);
 }
 
 #endif

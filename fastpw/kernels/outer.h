@@ -40,6 +40,7 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
     const real *w = (const real *)b->panel;
     const ptrdiff_t lda = b->lda;
     const char *c = at->c;
+    const int streams = 0;
     tile_row acc[MAX_ROWS];
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};

@@ -39,11 +39,12 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
                       const int tallest, ptrdiff_t lda)
 {
     tile_function *const *by_height = first;
-    tile_place at = {b->a, b->residual, b->c, b->z, columns_of(b->n)};
+    tile_place at = {b->a, b->residual, b->c, b->z, columns_of(b->n), b->ahead};
     const ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
     const ptrdiff_t height = b->m / tiles, taller = b->m % tiles;
     for (ptrdiff_t i = 0; i < tiles; i++) {
         const ptrdiff_t rows = height + (i < taller);
+        while (at.ahead->rows == 0 && at.ahead->ld) at.ahead++;
         by_height[rows - 1](b, &at);
         by_height = others;
         at.a += rows * lda;
@@ -56,13 +57,13 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
 #define WIDE_FUNCTION(tile, rows)                                                        \
     NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
-        wide_tile(rows, WIDE_VECTORS, b, at);                                            \
+        wide_tile(rows, WIDE_VECTORS, 0, b, at);                                         \
     }
 #define NARROW_FUNCTION(tile, rows)                                                      \
     NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
         if (VEC_MULTIPLIES_BY_LANE && SPLIT_##tile == 1)                                 \
-            wide_tile(rows, VECTORS_##tile, b, at);                                      \
+            wide_tile(rows, VECTORS_##tile, 0, b, at);                                   \
         else                                                                             \
             narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, b, at);                      \
     }
@@ -71,9 +72,15 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
     {                                                                                    \
         packing_tile(rows, b, at);                                                       \
     }
+#define STREAMING_FUNCTION(tile, rows)                                                   \
+    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
+    {                                                                                    \
+        wide_tile(rows, WIDE_VECTORS, 1, b, at);                                         \
+    }
 #define NAME(tile, rows) tile_##tile##_##rows,
 
 HEIGHTS(ROWS_WIDE, PACKING_FUNCTION, PACKING)
+HEIGHTS(ROWS_WIDE, STREAMING_FUNCTION, STREAMING)
 
 /* The first tiles of a block whose panel is packed on the way; else packs it, if need be, and returns the others. */
 INLINE tile_function *const *first_tiles(const fastpw_block *b, tile_function *const *others, const int columns,
@@ -89,13 +96,22 @@ INLINE tile_function *const *first_tiles(const fastpw_block *b, tile_function *c
     return others;
 }
 
+/* The tiles of a block: others if its C is to go past the caches and is not read again. */
+INLINE tile_function *const *all_tiles(const fastpw_block *b, tile_function *const *usual, const int columns)
+{
+    static tile_function *const streaming[] = {HEIGHTS(ROWS_WIDE, NAME, STREAMING)};
+    return b->streams && columns == WIDE_COLUMNS && b->n == WIDE_COLUMNS && is_cheap(b->epilogue->activation) ? streaming
+                                                                                                            : usual;
+}
+
 /* A row of the table of tiles: its functions and its panels. */
 #define DEFINE_TILE(tile, kind, tallest, columns, step)                                                 \
     HEIGHTS(tallest, kind##_FUNCTION, tile)                                                             \
     static void block_##tile(const fastpw_block *b)                                                     \
     {                                                                                                   \
         static tile_function *const by_height[] = {HEIGHTS(tallest, NAME, tile)};                       \
-        run_tiles(b, first_tiles(b, by_height, columns, step), by_height, tallest, b->lda);             \
+        tile_function *const *tiles = all_tiles(b, by_height, columns);                                 \
+        run_tiles(b, first_tiles(b, tiles, columns, step), tiles, tallest, b->lda);                     \
     }                                                                                                   \
     static void pack_##tile(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,   \
                             ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)                \

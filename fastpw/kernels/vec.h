@@ -74,6 +74,22 @@ typedef int64_t integer;
 #  define NARROW_UNROLLS 0
 #endif
 
+/* The intrinsics' names. */
+#if defined(__x86_64__)
+#  ifdef REAL_F32
+#    define X86(op) op##_ps
+#  else
+#    define X86(op) op##_pd
+#  endif
+#  if VEC_BYTES == 64
+#    define X86_VEC(op) X86(_mm512_##op)
+#  elif VEC_BYTES == 32
+#    define X86_VEC(op) X86(_mm256_##op)
+#  else
+#    define X86_VEC(op) X86(_mm_##op)
+#  endif
+#endif
+
 #define INLINE static inline __attribute__((always_inline))
 /* Inlined into the loops around it, a tile loses its registers (half the speed). */
 #define NOINLINE static __attribute__((noinline))
@@ -94,6 +110,15 @@ INLINE vec vec_set(real s) { return s - (vec){0}; }
 INLINE real real_load(const void *p) { return *(const real_unaligned *)p; }
 INLINE vec vec_load(const void *p) { return *(const vec_unaligned *)p; }
 INLINE void vec_store(void *p, vec v) { *(vec_unaligned *)p = v; }
+/* Past the caches; p is aligned. */
+INLINE void vec_stream(void *p, vec v)
+{
+#ifdef __x86_64__
+    X86_VEC(stream)(p, v);
+#else
+    vec_store(p, v);
+#endif
+}
 
 /* vec_chain: a multiply-add in the form whose result takes an operand's place, for long chains of them.
  * vec_kept: v, of which the compiler must not know more; else it moves accumulators from register to register. */
@@ -123,18 +148,6 @@ INLINE vec vec_abs(vec v)
 
 /* The larger (smaller) of v and a bound that is not NaN; a NaN in v stays. */
 #if defined(__x86_64__)
-#  ifdef REAL_F32
-#    define X86(op) op##_ps
-#  else
-#    define X86(op) op##_pd
-#  endif
-#  if VEC_BYTES == 64
-#    define X86_VEC(op) X86(_mm512_##op)
-#  elif VEC_BYTES == 32
-#    define X86_VEC(op) X86(_mm256_##op)
-#  else
-#    define X86_VEC(op) X86(_mm_##op)
-#  endif
 /* MAXPS returns its second operand when either is NaN. */
 INLINE vec vec_max(vec v, vec bound) { return (vec)X86_VEC(max)(bound, v); }
 INLINE vec vec_min(vec v, vec bound) { return (vec)X86_VEC(min)(bound, v); }
