@@ -23,6 +23,7 @@ from fastpw.bench.roofs import FmaPeak
 from fastpw.bench.runner import SECONDS, threads_held
 from fastpw.bench.setting import Setting
 from fastpw.bench.timing import interleave
+from fastpw import recorded
 from fastpw.core import partition
 
 CONSTANTS = [name for name in vars(partition) if name.isupper()]
@@ -84,6 +85,7 @@ def set_constant(name, value):
     for function in vars(partition).values():
         if hasattr(function, "cache_clear"):
             function.cache_clear()
+    recorded.calls.clear()
 
 
 class Variant:

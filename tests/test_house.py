@@ -19,6 +19,7 @@ FLOORS = [
     ["__init__"],
     ["gradients", "layer"],
     ["conv"],
+    ["recorded"],
     ["plan"],
     ["runtime"],
     ["checks"],

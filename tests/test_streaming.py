@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations
+from fastpw import activations, recorded
 from fastpw.core import partition
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
@@ -72,6 +72,7 @@ def test_gradients(accumulate, dtype, rng, streams):
     results = []
     for stream in (lambda: None, streams):
         stream()
+        recorded.calls.clear()
         dx = aligned((m, k), dtype)
         dx[...] = before
         options = {"out": (dx, None, None, None), "accumulate": accumulate}

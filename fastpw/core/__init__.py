@@ -14,6 +14,8 @@ passes.pyx       the passes, each named as one GEMM: the compiled module, with
   kernel_sets.pxi  which kernels there are and which are in use
   panels.pxi       packed weights
   memory.pxi       where arrays lie, and whether they lie apart
-  backward.pxi     what a walk needs, and its end
+  sums.pxi         the sums of a walk's slices, added up and put where they belong
+  backward.pxi     what a walk needs
   replay.pxi       a call made before, made again without its checks
+  replay_gradients.pxi  the same, backward
 """

@@ -53,6 +53,11 @@ def apart(written, read=()):
     return True
 
 
+def begins_with(whole, part):
+    """Whether the first elements of two arrays, or of None and None, are one."""
+    return whole is part or rows_of(whole).base == rows_of(part).base
+
+
 cdef Rows rows_of(object array) except *:
     """The rows of an array of one to four axes, or of None."""
     cdef Rows rows

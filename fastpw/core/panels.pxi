@@ -52,26 +52,34 @@ cdef Panels new_panels(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_
     return panels
 
 
+cdef int packing_threads(const PackedB *b, int threads) except -1:
+    return 1 if b.n * b.k < partition.SMALL_PACKING else threads
+
+
+cdef void pack_panels(const PackedB *b, const char *heads, Py_ssize_t stride_bias, int threads) noexcept nogil:
+    """All of B, from its base."""
+    cdef Py_ssize_t j
+    if threads == 1:
+        for j in range(b.count):
+            pack_panel(b, j, b.panels + j * b.panel_bytes, heads, stride_bias)
+    else:
+        for j in prange(b.count, num_threads=threads, schedule="static"):
+            pack_panel(b, j, b.panels + j * b.panel_bytes, heads, stride_bias)
+
+
 cdef Panels pack_real(const real[:, :] weight, const real[:] bias, const fastpw_kernel_set *kernels, int threads):
     cdef Panels panels = new_panels(kernels, weight.shape[0], weight.shape[1])
     cdef PackedB *b = &panels.b
     cdef const char *heads = NULL
-    cdef Py_ssize_t stride_bias = 0, j
+    cdef Py_ssize_t stride_bias = 0
     b.base, b.stride_n, b.stride_k = NULL, weight.strides[0], weight.strides[1]
     if b.k > 0:
         b.base = <const char *>&weight[0, 0]
     if bias is not None:
         heads, stride_bias = <const char *>&bias[0], bias.strides[0]
-    if b.n * b.k < partition.SMALL_PACKING:
-        threads = 1
-    threads = team(threads)
+    threads = team(packing_threads(b, threads))
     with nogil:
-        if threads == 1:
-            for j in range(b.count):
-                pack_panel(b, j, b.panels + j * b.panel_bytes, heads, stride_bias)
-        else:
-            for j in prange(b.count, num_threads=threads, schedule="static"):
-                pack_panel(b, j, b.panels + j * b.panel_bytes, heads, stride_bias)
+        pack_panels(b, heads, stride_bias, threads)
     b.base = NULL                # the caller's, who may change it
     return panels
 

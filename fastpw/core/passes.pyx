@@ -29,7 +29,7 @@ from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fi
 from fastpw.core.pixels cimport Pixels, Rows, join_all_axes
 from fastpw.core.shares cimport Share
 from fastpw.core.steps cimport (DATA_DEPTH, DATA_PANELS, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED,
-                                PANELS_BYTES, RECOMPUTED, S, XS, Walk, columns_of_weights, rows_of_weights)
+                                PANELS_BYTES, RECOMPUTED, S, XS, Matrix, Walk, columns_of_weights, rows_of_weights)
 from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_forks
 from fastpw.core.walk cimport STEPS, run_walk
 
@@ -118,5 +118,7 @@ def forward(x, Panels panels, y, residual, z, tuple activation, int threads):
     run(&g, threads)
 
 
+include "sums.pxi"
 include "backward.pxi"
 include "replay.pxi"
+include "replay_gradients.pxi"

@@ -52,6 +52,11 @@ cdef enum:
     RECOMPUTED                   # from x
 
 
+cdef struct Matrix:              # of numbers, any bytes apart
+    char *base
+    Py_ssize_t rows, columns, ld, stride
+
+
 cdef struct Walk:
     const fastpw_kernel_set *kernels
     Pixels pixels
@@ -60,17 +65,24 @@ cdef struct Walk:
     int source
     Gemm recompute               # S from x, when it is RECOMPUTED
     Gemm data                    # dx from dz
+    bint packs_first             # all of W before the walk begins
+    Py_ssize_t panels_bytes
+    int packing_threads
+    Matrix dweight, dbias
     bint diagonal                # one weight per channel
-    bint wants_data, wants_weights, wants_bias, adds_to_residual
+    bint wants_data, wants_weights, wants_bias
+    bint accumulates             # the gradients' arrays are added to
     # dW: the outputs are its rows and the inputs its columns, or, if that
     # fills vectors better, the other way about.
     bint across
+    bint direct                  # in dweight itself
     char *weights                # where it is summed: one after the other for all slices
     Py_ssize_t weights_ld, weights_bytes
     bint adds_to_weights         # the first block adds to what is there
     char *bias                   # likewise, outputs sums for each slice
     Py_ssize_t bias_bytes
-    char *ones                   # outputs zeros, then outputs ones
+    char *ones                   # outputs zeros, then outputs ones, where something is added to dz or read from z
+    Py_ssize_t ones_bytes
     Py_ssize_t slices, slice_rows, block_rows
     # The buffers of a block, dz first, and how their rows lie: for each thread, or for all.
     char *workspace
@@ -179,7 +191,7 @@ cdef inline void put_residual(const Walk *w, Py_ssize_t origin, Py_ssize_t start
         m = run_length(&w.pixels, row, stop)
         to = address(&w.pixels, DRESIDUAL, row)
         add_rows(w, &w.data.epilogue, m, space + (row - origin) * w.dz_ld, w.dz_ld,
-                 to if w.adds_to_residual else NULL, ld, to, ld)
+                 to if w.accumulates else NULL, ld, to, ld)
         row += m
 
 

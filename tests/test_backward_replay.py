@@ -1,0 +1,161 @@
+"""A call of conv1x1_backward like an earlier one skips the checks: it computes the same, and no other passes."""
+
+import numpy as np
+import pytest
+
+import fastpw
+from fastpw import recorded
+from fastpw.core import partition
+
+pytestmark = pytest.mark.usefixtures("threads")
+
+# Many pixels, which are cut into slices, and few, which the team shares.
+SIZES = [((1, 40, 30), 24, 40), ((7, 7), 96, 200), ((13,), 5, 3)]
+
+
+@pytest.fixture(autouse=True)
+def nothing_recorded(monkeypatch):
+    monkeypatch.setattr(recorded, "calls", {})
+
+
+@pytest.fixture(params=SIZES, ids=str)
+def size(request):
+    return request.param
+
+
+def problem(size, dtype, rng):
+    pixels, C, K = size
+    x, weight, bias = (rng.standard_normal(shape).astype(dtype) for shape in ((*pixels, C), (K, C), K))
+    y, z = (np.empty((*pixels, K), dtype) for _ in range(2))
+    fastpw.conv1x1(x, weight, bias, activation="silu", out=y, out_z=z)
+    return [rng.standard_normal(y.shape).astype(dtype), x, weight, bias], {"y": y, "z": z}
+
+
+def checked(*arrays, **options):
+    """The call as if it were the first."""
+    recorded.calls.clear()
+    return fastpw.conv1x1_backward(*arrays, **options)
+
+
+def assert_same(some, others):
+    for one, other in zip(some, others, strict=True):
+        assert (one is None) == (other is None)
+        assert one is None or (one.shape == other.shape and one.tobytes() == other.tobytes())
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("wrt", [("x", "weight", "bias"), ("x",), "weight", ("bias", "residual")], ids=str)
+@pytest.mark.parametrize("activation", [None, "relu", "silu"])
+def test_other_numbers(size, dtype, activation, wrt, rng):
+    options = {"activation": activation, "wrt": wrt}
+    problems = [problem(size, dtype, rng) for _ in range(3)]
+    expected = [checked(*arrays, **kept, **options) for arrays, kept in problems]
+    (replay,) = recorded.calls.values()
+    for (arrays, kept), grads in zip(problems, expected, strict=True):
+        assert_same(fastpw.conv1x1_backward(*arrays, **kept, **options), grads)
+        out = fastpw.Gradients(*[None if a is None else np.full_like(a, np.nan) for a in grads])
+        found = fastpw.conv1x1_backward(*arrays, **kept, **options, out=out)
+        assert_same(out, grads)
+        assert all(a is b for a, b in zip(found, out, strict=True))
+    assert [*recorded.calls.values()] == [replay]
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("layout", ["OIHW", "HWIO"])
+def test_layouts_of_weights(layout, dtype, rng):
+    (dy, x, weight, bias), kept = problem(SIZES[0], dtype, rng)
+    grads = checked(dy, x, weight, bias, **kept, activation="relu")
+    weight, dweight = (
+        a.T[None, None].copy() if layout == "HWIO" else a[:, :, None, None] for a in (weight, grads.dweight)
+    )
+    for _ in range(2):
+        found = fastpw.conv1x1_backward(dy, x, weight, bias, **kept, activation="relu", weight_layout=layout)
+        assert_same(found, grads._replace(dweight=dweight))
+
+
+def differently_laid_out(a):
+    """The same values, every other row of a larger array."""
+    wide = np.zeros((2 * a.shape[0], *a.shape[1:]), a.dtype)
+    wide[::2] = a
+    return wide[::2]
+
+
+def test_other_calls_are_checked(size, dtype, rng):
+    arrays, kept = problem(size, dtype, rng)
+    grads = checked(*arrays, **kept, activation="relu")
+    for number in range(3):
+        other = [differently_laid_out(a) if i == number else a for i, a in enumerate(arrays)]
+        assert_same(fastpw.conv1x1_backward(*other, **kept, activation="relu"), grads)
+    out = fastpw.Gradients(*[None if a is None else differently_laid_out(a) for a in grads])
+    fastpw.conv1x1_backward(*arrays, **kept, activation="relu", out=out)
+    assert_same(out, grads)
+    recomputed = fastpw.conv1x1_backward(*arrays, activation="relu")
+    assert np.allclose(recomputed.dx, checked(*arrays, **kept, activation="relu").dx, rtol=1e-3, atol=1e-3)
+
+
+def test_errors_are_found(size, dtype, rng):
+    (dy, x, weight, bias), kept = problem(size, dtype, rng)
+    grads = fastpw.conv1x1_backward(dy, x, weight, bias, **kept, activation="relu")
+    other = np.dtype("float32" if dtype == "float64" else "float64")
+    read_only = grads.dx.copy()
+    read_only.flags.writeable = False
+    swapped = x.astype(dtype.newbyteorder())
+    for error, arrays, options in [
+        (TypeError, (dy, x.astype(other), weight, bias), {}),
+        (TypeError, (dy.astype(other), x, weight, bias), {}),
+        (TypeError, (dy, swapped, weight, bias), {}),
+        (ValueError, (dy, x, weight, bias[:-1]), {}),
+        (ValueError, (dy, x, weight, bias), {"y": kept["y"][..., :-1]}),
+        (ValueError, (dy, x, weight, bias), {"out": (read_only, None, None, None)}),
+        (ValueError, (dy, x, weight, bias), {"out": (None, None, None, dy.copy())}),
+        (ValueError, (dy, x, weight, bias), {"out": (None, None, None)}),
+        (TypeError, (dy, x, weight, bias), {"stride": 1.0}),
+        (TypeError, (dy, x, weight, bias), {"accumulate": 0}),
+    ]:
+        with pytest.raises(error):
+            fastpw.conv1x1_backward(*arrays, **{**kept, "activation": "relu", **options})
+
+
+def test_shared_memory(dtype, rng):
+    """An output on an input: as if there were none."""
+    arrays, kept = problem(((50,), 8, 8), dtype, rng)
+    grads = checked(*arrays, **kept, activation="relu")
+    dy, x, *rest = (a.copy() for a in arrays)
+    fastpw.conv1x1_backward(dy, x, *rest, **kept, activation="relu", out=(x, None, None, None))
+    assert x.tobytes() == grads.dx.tobytes()
+    dy, x, *rest = (a.copy() for a in arrays)
+    fastpw.conv1x1_backward(dy, x, *rest, **kept, activation="relu", out=(dy, None, None, None))
+    assert dy.tobytes() == grads.dx.tobytes()
+    with pytest.raises(ValueError, match="out"):
+        dx = np.empty_like(arrays[1])
+        fastpw.conv1x1_backward(*arrays, **kept, activation="relu", out=(dx, None, dx[0], None))
+
+
+def test_another_number_of_threads(dtype, rng):
+    arrays, kept = problem(SIZES[1], dtype, rng)
+    grads = checked(*arrays, **kept, activation="relu")
+    for threads in (3, 1, 2, 1):
+        with fastpw.num_threads(threads):
+            for _ in range(2):
+                assert_same(fastpw.conv1x1_backward(*arrays, **kept, activation="relu"), grads)
+
+
+def test_not_all_calls_are_kept(monkeypatch, rng):
+    monkeypatch.setattr(recorded, "MOST_CALLS", 3)
+    for pixels in range(1, 9):
+        arrays, kept = problem(((pixels,), 2, 3), np.dtype("float32"), rng)
+        fastpw.conv1x1_backward(*arrays, **kept, activation="relu")
+        assert len(recorded.calls) <= 3
+
+
+def test_large_dx_streams(monkeypatch, dtype, rng):
+    """What is recorded knows of the caches, and looks at where the arrays lie each time."""
+    monkeypatch.setattr(partition, "STREAMED_BYTES", 0)
+    arrays, kept = problem(((2000,), 32, 16), dtype, rng)
+    grads = checked(*arrays, **kept, activation="relu")
+    memory = np.empty(grads.dx.nbytes + 128, np.uint8)
+    for offset in (*range(0, 64, dtype.itemsize), 0):
+        dx = memory[offset : offset + grads.dx.nbytes].view(dtype).reshape(grads.dx.shape)
+        dx.fill(np.nan)
+        fastpw.conv1x1_backward(*arrays, **kept, activation="relu", out=(dx, None, None, None))
+        assert dx.tobytes() == grads.dx.tobytes()
