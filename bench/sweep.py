@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 
 import fastpw
+from fastpw import recorded
 from fastpw.bench import implementations, layers
 from fastpw.bench.contestant import local
 from fastpw.bench.roofs import FmaPeak
 from fastpw.bench.runner import SECONDS, threads_held
 from fastpw.bench.setting import Setting
 from fastpw.bench.timing import interleave
-from fastpw import recorded
 from fastpw.core import partition
 
 CONSTANTS = [name for name in vars(partition) if name.isupper()]

@@ -1,4 +1,4 @@
-"""A call of conv1x1_backward like an earlier one skips the checks: it computes the same, and no other passes."""
+"""A call of conv1x1_backward like an earlier one skips the checks and computes the same; no other does."""
 
 import numpy as np
 import pytest

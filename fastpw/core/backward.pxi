@@ -23,7 +23,7 @@ cdef void lay_out(Walk *w) noexcept:
     w.staging_at = w.w_at
     if w.wants_data and w.data.b.base != NULL and not w.packs_first:
         w.data_depth = w.data.b.k
-        w.data_panels = 1 if w.outputs <= w.data_depth else min(w.data.b.count, <Py_ssize_t>DATA_PANELS)
+        w.data_panels = min(w.data.b.count, <Py_ssize_t>DATA_PANELS)
         w.staging_at += bytes_of_panels(&w.data.b, w.data_panels)
     w.own_bytes = w.staging_at
     if w.source == RECOMPUTED:

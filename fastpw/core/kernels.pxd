@@ -23,9 +23,7 @@ cdef extern from "kernel_set.h" nogil:
         Py_ssize_t m, n, k
         const char *a
         Py_ssize_t lda
-        char *panel
-        const char *from_ "from"
-        Py_ssize_t stride_n, stride_k
+        const char *panel
         fastpw_ahead *ahead
         char *c
         Py_ssize_t ldc

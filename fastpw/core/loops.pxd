@@ -96,17 +96,14 @@ cdef inline Ahead look_ahead(const Gemm *g, Py_ssize_t stop, Py_ssize_t first, P
     return ahead
 
 
-cdef inline void run_panel(const Gemm *g, const fastpw_block *rows, Py_ssize_t panel, Py_ssize_t origin,
-                           bint packs) noexcept nogil:
+cdef inline void run_panel(const Gemm *g, const fastpw_block *rows, Py_ssize_t panel,
+                           Py_ssize_t origin) noexcept nogil:
     """The rows of a block against one panel; column 0 of its C is the first of panel `origin`."""
     cdef fastpw_block b = rows[0]
     cdef const fastpw_tile *tile = tile_of(&g.b, panel)
     cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, column = (panel - origin) * width * g.b.kernels.c_size
     b.n = min(<Py_ssize_t>tile.nr, g.b.n - panel * width)
     b.panel = g.b.panels + panel * g.b.panel_bytes
-    b.from_, b.stride_n, b.stride_k = NULL, g.b.stride_n, g.b.stride_k
-    if packs:
-        b.from_ = g.b.base + panel * width * g.b.stride_n
     b.c = rows.c + column
     b.residual = rows.residual + column if rows.residual != NULL else NULL
     b.z = rows.z + column if rows.z != NULL else NULL
@@ -135,7 +132,7 @@ cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop
                 b.n, b.panel = g.b.n, g.b.panels
                 g.b.kernels.scale(&b)
             else:
-                run_panel(g, &b, j, 0, g.b.base != NULL and row == start)
+                run_panel(g, &b, j, 0)
             row += b.m
 
 
@@ -181,7 +178,7 @@ cdef inline void block_staged(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, 
         b.ahead = &g.ahead.runs[0] if g.ahead != NULL else &ahead.runs[0]
         if g.ahead == NULL:
             ahead = look_ahead(g, g.pixels.m, first, last, j)
-        run_panel(g, &b, j, first, g.b.base != NULL)
+        run_panel(g, &b, j, first)
     unstage(g, C, start, stop, offset, size, b.c)
     unstage(g, Z, start, stop, offset, size, b.z)
 

@@ -77,6 +77,7 @@ cdef class GradientsReplay:
         dx, _, dbias, dresidual = outputs
         describe_walk(&self.walk, dy, x, matrix, None, None, y if reads == "y" else None, z, None, dx, dmatrix, dbias,
                       dresidual, False, reads, activation)
+        self.walk.apart = True
         self.s_is_z = reads == "z" or y is None
         self.dtype, self.threads = dy.dtype, threads
         self.shapes = tuple([None if array is None else array.shape for array in outputs])

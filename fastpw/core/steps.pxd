@@ -9,10 +9,12 @@ A sum over the pixels is made of sums over blocks, which is more accurate than
 one long sum and the same for any number of threads.
 """
 
+from libc.string cimport memset
+
 from fastpw.core.ahead cimport Ahead
 from fastpw.core.kernels cimport (FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_epilogue, fastpw_gradient,
                                   fastpw_kernel_set)
-from fastpw.core.loops cimport A, C, Gemm, run_block
+from fastpw.core.loops cimport A, C, Gemm, PackedB, pack_panel, run_block
 from fastpw.core.pixels cimport Pixels, address, contiguous, gather, run_length
 from fastpw.core.shares cimport Share
 
@@ -37,8 +39,8 @@ cdef enum:
 cdef enum:
     SOME_TILES = 4
 
-# W where dx packs it as it goes: one panel at a time, right before its use, or, if it would not stay in the
-# first-level cache, so many depths of several panels, which are read in longer runs.
+# W where dx packs it as it goes: so many depths of so many panels, which are read in runs of 512 bytes. (A panel at a
+# time, hidden behind the multiply-adds of its first rows: up to 1.5 of the time where the rows of W are pages apart.)
 cdef enum:
     DATA_DEPTH = 256
     DATA_STEP = 8                # whole steps of every tile
@@ -72,6 +74,7 @@ cdef struct Walk:
     bint diagonal                # one weight per channel
     bint wants_data, wants_weights, wants_bias
     bint accumulates             # the gradients' arrays are added to
+    bint apart                   # they are known to lie apart from what is read
     # dW: the outputs are its rows and the inputs its columns, or, if that
     # fills vectors better, the other way about.
     bint across
@@ -195,6 +198,20 @@ cdef inline void put_residual(const Walk *w, Py_ssize_t origin, Py_ssize_t start
         row += m
 
 
+cdef inline void pack_group(const Gemm *g, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """Panels first..last-1: whole ones together, row by row of W, if its columns are adjacent."""
+    cdef const PackedB *b = &g.b
+    cdef Py_ssize_t width = b.kernels.tiles[0].nr, j, whole = first, head = width * b.kernels.b_size
+    if b.stride_n == b.kernels.b_size:
+        whole = min(last, b.n // width)
+        for j in range(first, whole):
+            memset(b.panels + j * b.panel_bytes, 0, head)
+        b.kernels.split(b.k, (whole - first) * width, b.base + first * head, b.stride_k,
+                        b.panels + first * b.panel_bytes + head, b.panel_bytes)
+    for j in range(whole, last):
+        pack_panel(b, j, b.panels + j * b.panel_bytes, NULL, 0)
+
+
 cdef inline void pack_and_multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
                                    Py_ssize_t last, char *own) noexcept nogil:
     cdef const char *next_panels = NULL
@@ -206,6 +223,7 @@ cdef inline void pack_and_multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_
         g.b.k = min(w.data_depth, w.outputs - depth)
         depth += g.b.k
         g.b.ahead = g.b.base + g.b.k * g.b.stride_k if depth < w.outputs else next_panels
+        pack_group(g, first, last)
         run_block(g, start, stop, first, last, own + w.staging_at)
         g.entry = FASTPW_FROM_C
         g.b.base += g.b.k * g.b.stride_k
@@ -235,7 +253,7 @@ cdef inline void sum_panel(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssi
     b.a, b.c, b.ldc = space + first * element, to + first * w.weights_ld + panel * width * element, w.weights_ld
     if w.across:
         b.a, b.lda = b.a + w.x_at, w.x_ld
-    b.panel = <char *>packed
+    b.panel = packed
     b.residual, b.z, b.epilogue, b.streams = NULL, NULL, NULL, False
     b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
     while depth < m:

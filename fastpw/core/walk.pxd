@@ -172,6 +172,11 @@ cdef inline void walk_block(const Walk *w, Py_ssize_t start, int threads) noexce
     if threads == 1:
         share_steps(w, &b, FORM_DZ, STEPS, 0, 1)
         return
+    if w.apart and w.copies > 1:
+        for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            form_dz_of_block(w, &b, member, threads)
+            share_steps(w, &b, FORM_DZ + 1, STEPS, member, threads)
+        return
     # Nothing is written to the caller's arrays before all of dz is there: they may be those that it is made of.
     for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
         form_dz_of_block(w, &b, member, threads)

@@ -58,12 +58,11 @@ typedef struct {
     ptrdiff_t ld, rows;
 } fastpw_ahead;
 
-/* m rows against one panel. */
+/* m rows, at least one and less than 2^31, against one panel. */
 typedef struct {
     ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
     const char *a; ptrdiff_t lda;            /* row distances in bytes */
-    char *panel;
-    const char *from; ptrdiff_t stride_n, stride_k;     /* what the panel is packed from first, as in pack; NULL: it is */
+    const char *panel;
     fastpw_ahead *ahead;
     char *c; ptrdiff_t ldc;
     const char *residual; ptrdiff_t ldr;     /* NULL: none */

@@ -115,33 +115,6 @@ INLINE void wide_tile(const int rows, const int vectors, const int streams, cons
     tile_end(rows, columns, streams, acc, b, at);
 }
 
-/* The first rows to meet a panel that is not packed yet read B as it lies, and pack it for the others: hidden behind
- * the multiply-adds (49 rows, 1280 x 320 weights: 1.09 of the speed of packing first). */
-INLINE void packing_tile(const int rows, const fastpw_block *b, const tile_place *at)
-{
-    const ptrdiff_t lda = b->lda;
-    const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *c = at->c, *from = b->from;
-    real *w = (real *)b->panel + WIDE_COLUMNS;
-    tile_row acc[MAX_ROWS];
-    tile_begin(rows, WIDE_COLUMNS, acc, b, at);
-    for (ptrdiff_t p = 0; p < b->k; p++, a += sizeof(real), a_low += sizeof(real), w += WIDE_COLUMNS) {
-        vec panel[WIDE_VECTORS];
-        UNROLL for (int v = 0; v < WIDE_VECTORS; v++) {
-            panel[v] = vec_load(from + v * VEC_BYTES);
-            vec_store(w + v * LANES, panel[v]);
-        }
-        from += b->stride_k;
-        if (p < rows) {
-            prefetch_row(WIDE_COLUMNS, c);
-            c += b->ldc;
-        } else if (p % 2 && at->ahead->rows > 0) {
-            fetch_ahead(at->ahead);
-        }
-        multiply_depth(rows, WIDE_VECTORS, acc, a, a_low, lda, panel);
-    }
-    tile_end(rows, WIDE_COLUMNS, 0, acc, b, at);
-}
-
 INLINE void narrow_step(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],
                         const char *a, ptrdiff_t lda, const real *w)
 {

@@ -77,13 +77,27 @@ HEIGHTS(ROWS_WIDE, OUTER_2_FUNCTION, OUTER_2)
 
 static void split_rows(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld, char *panels, ptrdiff_t panel_bytes)
 {
-    for (; n > 0; n -= WIDE_COLUMNS, rows += WIDE_COLUMNS * sizeof(real), panels += panel_bytes) {
+    enum { GROUP = 8, PANEL_BYTES = WIDE_COLUMNS * sizeof(real) };
+    for (; n >= WIDE_COLUMNS; rows += GROUP * PANEL_BYTES, panels += GROUP * panel_bytes, n -= GROUP * WIDE_COLUMNS) {
+        const ptrdiff_t whole = n >= GROUP * WIDE_COLUMNS ? GROUP : n / WIDE_COLUMNS;
+        const char *row = rows;
+        for (ptrdiff_t p = 0; p < m; p++, row += ld) {
+            const char *from = row;
+            char *to = panels + p * PANEL_BYTES;
+            for (ptrdiff_t j = 0; j < whole; j++, from += PANEL_BYTES, to += panel_bytes)
+                UNROLL for (int v = 0; v < WIDE_VECTORS; v++)
+                    vec_store(to + v * VEC_BYTES, vec_load(from + v * VEC_BYTES));
+        }
+        if (n < GROUP * WIDE_COLUMNS) {
+            rows += whole * PANEL_BYTES, panels += whole * panel_bytes, n -= whole * WIDE_COLUMNS;
+            break;
+        }
+    }
+    if (n > 0) {
         const tile_columns has = columns_of(n);
-        const char *from = rows;
-        char *to = panels;
-        for (ptrdiff_t p = 0; p < m; p++, from += ld)
-            UNROLL for (int v = 0; v < WIDE_VECTORS; v++, to += VEC_BYTES)
-                vec_store(to, vec_load_lanes(from + v * VEC_BYTES, has.lanes[v]));
+        for (ptrdiff_t p = 0; p < m; p++, rows += ld, panels += PANEL_BYTES)
+            UNROLL for (int v = 0; v < WIDE_VECTORS; v++)
+                vec_store(panels + v * VEC_BYTES, vec_load_lanes(rows + v * VEC_BYTES, has.lanes[v]));
     }
 }
 
@@ -92,7 +106,7 @@ static void outer_block(const fastpw_block *b)
     static tile_function *const one[] = {HEIGHTS(ROWS_WIDE, NAME, OUTER_1)};
     static tile_function *const two[] = {HEIGHTS(ROWS_WIDE, NAME, OUTER_2)};
     tile_function *const *by_height = b->n <= LANES ? one : two;
-    run_tiles(b, by_height, by_height, ROWS_WIDE, sizeof(real));
+    run_tiles(b, by_height, ROWS_WIDE, sizeof(real));
 }
 
 #endif

@@ -33,20 +33,18 @@
 
 typedef void tile_function(const fastpw_block *, const tile_place *);
 
-/* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1. The first may be another function.
+/* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1.
  * lda is the distance of the rows of A, or of its columns where A comes transposed. */
-INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_function *const *others,
-                      const int tallest, ptrdiff_t lda)
+INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, const int tallest, ptrdiff_t lda)
 {
-    tile_function *const *by_height = first;
     tile_place at = {b->a, b->residual, b->c, b->z, columns_of(b->n), b->ahead};
-    const ptrdiff_t tiles = (b->m + tallest - 1) / tallest;
-    const ptrdiff_t height = b->m / tiles, taller = b->m % tiles;
-    for (ptrdiff_t i = 0; i < tiles; i++) {
+    /* (in 32 bits, which divide faster) */
+    const uint32_t tiles = (uint32_t)((b->m + tallest - 1) / tallest);
+    const uint32_t height = (uint32_t)b->m / tiles, taller = (uint32_t)b->m % tiles;
+    for (uint32_t i = 0; i < tiles; i++) {
         const ptrdiff_t rows = height + (i < taller);
         while (at.ahead->rows == 0 && at.ahead->ld) at.ahead++;
         by_height[rows - 1](b, &at);
-        by_height = others;
         at.a += rows * lda;
         at.c += rows * b->ldc;
         if (at.residual) at.residual += rows * b->ldr;
@@ -67,11 +65,6 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
         else                                                                             \
             narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, b, at);                      \
     }
-#define PACKING_FUNCTION(tile, rows)                                                     \
-    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
-    {                                                                                    \
-        packing_tile(rows, b, at);                                                       \
-    }
 #define STREAMING_FUNCTION(tile, rows)                                                   \
     NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
@@ -79,25 +72,10 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
     }
 #define NAME(tile, rows) tile_##tile##_##rows,
 
-HEIGHTS(ROWS_WIDE, PACKING_FUNCTION, PACKING)
 HEIGHTS(ROWS_WIDE, STREAMING_FUNCTION, STREAMING)
 
-/* The first tiles of a block whose panel is packed on the way; else packs it, if need be, and returns the others. */
-INLINE tile_function *const *first_tiles(const fastpw_block *b, tile_function *const *others, const int columns,
-                                         const int step)
-{
-    static tile_function *const packing[] = {HEIGHTS(ROWS_WIDE, NAME, PACKING)};
-    if (!b->from) return others;
-    if (columns == WIDE_COLUMNS && b->n == WIDE_COLUMNS && b->stride_n == sizeof(real)) {
-        memset(b->panel, 0, WIDE_COLUMNS * sizeof(real));
-        return packing;
-    }
-    pack_panel(columns, step, b->panel, b->n, b->k, b->from, b->stride_n, b->stride_k, NULL, 0);
-    return others;
-}
-
 /* The tiles of a block: others if its C is to go past the caches and is not read again. */
-INLINE tile_function *const *all_tiles(const fastpw_block *b, tile_function *const *usual, const int columns)
+INLINE tile_function *const *tiles_for(const fastpw_block *b, tile_function *const *usual, const int columns)
 {
     static tile_function *const streaming[] = {HEIGHTS(ROWS_WIDE, NAME, STREAMING)};
     return b->streams && columns == WIDE_COLUMNS && b->n == WIDE_COLUMNS && is_cheap(b->epilogue->activation) ? streaming
@@ -110,8 +88,7 @@ INLINE tile_function *const *all_tiles(const fastpw_block *b, tile_function *con
     static void block_##tile(const fastpw_block *b)                                                     \
     {                                                                                                   \
         static tile_function *const by_height[] = {HEIGHTS(tallest, NAME, tile)};                       \
-        tile_function *const *tiles = all_tiles(b, by_height, columns);                                 \
-        run_tiles(b, first_tiles(b, tiles, columns, step), tiles, tallest, b->lda);                     \
+        run_tiles(b, tiles_for(b, by_height, columns), tallest, b->lda);                                \
     }                                                                                                   \
     static void pack_##tile(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,   \
                             ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)                \
