@@ -32,24 +32,25 @@
 #define LINES_OF_DEPTH ((WIDE_VECTORS * VEC_BYTES + CACHE_LINE - 1) / CACHE_LINE)
 enum { SECOND_LEVEL = 2 };
 
-INLINE void fetch_ahead(fastpw_ahead *ahead)
-{
-    UNROLL for (int line = 0; line < LINES_OF_DEPTH; line++)
-        __builtin_prefetch(ahead->next + line * CACHE_LINE, 0, SECOND_LEVEL);
-    ahead->next += ahead->ld;
-    ahead->rows--;
-}
-
-/* Needs `rows`, `b`, `at`, `left`, `streams`, and `c`, whose rows it fetches unless they go past the caches. */
+/* Two depths a turn, `left` of them, where that spills nothing. Needs `rows`, `b`, `at`, `left`, `streams`, and `c`,
+ * whose rows it fetches unless they go past the caches. */
 #define TURNS(columns, TURN)                                                                           \
     for (int i = 0; WIDE_UNROLLS && !streams && i < rows && left >= 2; i++) {                          \
         prefetch_row(columns, c);                                                                      \
         c += b->ldc;                                                                                   \
         TURN;                                                                                          \
     }                                                                                                  \
-    while (WIDE_UNROLLS && left >= 2 && at->ahead->rows > 0) {                                         \
-        fetch_ahead(at->ahead);                                                                        \
-        TURN;                                                                                          \
+    if (WIDE_UNROLLS && left >= 2 && at->ahead->rows > 0) {                                            \
+        fastpw_ahead ahead = *at->ahead;         /* in registers */                                    \
+        do {                                                                                           \
+            UNROLL for (int line = 0; line < LINES_OF_DEPTH; line++)                                   \
+                __builtin_prefetch(ahead.next + line * CACHE_LINE, 0, SECOND_LEVEL);                   \
+            ahead.next += ahead.ld;                                                                    \
+            ahead.rows--;                                                                              \
+            TURN;                                                                                      \
+        } while (left >= 2 && ahead.rows > 0);                                                         \
+        at->ahead->next = ahead.next;                                                                  \
+        at->ahead->rows = ahead.rows;                                                                  \
     }                                                                                                  \
     while (WIDE_UNROLLS && left >= 2) {                                                                \
         TURN;                                                                                          \
