@@ -16,7 +16,7 @@ cdef void lay_out(Walk *w) noexcept:
     w.x_ld = odd_lines(w.inputs * element)
     w.s_at = w.block_rows * w.dz_ld
     w.x_at = w.s_at + (w.block_rows * w.dz_ld if w.source in (FROM_Z, RECOMPUTED) else 0)
-    w.block_bytes = w.x_at + (w.block_rows * w.x_ld if w.wants_weights and (w.across or w.diagonal) else 0)
+    w.block_bytes = w.x_at + (w.block_rows * w.x_ld if copies_x(w) else 0)
     w.panel_bytes = whole_lines(w.block_rows * width * element)
     w.some_panels = max(1, PANELS_BYTES // w.panel_bytes)
     w.w_at = w.some_panels * w.panel_bytes if w.wants_weights and not w.diagonal else 0
@@ -46,6 +46,7 @@ cdef void choose_weights(Walk *w) noexcept:
     cdef Py_ssize_t element = w.kernels.c_size
     if not w.wants_weights or w.diagonal:
         return
+    w.x_in_place = at_one_distance(&w.pixels, XS)
     w.direct = w.slices == 1 and (w.dweight.stride == element or w.dweight.ld == element)
     if w.direct:
         w.across = w.dweight.stride != element
@@ -54,6 +55,8 @@ cdef void choose_weights(Walk *w) noexcept:
     else:
         w.across = partition.weights_across(w.outputs, w.inputs, w.kernels.tiles[0].nr)
         w.weights_ld = columns_of_weights(w) * element
+    if w.across:
+        w.x_in_place = w.x_in_place and spreads(w.pixels.rows[XS].stride[2])
 
 
 cdef int lay_out_all(Walk *w, int threads) except -1:

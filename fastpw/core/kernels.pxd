@@ -24,6 +24,7 @@ cdef extern from "kernel_set.h" nogil:
         const char *a
         Py_ssize_t lda
         const char *panel
+        Py_ssize_t ldb
         fastpw_ahead *ahead
         char *c
         Py_ssize_t ldc

@@ -62,7 +62,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
     const char *a; ptrdiff_t lda;            /* row distances in bytes */
-    const char *panel;
+    const char *panel; ptrdiff_t ldb;        /* distance of the depths, for outer */
     fastpw_ahead *ahead;
     char *c; ptrdiff_t ldc;
     const char *residual; ptrdiff_t ldr;     /* NULL: none */
@@ -102,8 +102,8 @@ typedef struct {
     /* One weight per channel: C[i][j] = act(A[i][j] * scale[j] + bias[j] + residual[i][j]).
      * The panel is bias[n], then scale[n]; with k = 0 there is no A. */
     void (*scale)(const fastpw_block *);
-    /* C[i][j] (+)= sum over p of A[p][i] * B[p][j]: lda is the distance of the depths p, the panel is as wide
-     * as the widest tile's, without a head, n <= its nr.  Entry FROM_ZERO or FROM_C; no epilogue. */
+    /* C[i][j] (+)= sum over p of A[p][i] * B[p][j]: lda and ldb are the distances of the depths p; nr columns of B
+     * are read, of which n count, nr being the widest tile's.  Entry FROM_ZERO or FROM_C; no epilogue. */
     void (*outer)(const fastpw_block *);
     /* Cuts m rows of n columns into such panels, without their heads: row p of panel j goes to
      * panels + j * panel_bytes + p * nr * b_size, zeros beyond n. */

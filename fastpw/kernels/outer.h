@@ -10,10 +10,10 @@
 
 #include "tiles.h"
 
-INLINE void outer_depth(const int rows, const int vectors, tile_row *acc, const char *a, const real *w)
+INLINE void outer_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *w)
 {
     vec panel[WIDE_VECTORS];
-    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
+    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * VEC_BYTES);
     UNROLL for (int i = 0; i < rows; i++) {
         const vec x = vec_set(real_load(a + i * (int)sizeof(real)));
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
@@ -21,10 +21,10 @@ INLINE void outer_depth(const int rows, const int vectors, tile_row *acc, const 
 }
 
 /* A read as vectors, the last of which may overlap the one before: rows >= LANES. */
-INLINE void outer_depth_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, const real *w)
+INLINE void outer_depth_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, const char *w)
 {
     vec panel[WIDE_VECTORS];
-    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
+    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * VEC_BYTES);
     UNROLL for (int first = 0; first < rows; first += LANES) {
         const int at = first + LANES <= rows ? first : rows - LANES;
         const vec x = vec_load(a + at * (int)sizeof(real));
@@ -36,9 +36,8 @@ INLINE void outer_depth_by_lane(const int rows, const int vectors, tile_row *acc
 
 INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b, const tile_place *at)
 {
-    const char *a = at->a;
-    const real *w = (const real *)b->panel;
-    const ptrdiff_t lda = b->lda;
+    const char *a = at->a, *w = b->panel;
+    const ptrdiff_t lda = b->lda, ldb = b->ldb;
     const char *c = at->c;
     const int streams = 0;
     tile_row acc[MAX_ROWS];
@@ -47,11 +46,11 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
     ptrdiff_t left = b->k;
 #define TWO_DEPTHS                                                                                     \
     outer_depth(rows, vectors, acc, a, w);                                                             \
-    outer_depth(rows, vectors, acc, a + lda, w + WIDE_COLUMNS);                                        \
-    left -= 2, a += 2 * lda, w += 2 * WIDE_COLUMNS
+    outer_depth(rows, vectors, acc, a + lda, w + ldb);                                                 \
+    left -= 2, a += 2 * lda, w += 2 * ldb
     TURNS(vectors * LANES, TWO_DEPTHS)
 #undef TWO_DEPTHS
-    for (; left > 0; left--, a += lda, w += WIDE_COLUMNS)
+    for (; left > 0; left--, a += lda, w += ldb)
         if (VEC_MULTIPLIES_BY_LANE && rows >= LANES)
             outer_depth_by_lane(rows, vectors, acc, a, w);
         else
