@@ -26,7 +26,10 @@ class Blocks(NamedTuple):
 # meeting again takes some microseconds, in which one core does this much.
 SMALL_WORK = 1 << 19
 
-# The same for packing: elements of B.
+# Where nothing or little is multiplied, storing an element takes as long as so many multiply-adds.
+LEAST_DEPTH = 8
+
+# As SMALL_WORK, for packing: elements of B.
 SMALL_PACKING = 1 << 16
 
 # A block's rows of A stay in the second-level cache while the panels pass by.
@@ -87,7 +90,7 @@ def blocks(m: int, panels: int, k: int, height: int, width: int, element: int, t
     threads : int
         The most threads that may be used.
     """
-    if threads > 1 and m * panels * width * k < SMALL_WORK:
+    if threads > 1 and m * panels * width * max(k, LEAST_DEPTH) < SMALL_WORK:
         threads = 1
     columns, bytes_of_row = panels * width, max(1, k * element)
     small_b = columns * bytes_of_row <= SMALL_B_BYTES
