@@ -40,6 +40,20 @@ def test_boxes_cover_the_output_once_and_meet_their_inputs():
             assert np.array_equal(covered, expected)
 
 
+def test_skipped_pixels_are_those_that_no_box_meets():
+    for height, width in product((1, 2, 5), (1, 4)):
+        for vertical, horizontal, stride in product(SIDES, SIDES, product((1, 2, 4), (1, 3, 7))):
+            met = np.zeros((height, width, 1), int)
+            shape = geometry.output_shape(met.shape, 1, stride, (vertical, horizontal))
+            inputs = next(geometry.boxes(met.shape, shape, stride, (vertical, horizontal)), (None,))[0]
+            if inputs is None:
+                continue
+            met[inputs] += 1
+            for index in geometry.skipped(inputs, stride):
+                met[index] += 1
+            assert np.all(met == 1)
+
+
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5, 2), (1, 2, 1, 3, 1, 2), (2, 2, 2, 2, 2, 1)])
 def test_rows_of_many_axes_are_views_in_order(shape):
     x = np.arange(np.prod(shape)).reshape(shape)

@@ -8,8 +8,8 @@ cdef int source_of(reads, y, z) except -1:
     return FROM_Z if z is not None else RECOMPUTED
 
 
-cdef void lay_out(Walk *w) noexcept:
-    """Where the buffers begin, and their sizes."""
+cdef void lay_out_block(Walk *w) noexcept:
+    """Where the buffers of a block begin, and their sizes."""
     cdef Py_ssize_t element = w.kernels.a_size, width = w.kernels.tiles[0].nr
     # An odd number of cache lines from row to row: rows a power of two apart would share a few sets.
     w.dz_ld = odd_lines(w.outputs * element)
@@ -59,7 +59,7 @@ cdef void choose_weights(Walk *w) noexcept:
         w.x_in_place = w.x_in_place and spreads(w.pixels.rows[XS].stride[2])
 
 
-cdef int lay_out_all(Walk *w, int threads) except -1:
+cdef int lay_out_walk(Walk *w, int threads) except -1:
     """Sizes of all that a walk of so many threads needs."""
     w.tasks = partition.TASKS_PER_THREAD * threads
     w.copies = threads if w.slices > 1 or threads <= partition.MOST_COPIES else 1
@@ -177,7 +177,7 @@ cdef int describe_walk(Walk *w, dy, x, weight, Panels forward_panels, Panels sca
         describe_data(w, weight, scale, dx)
     w.dweight, w.dbias = matrix_of(dweight), matrix_of(dbias)
     choose_weights(w)
-    lay_out(w)
+    lay_out_block(w)
     return 0
 
 
@@ -218,7 +218,7 @@ def backward(dy, x, weight, Panels forward_panels, y, z, residual, dx, dweight, 
     describe_walk(&w, dy, x, weight, forward_panels, scale, y, z, residual, dx, dweight, dbias, dresidual, accumulate,
                   reads, activation)
     threads = team(team_of(&w, threads))
-    lay_out_all(&w, threads)
+    lay_out_walk(&w, threads)
     walk(&w, threads)
 
 

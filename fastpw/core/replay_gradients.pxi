@@ -84,7 +84,7 @@ cdef class GradientsReplay:
         self.code = b"f" if self.walk.kernels.a_size == 4 else b"d"
         self.asked = threads()
         self.team = team_of(&self.walk, self.asked)
-        lay_out_all(&self.walk, self.team)
+        lay_out_walk(&self.walk, self.team)
         for i, array in enumerate((*inputs, *outputs)):
             self.layouts[i].ndim = -1
             if array is not None:
@@ -132,7 +132,7 @@ cdef class GradientsReplay:
         cdef const Py_buffer *outputs = buffers + INPUTS
         cdef int threads = team(self.team)
         if threads != self.team:
-            lay_out_all(&w, threads)
+            lay_out_walk(&w, threads)
         w.pixels.rows[DY].base = <char *>buffers[0].buf
         if w.source != NOT_NEEDED:
             w.pixels.rows[S].base = <char *>buffers[5 if self.s_is_z else 4].buf

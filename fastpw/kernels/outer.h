@@ -74,30 +74,24 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
 HEIGHTS(ROWS_WIDE, OUTER_1_FUNCTION, OUTER_1)
 HEIGHTS(ROWS_WIDE, OUTER_2_FUNCTION, OUTER_2)
 
+/* Some panels at a time, so that rows are read in long runs: 64 bytes of each would touch a page each. */
 static void split_rows(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld, char *panels, ptrdiff_t panel_bytes)
 {
-    enum { GROUP = 8, PANEL_BYTES = WIDE_COLUMNS * sizeof(real) };
-    for (; n >= WIDE_COLUMNS; rows += GROUP * PANEL_BYTES, panels += GROUP * panel_bytes, n -= GROUP * WIDE_COLUMNS) {
-        const ptrdiff_t whole = n >= GROUP * WIDE_COLUMNS ? GROUP : n / WIDE_COLUMNS;
-        const char *row = rows;
-        for (ptrdiff_t p = 0; p < m; p++, row += ld) {
-            const char *from = row;
-            char *to = panels + p * PANEL_BYTES;
-            for (ptrdiff_t j = 0; j < whole; j++, from += PANEL_BYTES, to += panel_bytes)
-                UNROLL for (int v = 0; v < WIDE_VECTORS; v++)
-                    vec_store(to + v * VEC_BYTES, vec_load(from + v * VEC_BYTES));
-        }
-        if (n < GROUP * WIDE_COLUMNS) {
-            rows += whole * PANEL_BYTES, panels += whole * panel_bytes, n -= whole * WIDE_COLUMNS;
-            break;
-        }
+    enum { GROUP = 8, ROW_BYTES = WIDE_COLUMNS * sizeof(real) };
+    const ptrdiff_t whole = n / WIDE_COLUMNS;
+    for (ptrdiff_t first = 0; first < whole; first += GROUP) {
+        const ptrdiff_t last = first + GROUP < whole ? first + GROUP : whole;
+        for (ptrdiff_t p = 0; p < m; p++)
+            for (ptrdiff_t j = first; j < last; j++)
+                UNROLL for (int v = 0; v < ROW_BYTES; v += VEC_BYTES)
+                    vec_store(panels + j * panel_bytes + p * ROW_BYTES + v, vec_load(rows + p * ld + j * ROW_BYTES + v));
     }
-    if (n > 0) {
-        const tile_columns has = columns_of(n);
-        for (ptrdiff_t p = 0; p < m; p++, rows += ld, panels += PANEL_BYTES)
-            UNROLL for (int v = 0; v < WIDE_VECTORS; v++)
-                vec_store(panels + v * VEC_BYTES, vec_load_lanes(rows + v * VEC_BYTES, has.lanes[v]));
-    }
+    if (whole * WIDE_COLUMNS == n) return;
+    const tile_columns has = columns_of(n - whole * WIDE_COLUMNS);
+    for (ptrdiff_t p = 0; p < m; p++)
+        UNROLL for (int v = 0; v < WIDE_VECTORS; v++)
+            vec_store(panels + whole * panel_bytes + p * ROW_BYTES + v * VEC_BYTES,
+                      vec_load_lanes(rows + p * ld + whole * ROW_BYTES + v * VEC_BYTES, has.lanes[v]));
 }
 
 static void outer_block(const fastpw_block *b)

@@ -78,8 +78,8 @@ HEIGHTS(ROWS_WIDE, STREAMING_FUNCTION, STREAMING)
 INLINE tile_function *const *tiles_for(const fastpw_block *b, tile_function *const *usual, const int columns)
 {
     static tile_function *const streaming[] = {HEIGHTS(ROWS_WIDE, NAME, STREAMING)};
-    return b->streams && columns == WIDE_COLUMNS && b->n == WIDE_COLUMNS && is_cheap(b->epilogue->activation) ? streaming
-                                                                                                            : usual;
+    const int whole = columns == WIDE_COLUMNS && b->n == WIDE_COLUMNS;
+    return b->streams && whole && is_cheap(b->epilogue->activation) ? streaming : usual;
 }
 
 /* A row of the table of tiles: its functions and its panels. */
