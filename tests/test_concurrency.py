@@ -11,6 +11,7 @@ import pytest
 import fastpw
 
 CALLERS, CALLS = 8, 1000
+ELSEWHERE = 3 << 10  # KiB, for allocators that find other places
 
 
 @pytest.fixture
@@ -73,10 +74,13 @@ def test_a_thousand_calls_from_each_of_eight_threads(work):
 
     run_together(callers(CALLERS))  # the allocators' arenas, and whatever else comes with the first time
     threads, memory = status("Threads"), status("VmRSS")
-    run_together(callers(CALLERS))
+    grown = []
+    while len(grown) < 3 and (not grown or grown[-1] >= ELSEWHERE):  # what leaks grows each time
+        run_together(callers(CALLERS))
+        grown.append(status("VmRSS") - memory)
     assert not wrong
     assert settled(threads) <= threads
-    assert status("VmRSS") - memory < 3 << 10  # KiB, for allocators that find other places
+    assert grown[-1] < ELSEWHERE, grown
 
 
 def test_every_result_has_the_same_bits(work):
