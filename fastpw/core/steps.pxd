@@ -316,8 +316,8 @@ cdef inline Outer outer_of(const Walk *w, Py_ssize_t origin, const char *space) 
 
 
 cdef inline Py_ssize_t panels_in_place(const Walk *w, Py_ssize_t rows) noexcept nogil:
-    """How many panels are read where they lie: whole ones, which leave the first-level cache to be read again, or few
-    times. dz is laid out for that."""
+    """How many panels are read where they lie: whole ones, if they stay in the first-level cache from one tile to
+    the next, as dz does, or meet few tiles."""
     if w.across or w.x_in_place and (spreads(w.pixels.rows[XS].stride[2])
                                      or rows <= FEW_TILES * w.kernels.tiles[0].mr):
         return columns_of_weights(w) // w.kernels.tiles[0].nr

@@ -57,22 +57,16 @@ enum { SECOND_LEVEL = 2 };
     }
 
 /* The lower half of the rows has a pointer of its own: from one, their distances would not fit the registers. */
-INLINE void multiply_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
-                           ptrdiff_t lda, const vec *panel)
+INLINE void wide_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
+                       ptrdiff_t lda, const real *w)
 {
     const int half = (rows + 1) / 2;
+    vec panel[WIDE_VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
     UNROLL for (int i = 0; i < rows; i++) {
         const vec x = vec_set(real_load(i < half ? a + i * lda : a_low + (i - half) * lda));
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
     }
-}
-
-INLINE void wide_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
-                       ptrdiff_t lda, const real *w)
-{
-    vec panel[WIDE_VECTORS];
-    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
-    multiply_depth(rows, vectors, acc, a, a_low, lda, panel);
 }
 
 /* LANES depths at once, A read as vectors. */
