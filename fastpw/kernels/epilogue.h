@@ -33,11 +33,10 @@ typedef struct {
     vec_lanes lanes[MAX_VECTORS];
 } tile_columns;
 
-INLINE tile_columns columns_of(ptrdiff_t n)
+INLINE void set_columns(tile_columns *has, ptrdiff_t n)
 {
-    tile_columns columns = {.n = n};
-    for (int v = 0; v < MAX_VECTORS; v++) columns.lanes[v] = vec_first(n - v * LANES);
-    return columns;
+    has->n = n;
+    for (int v = 0; v < MAX_VECTORS; v++) has->lanes[v] = vec_first(n - v * LANES);
 }
 
 /* The first `whole` vectors are known to have all their columns. */
@@ -51,13 +50,15 @@ INLINE void add_rows(const int rows, const int vectors, const int whole, tile_ro
         }
 }
 
-INLINE void stream_rows(const int rows, const int vectors, const tile_row *t, char *p, ptrdiff_t ld)
+/* These give back where the row after theirs begins. */
+INLINE char *stream_rows(const int rows, const int vectors, const tile_row *t, char *p, ptrdiff_t ld)
 {
     UNROLL for (int i = 0; i < rows; i++, p = (char *)next_row(p, ld))
         UNROLL for (int v = 0; v < vectors; v++) vec_stream(p + v * VEC_BYTES, t[i][v]);
+    return p;
 }
 
-INLINE void put_rows(const int rows, const int vectors, const int whole, const tile_row *t, char *p, ptrdiff_t ld,
+INLINE char *put_rows(const int rows, const int vectors, const int whole, const tile_row *t, char *p, ptrdiff_t ld,
                      const tile_columns *has)
 {
     const tile_columns columns = *has;           /* a copy, which the stores below cannot change */
@@ -69,6 +70,7 @@ INLINE void put_rows(const int rows, const int vectors, const int whole, const t
             else
                 vec_store_lanes(to, t[i][v], columns.lanes[v]);
         }
+    return p;
 }
 
 /* A full tile goes without masks, unless they are free and spare a second path. */
@@ -80,12 +82,11 @@ INLINE void add_tile(const int rows, const int width, tile_row *t, const char *p
         add_rows(rows, vectors_of(width), 0, t, p, ld, has);
 }
 
-INLINE void put_tile(const int rows, const int width, const tile_row *t, char *p, ptrdiff_t ld, const tile_columns *has)
+INLINE char *put_tile(const int rows, const int width, const tile_row *t, char *p, ptrdiff_t ld, const tile_columns *has)
 {
     if (!VEC_MASK_IS_FREE && has->n == width)
-        put_rows(rows, vectors_of(width), width / LANES, t, p, ld, has);
-    else
-        put_rows(rows, vectors_of(width), 0, t, p, ld, has);
+        return put_rows(rows, vectors_of(width), width / LANES, t, p, ld, has);
+    return put_rows(rows, vectors_of(width), 0, t, p, ld, has);
 }
 
 /* Lines that the tile will store to are fetched while it computes.  Where rows
@@ -191,21 +192,32 @@ INLINE void tile_begin(const int rows, const int width, tile_row *t, const fastp
         add_tile(rows, width, t, at->residual, b->ldr, &at->has);
 }
 
-/* C may go past the caches if its columns are all there and it is not read again. */
-INLINE void tile_end(const int rows, const int width, const int streams, tile_row *t, const fastpw_block *b,
-                     const tile_place *at)
+/* Where the next rows of a tile go. */
+typedef struct {
+    char *c, *z;
+} tile_rows;
+
+/* Some rows of a tile, one after the other. C may go past the caches if its columns are all there and it is not read
+ * again. */
+INLINE void put_finished(const int rows, const int width, const int streams, tile_row *t, const fastpw_block *b,
+                         const tile_columns *has, tile_rows *to)
 {
-    const fastpw_epilogue *e = b->epilogue;
-    if (at->z) put_tile(rows, width, t, at->z, b->ldz, &at->has);
-    if (e->activation == FASTPW_RELU)
-        activate_registers(rows, vectors_of(width), FASTPW_RELU, t, e);
-    else if (e->activation == FASTPW_CLIP)
-        activate_registers(rows, vectors_of(width), FASTPW_CLIP, t, e);
+    const int activation = b->epilogue->activation;
+    if (to->z) to->z = put_tile(rows, width, t, to->z, b->ldz, has);
+    if (activation == FASTPW_RELU)
+        activate_registers(rows, vectors_of(width), FASTPW_RELU, t, b->epilogue);
+    else if (activation == FASTPW_CLIP)
+        activate_registers(rows, vectors_of(width), FASTPW_CLIP, t, b->epilogue);
     if (streams)
-        stream_rows(rows, vectors_of(width), t, at->c, b->ldc);
+        to->c = stream_rows(rows, vectors_of(width), t, to->c, b->ldc);
     else
-        put_tile(rows, width, t, at->c, b->ldc, &at->has);
-    if (!is_cheap(e->activation)) activate_memory(rows, b->n, at->c, b->ldc, e);
+        to->c = put_tile(rows, width, t, to->c, b->ldc, has);
+}
+
+/* When all rows are there. */
+INLINE void tile_end(const int rows, const fastpw_block *b, const tile_place *at)
+{
+    if (!is_cheap(b->epilogue->activation)) activate_memory(rows, b->n, at->c, b->ldc, b->epilogue);
 }
 
 #endif

@@ -32,15 +32,25 @@
 #define LINES_OF_DEPTH ((WIDE_VECTORS * VEC_BYTES + CACHE_LINE - 1) / CACHE_LINE)
 enum { SECOND_LEVEL = 2 };
 
-/* Two depths a turn, `left` of them, where that spills nothing. Needs `rows`, `b`, `at`, `left`, `streams`, and `c`,
- * whose rows it fetches unless they go past the caches. */
+/* The last depths are computed some rows at a time, which are stored while the next are computed: with all stores of 64
+ * bytes at once, the next tile waits (Zen 4, 16 depths: 0.86 of the peak, this way 0.94; 64 depths: 0.96 and 0.98).
+ * Narrower stores are better at once. */
+#if VEC_BYTES == 64
+enum { LAST_DEPTHS = 4, LAST_SUMS = 4 };
+#else
+enum { LAST_DEPTHS = 0, LAST_SUMS = MAX_ROWS * WIDE_VECTORS };
+#endif
+
+/* Two depths a turn, where that spills nothing, until less than two and the last are `left`. Needs `rows`, `b`, `at`,
+ * `left`, `streams`, and `c`, whose rows it fetches unless they go past the caches. */
+#define TWO_MORE (WIDE_UNROLLS && left >= 2 + LAST_DEPTHS)
 #define TURNS(columns, TURN)                                                                           \
-    for (int i = 0; WIDE_UNROLLS && !streams && i < rows && left >= 2; i++) {                          \
+    for (int i = 0; TWO_MORE && !streams && i < rows; i++) {                                           \
         prefetch_row(columns, c);                                                                      \
         c += b->ldc;                                                                                   \
         TURN;                                                                                          \
     }                                                                                                  \
-    if (WIDE_UNROLLS && left >= 2 && at->ahead->rows > 0) {                                            \
+    if (TWO_MORE && at->ahead->rows > 0) {                                                             \
         fastpw_ahead ahead = *at->ahead;         /* in registers */                                    \
         do {                                                                                           \
             UNROLL for (int line = 0; line < LINES_OF_DEPTH; line++)                                   \
@@ -48,22 +58,23 @@ enum { SECOND_LEVEL = 2 };
             ahead.next += ahead.ld;                                                                    \
             ahead.rows--;                                                                              \
             TURN;                                                                                      \
-        } while (left >= 2 && ahead.rows > 0);                                                         \
+        } while (TWO_MORE && ahead.rows > 0);                                                          \
         at->ahead->next = ahead.next;                                                                  \
         at->ahead->rows = ahead.rows;                                                                  \
     }                                                                                                  \
-    while (WIDE_UNROLLS && left >= 2) {                                                                \
+    while (TWO_MORE) {                                                                                 \
         TURN;                                                                                          \
     }
 
-/* The lower half of the rows has a pointer of its own: from one, their distances would not fit the registers. */
-INLINE void wide_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *a_low,
-                       ptrdiff_t lda, const real *w)
+/* One depth of rows first..last-1. The lower half of a tile's rows has a pointer of its own: from one, their distances
+ * would not fit the registers. */
+INLINE void wide_depth(const int rows, const int first, const int last, const int vectors, tile_row *acc, const char *a,
+                       const char *a_low, ptrdiff_t lda, const real *w)
 {
     const int half = (rows + 1) / 2;
     vec panel[WIDE_VECTORS];
     UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
-    UNROLL for (int i = 0; i < rows; i++) {
+    UNROLL for (int i = first; i < last; i++) {
         const vec x = vec_set(real_load(i < half ? a + i * lda : a_low + (i - half) * lda));
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
     }
@@ -99,15 +110,24 @@ INLINE void wide_tile(const int rows, const int vectors, const int streams, cons
         for (; left >= LANES; left -= LANES, a += VEC_BYTES, a_low += VEC_BYTES, w += LANES * columns)
             wide_depths_by_lane(rows, vectors, acc, a, lda, w);
 #define TWO_DEPTHS                                                                                     \
-    wide_depth(rows, vectors, acc, a, a_low, lda, w);                                                  \
-    wide_depth(rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + columns);          \
+    wide_depth(rows, 0, rows, vectors, acc, a, a_low, lda, w);                                         \
+    wide_depth(rows, 0, rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + columns); \
     left -= 2, a += two, a_low += two, w += 2 * columns
     TURNS(columns, TWO_DEPTHS)
 #undef TWO_DEPTHS
-    for (; left > 0; left--, a += sizeof(real), a_low += sizeof(real), w += columns)
-        wide_depth(rows, vectors, acc, a, a_low, lda, w);
+    for (; left > LAST_DEPTHS; left--, a += sizeof(real), a_low += sizeof(real), w += columns)
+        wide_depth(rows, 0, rows, vectors, acc, a, a_low, lda, w);
 
-    tile_end(rows, columns, streams, acc, b, at);
+    tile_rows to = {at->c, at->z};
+    UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
+        const int last = first + LAST_SUMS / vectors < rows ? first + LAST_SUMS / vectors : rows;
+        for (int p = 0; p < left; p++) {
+            const int depth = p * (int)sizeof(real);
+            wide_depth(rows, first, last, vectors, acc, a + depth, a_low + depth, lda, w + p * columns);
+        }
+        put_finished(last - first, columns, streams, acc + first, b, &at->has, &to);
+    }
+    tile_end(rows, b, at);
 }
 
 INLINE void narrow_step(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],
@@ -166,7 +186,9 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
     tile_begin(rows, columns, start, b, at);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors_of(columns); v++) sums[i][v] += start[i][v];
-    tile_end(rows, columns, 0, sums, b, at);
+    tile_rows to = {at->c, at->z};
+    put_finished(rows, columns, 0, sums, b, &at->has, &to);
+    tile_end(rows, b, at);
 }
 
 #endif

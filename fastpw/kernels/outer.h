@@ -10,11 +10,12 @@
 
 #include "tiles.h"
 
-INLINE void outer_depth(const int rows, const int vectors, tile_row *acc, const char *a, const char *w)
+/* One depth of rows first..last-1. */
+INLINE void outer_depth(const int first, const int last, const int vectors, tile_row *acc, const char *a, const char *w)
 {
     vec panel[WIDE_VECTORS];
     UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * VEC_BYTES);
-    UNROLL for (int i = 0; i < rows; i++) {
+    UNROLL for (int i = first; i < last; i++) {
         const vec x = vec_set(real_load(a + i * (int)sizeof(real)));
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
     }
@@ -45,18 +46,23 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
     ptrdiff_t left = b->k;
 #define TWO_DEPTHS                                                                                     \
-    outer_depth(rows, vectors, acc, a, w);                                                             \
-    outer_depth(rows, vectors, acc, a + lda, w + ldb);                                                 \
+    outer_depth(0, rows, vectors, acc, a, w);                                                            \
+    outer_depth(0, rows, vectors, acc, a + lda, w + ldb);                                                \
     left -= 2, a += 2 * lda, w += 2 * ldb
     TURNS(vectors * LANES, TWO_DEPTHS)
 #undef TWO_DEPTHS
-    for (; left > 0; left--, a += lda, w += ldb)
+    for (; left > LAST_DEPTHS; left--, a += lda, w += ldb)
         if (VEC_MULTIPLIES_BY_LANE && rows >= LANES)
             outer_depth_by_lane(rows, vectors, acc, a, w);
         else
-            outer_depth(rows, vectors, acc, a, w);
-    if (b->entry == FASTPW_FROM_C) add_tile(rows, vectors * LANES, acc, at->c, b->ldc, &at->has);
-    put_tile(rows, vectors * LANES, acc, at->c, b->ldc, &at->has);
+            outer_depth(0, rows, vectors, acc, a, w);
+    char *to = at->c;
+    UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
+        const int last = first + LAST_SUMS / vectors < rows ? first + LAST_SUMS / vectors : rows;
+        for (int p = 0; p < left; p++) outer_depth(first, last, vectors, acc, a + p * lda, w + p * ldb);
+        if (b->entry == FASTPW_FROM_C) add_tile(last - first, vectors * LANES, acc + first, to, b->ldc, &at->has);
+        to = put_tile(last - first, vectors * LANES, acc + first, to, b->ldc, &at->has);
+    }
 }
 
 /* One vector across where the columns left over need no more. */
@@ -87,7 +93,8 @@ static void split_rows(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld,
                     vec_store(panels + j * panel_bytes + p * ROW_BYTES + v, vec_load(rows + p * ld + j * ROW_BYTES + v));
     }
     if (whole * WIDE_COLUMNS == n) return;
-    const tile_columns has = columns_of(n - whole * WIDE_COLUMNS);
+    tile_columns has;
+    set_columns(&has, n - whole * WIDE_COLUMNS);
     for (ptrdiff_t p = 0; p < m; p++)
         UNROLL for (int v = 0; v < WIDE_VECTORS; v++)
             vec_store(panels + whole * panel_bytes + p * ROW_BYTES + v * VEC_BYTES,
