@@ -17,11 +17,10 @@ cdef struct Ahead:
     int count
 
 
-cdef inline Ahead nothing_ahead() noexcept nogil:
-    cdef Ahead ahead
+cdef inline void nothing_ahead(Ahead *ahead) noexcept nogil:
+    """(In place, here and below: a copy of what was just written waits until all stores before it are done.)"""
     ahead.count = 0
     ahead.runs[0].ld = ahead.runs[0].rows = 0
-    return ahead
 
 
 cdef inline void fetch(Ahead *ahead, const char *start, Py_ssize_t ld, Py_ssize_t rows) noexcept nogil:

@@ -78,36 +78,46 @@ cdef inline bint in_place(const Gemm *g) noexcept nogil:
     return g.pixels.size[2] == g.pixels.m or g.pixels.size[2] >= g.b.kernels.tiles[0].mr or g.b.diagonal
 
 
-cdef inline Ahead look_ahead(const Gemm *g, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t last,
-                             Py_ssize_t panel) noexcept nogil:
+cdef inline void look_ahead(const Gemm *g, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t last, Py_ssize_t panel,
+                            Ahead *ahead) noexcept nogil:
     """What is read after this panel: the next, and its share of the rows of A from `stop` on."""
-    cdef Ahead ahead = nothing_ahead()
     cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, rows = min(g.block_rows, g.pixels.m - stop)
+    nothing_ahead(ahead)
     if g.b.base != NULL:
         if g.b.ahead != NULL:
-            fetch(&ahead, g.b.ahead + panel * width * g.b.stride_n, g.b.stride_k, g.b.k)
-        return ahead
+            fetch(ahead, g.b.ahead + panel * width * g.b.stride_n, g.b.stride_k, g.b.k)
+        return
     if panel + 1 < g.b.count:
-        fetch(&ahead, g.b.panels + (panel + 1) * g.b.panel_bytes, width * g.b.kernels.b_size, g.b.k)
+        fetch(ahead, g.b.panels + (panel + 1) * g.b.panel_bytes, width * g.b.kernels.b_size, g.b.k)
     if g.b.k * g.b.kernels.a_size >= LONG_ROW:
-        fetch_pixels(&ahead, &g.pixels, A, g.b.k * g.b.kernels.a_size,
+        fetch_pixels(ahead, &g.pixels, A, g.b.k * g.b.kernels.a_size,
                      stop + rows * (panel - first) // (last - first),
                      stop + rows * (panel - first + 1) // (last - first), g.b.kernels)
-    return ahead
 
 
-cdef inline void run_panel(const Gemm *g, const fastpw_block *rows, Py_ssize_t panel,
-                           Py_ssize_t origin) noexcept nogil:
-    """The rows of a block against one panel; column 0 of its C is the first of panel `origin`."""
-    cdef fastpw_block b = rows[0]
+cdef inline void run_panel(const Gemm *g, fastpw_block *b, Py_ssize_t panel) noexcept nogil:
+    """The rows of a block against one panel, whose columns are those at b.c, b.residual and b.z."""
     cdef const fastpw_tile *tile = tile_of(&g.b, panel)
-    cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, column = (panel - origin) * width * g.b.kernels.c_size
-    b.n = min(<Py_ssize_t>tile.nr, g.b.n - panel * width)
+    b.n = min(<Py_ssize_t>tile.nr, g.b.n - panel * g.b.kernels.tiles[0].nr)
     b.panel = g.b.panels + panel * g.b.panel_bytes
-    b.c = rows.c + column
-    b.residual = rows.residual + column if rows.residual != NULL else NULL
-    b.z = rows.z + column if rows.z != NULL else NULL
-    tile.block(&b)
+    tile.block(b)
+
+
+cdef inline void next_columns(const Gemm *g, fastpw_block *b) noexcept nogil:
+    """From one panel's columns to the next one's."""
+    cdef Py_ssize_t step = g.b.kernels.tiles[0].nr * g.b.kernels.c_size
+    b.c += step
+    if b.residual != NULL:
+        b.residual += step
+    if b.z != NULL:
+        b.z += step
+
+
+cdef inline char *columns_from(const Pixels *pixels, int operand, Py_ssize_t row, Py_ssize_t offset) noexcept nogil:
+    """Where a row's columns lie from this byte on; NULL if there is no such operand."""
+    if pixels.rows[operand].base == NULL:
+        return NULL
+    return address(pixels, operand, row) + offset
 
 
 cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
@@ -115,24 +125,24 @@ cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop
     cdef const Pixels *pixels = &g.pixels
     cdef fastpw_block b
     cdef Ahead ahead
-    cdef Py_ssize_t row, j
+    cdef Py_ssize_t row, j, at
     b.k, b.entry, b.epilogue, b.streams = g.b.k, g.entry, &g.epilogue, g.streams
     b.lda, b.ldc = pixels.rows[A].stride[2], pixels.rows[C].stride[2]
     b.ldr, b.ldz = pixels.rows[RESIDUAL].stride[2], pixels.rows[Z].stride[2]
     for j in range(first, last):
-        row = start
+        row, at = start, j * g.b.kernels.tiles[0].nr * g.b.kernels.c_size
         b.ahead = &g.ahead.runs[0] if g.ahead != NULL else &ahead.runs[0]
         if g.ahead == NULL:
-            ahead = look_ahead(g, stop, first, last, j)
+            look_ahead(g, stop, first, last, j, &ahead)
         while row < stop:
             b.m = run_length(pixels, row, stop)
-            b.a, b.c = address(pixels, A, row), address(pixels, C, row)
-            b.residual, b.z = address(pixels, RESIDUAL, row), address(pixels, Z, row)
+            b.a, b.c = address(pixels, A, row), columns_from(pixels, C, row, at)
+            b.residual, b.z = columns_from(pixels, RESIDUAL, row, at), columns_from(pixels, Z, row, at)
             if g.b.diagonal:
                 b.n, b.panel = g.b.n, g.b.panels
                 g.b.kernels.scale(&b)
             else:
-                run_panel(g, &b, j, 0)
+                run_panel(g, &b, j)
             row += b.m
 
 
@@ -174,13 +184,16 @@ cdef inline void block_staged(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, 
     b.c = stage(g, C, start, stop, offset, size, g.entry == FASTPW_FROM_C, c, &b.ldc)
     b.residual = stage(g, RESIDUAL, start, stop, offset, size, True, c + m * size, &b.ldr)
     b.z = stage(g, Z, start, stop, offset, size, False, c + 2 * m * size, &b.ldz)
+    cdef char *staged_c = b.c
+    cdef char *staged_z = b.z
     for j in range(first, last):
         b.ahead = &g.ahead.runs[0] if g.ahead != NULL else &ahead.runs[0]
         if g.ahead == NULL:
-            ahead = look_ahead(g, g.pixels.m, first, last, j)
-        run_panel(g, &b, j, first)
-    unstage(g, C, start, stop, offset, size, b.c)
-    unstage(g, Z, start, stop, offset, size, b.z)
+            look_ahead(g, g.pixels.m, first, last, j, &ahead)
+        run_panel(g, &b, j)
+        next_columns(g, &b)
+    unstage(g, C, start, stop, offset, size, staged_c)
+    unstage(g, Z, start, stop, offset, size, staged_z)
 
 
 cdef inline Py_ssize_t staging_bytes(const Gemm *g) noexcept nogil:

@@ -23,14 +23,13 @@ from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz,
 
 # ---- slices --------------------------------------------------------------------------------------------------
 
-cdef inline Ahead look_ahead(const Walk *w, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+cdef inline void look_ahead(const Walk *w, Py_ssize_t start, Py_ssize_t stop, Ahead *ahead) noexcept nogil:
     """What is read of rows start..stop-1: DY, S and XS."""
-    cdef Ahead ahead = nothing_ahead()
     cdef int operand
+    nothing_ahead(ahead)
     for operand in range(DRESIDUAL):
-        fetch_pixels(&ahead, &w.pixels, operand, (w.inputs if operand == XS else w.outputs) * w.kernels.a_size, start,
+        fetch_pixels(ahead, &w.pixels, operand, (w.inputs if operand == XS else w.outputs) * w.kernels.a_size, start,
                      stop, w.kernels)
-    return ahead
 
 
 cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *own) noexcept nogil:
@@ -40,7 +39,7 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *
     cdef Ahead ahead
     while row < end:
         stop = min(row + w.block_rows, end)
-        ahead = look_ahead(w, stop, min(stop + w.block_rows, end))
+        look_ahead(w, stop, min(stop + w.block_rows, end), &ahead)
         form_dz(w, row, row, stop, space, own)
         if w.pixels.rows[DRESIDUAL].base != NULL:
             put_residual(w, row, row, stop, space)
@@ -142,9 +141,10 @@ cdef inline void share_steps(const Walk *w, const Block *b, int first, int last,
     cdef char *space = block_of(w, member)
     cdef char *own = own_of(w, member)
     cdef fastpw_float_state state = fastpw_enter_float_state()
-    cdef Ahead ahead = look_ahead(w, b.stop, min(b.stop + w.block_rows, w.pixels.m))
+    cdef Ahead ahead
     cdef Py_ssize_t task
     cdef int step
+    look_ahead(w, b.stop, min(b.stop + w.block_rows, w.pixels.m), &ahead)
     for step in range(first, last):
         task = next_task(w.shares + step * members, member, members)
         while task >= 0:
