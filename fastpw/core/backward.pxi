@@ -67,6 +67,7 @@ cdef int lay_out_walk(Walk *w, int threads) except -1:
     w.weights_bytes = 0
     if w.wants_weights and not w.direct:
         w.weights_bytes = whole_lines(rows_of_weights(w) * columns_of_weights(w) * w.kernels.c_size)
+    w.adding_threads = 1 if w.slices * w.weights_bytes < partition.SMALL_SUMS_BYTES else threads
     w.panels_bytes = 0
     if w.wants_data and w.packs_first:
         w.panels_bytes = whole_lines(bytes_of_panels(&w.data.b, w.data.b.count))
@@ -104,6 +105,7 @@ cdef int walk(Walk *w, int threads) except -1:
     cdef char *memory = new_memory(size, "the workspace")
     cdef char *rest = memory
     cdef fastpw_float_state state
+    cdef Matrix sums
     with nogil:
         state = fastpw_enter_float_state()
         if w.ones_bytes:
@@ -124,9 +126,10 @@ cdef int walk(Walk *w, int threads) except -1:
         w.workspace = rest
         run_walk(w, threads)
         if w.weights_bytes:
-            finish(w, transposed(&w.dweight) if w.across else w.dweight, w.weights, w.weights_bytes, w.accumulates)
+            sums = transposed(&w.dweight) if w.across else w.dweight
+            finish(w, &sums, w.weights, w.weights_bytes, w.accumulates, w.adding_threads)
         if w.wants_bias:
-            finish(w, w.dbias, w.bias, w.bias_bytes, w.accumulates)
+            finish(w, &w.dbias, w.bias, w.bias_bytes, w.accumulates, 1)
         fastpw_leave_float_state(state)
     free(memory)
     return 0

@@ -32,6 +32,9 @@ LEAST_DEPTH = 8
 # As SMALL_WORK, for packing: elements of B.
 SMALL_PACKING = 1 << 16
 
+# As SMALL_WORK, for adding up the sums of slices, most of which another core has written.
+SMALL_SUMS_BYTES = 256 << 10
+
 # A block's rows of A stay in the second-level cache while the panels pass by.
 A_BLOCK_BYTES = 256 << 10
 

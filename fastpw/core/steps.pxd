@@ -73,7 +73,7 @@ cdef struct Walk:
     Gemm data                    # dx from dz
     bint packs_first             # all of W before the walk begins
     Py_ssize_t panels_bytes
-    int packing_threads
+    int packing_threads, adding_threads
     Matrix dweight, dbias
     bint diagonal                # one weight per channel
     bint wants_data, wants_weights, wants_bias

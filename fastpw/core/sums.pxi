@@ -21,16 +21,6 @@ cdef Matrix transposed(const Matrix *matrix) noexcept nogil:
     return other
 
 
-cdef void add_slices(real *sums, Py_ssize_t n, Py_ssize_t slices, Py_ssize_t distance) noexcept nogil:
-    """sums[0..n-1] += those of the other slices, in order."""
-    cdef Py_ssize_t s, i
-    cdef const real *part
-    for s in range(1, slices):
-        part = sums + s * distance
-        for i in range(n):
-            sums[i] = sums[i] + part[i]
-
-
 cdef void put_sums(char *to, Py_ssize_t stride, const real *sums, Py_ssize_t n, bint adds) noexcept nogil:
     """What lies at `to`, `stride` bytes apart, (+)= sums; written as bytes, since it may be unaligned."""
     cdef Py_ssize_t i
@@ -46,17 +36,29 @@ cdef void put_sums(char *to, Py_ssize_t stride, const real *sums, Py_ssize_t n, 
         memcpy(to + i * stride, &total, sizeof(real))
 
 
-cdef void finish_real(const Matrix *out, real *sums, Py_ssize_t slices, Py_ssize_t distance, bint adds) noexcept nogil:
+cdef void finish_rows(const Walk *w, const Matrix *out, char *sums, Py_ssize_t bytes_of_slice, bint adds,
+                      Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     cdef Py_ssize_t row
-    for row in range(out.rows):    # row by row: they stay in the first-level cache
-        add_slices(sums + row * out.columns, out.columns, slices, distance)
-        put_sums(out.base + row * out.ld, out.stride, sums + row * out.columns, out.columns, adds)
+    cdef char *of_row
+    for row in range(first, last):    # row by row: they stay in the first-level cache
+        of_row = sums + row * out.columns * w.kernels.c_size
+        w.kernels.column_sums(w.slices - 1, out.columns, of_row + bytes_of_slice, bytes_of_slice, NULL, 0, of_row)
+        if w.kernels.c_size == 4:
+            put_sums[float](out.base + row * out.ld, out.stride, <float *>of_row, out.columns, adds)
+        else:
+            put_sums[double](out.base + row * out.ld, out.stride, <double *>of_row, out.columns, adds)
 
 
-cdef void finish(const Walk *w, Matrix out, char *sums, Py_ssize_t bytes_of_slice, bint adds) noexcept nogil:
+cdef void finish(const Walk *w, const Matrix *out, char *sums, Py_ssize_t bytes_of_slice, bint adds,
+                 int threads) noexcept nogil:
     """out (+)= the sums of all slices."""
-    cdef Py_ssize_t distance = bytes_of_slice // w.kernels.c_size
-    if w.kernels.c_size == 4:
-        finish_real[float](&out, <float *>sums, w.slices, distance, adds)
-    else:
-        finish_real[double](&out, <double *>sums, w.slices, distance, adds)
+    cdef fastpw_float_state state
+    cdef int member
+    if threads == 1:
+        finish_rows(w, out, sums, bytes_of_slice, adds, 0, out.rows)
+        return
+    for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+        state = fastpw_enter_float_state()
+        finish_rows(w, out, sums, bytes_of_slice, adds, out.rows * member // threads,
+                    out.rows * (member + 1) // threads)
+        fastpw_leave_float_state(state)
