@@ -50,6 +50,10 @@ cdef enum:
     DATA_STEP = 8                # whole steps of every tile
     DATA_PANELS = 8
 
+# dz that is summed for db as soon as it is there, while it is in the first-level cache.
+cdef enum:
+    PIECE_BYTES = 16 << 10
+
 # Where S comes from.
 cdef enum:
     NOT_NEEDED                   # the derivative is one
@@ -178,27 +182,41 @@ cdef inline void pack_columns(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py
 
 
 cdef inline void form_dz(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop, char *space,
-                         char *own) noexcept nogil:
+                         char *own, char *bias) noexcept nogil:
+    """dz, and what copies_x says; its sums are added to `bias`, if that is not NULL."""
     cdef fastpw_gradient g
-    cdef Py_ssize_t row = start, m
+    cdef Py_ssize_t row = start, piece = stop - start, end
     g.n, g.epilogue, g.lddz = w.outputs, &w.epilogue, w.dz_ld
-    g.lddy, g.lds = w.pixels.rows[DY].stride[2], w.dz_ld
+    g.lddy = w.pixels.rows[DY].stride[2]
     if w.source == RECOMPUTED:
         recompute(w, origin, start, stop, space, own)
+    if bias != NULL:
+        piece = max(1, PIECE_BYTES // w.dz_ld)
+    while row < stop:
+        end = min(row + piece, stop)
+        form_rows(w, &g, origin, row, end, space)
+        if bias != NULL:
+            w.kernels.column_sums(end - row, w.outputs, space + (row - origin) * w.dz_ld, w.dz_ld, NULL, 0, bias)
+        row = end
+    if copies_x(w):
+        gather(&w.pixels, XS, start, stop, 0, w.inputs * w.kernels.a_size, space + w.x_at + (start - origin) * w.x_ld,
+               w.x_ld)
+
+
+cdef inline void form_rows(const Walk *w, fastpw_gradient *g, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop,
+                           char *space) noexcept nogil:
+    cdef Py_ssize_t row = start, m
     while row < stop:
         m = g.m = run_length(&w.pixels, row, stop)
         g.dy, g.dz = address(&w.pixels, DY, row), space + (row - origin) * w.dz_ld
-        g.s = space + w.s_at + (row - origin) * w.dz_ld
+        g.s, g.lds = space + w.s_at + (row - origin) * w.dz_ld, w.dz_ld
         if w.source == GIVEN:
             g.s, g.lds = address(&w.pixels, S, row), w.pixels.rows[S].stride[2]
         elif w.source == FROM_Z:
             add_rows(w, &w.epilogue, m, NULL, 0, address(&w.pixels, S, row), w.pixels.rows[S].stride[2],
                      <char *>g.s, w.dz_ld)
-        w.kernels.gradient(&g)
+        w.kernels.gradient(g)
         row += m
-    if copies_x(w):
-        gather(&w.pixels, XS, start, stop, 0, w.inputs * w.kernels.a_size, space + w.x_at + (start - origin) * w.x_ld,
-               w.x_ld)
 
 
 cdef inline void put_residual(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop,

@@ -40,7 +40,7 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *
     while row < end:
         stop = min(row + w.block_rows, end)
         look_ahead(w, stop, min(stop + w.block_rows, end), &ahead)
-        form_dz(w, row, row, stop, space, own)
+        form_dz(w, row, row, stop, space, own, w.bias + index * w.bias_bytes if w.wants_bias else NULL)
         if w.pixels.rows[DRESIDUAL].base != NULL:
             put_residual(w, row, row, stop, space)
         if w.wants_data:
@@ -48,8 +48,6 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *
         if w.wants_weights:
             sum_weights(w, row, stop - row, 0, rows_of_weights(w), 0, weight_panels(w), row > start,
                         w.weights + index * w.weights_bytes, space, own, &ahead)
-        if w.wants_bias:
-            sum_bias(w, stop - row, 0, w.outputs, w.bias + index * w.bias_bytes, space)
         row = stop
 
 
@@ -123,7 +121,7 @@ cdef inline void run_step(const Walk *w, const Block *b, int step, Py_ssize_t ta
     cdef Py_ssize_t first = task // cut.groups * cut.rows, panel = task % cut.groups * cut.panels
     cdef Py_ssize_t last = first + cut.rows, last_panel = panel + cut.panels, m = b.stop - b.start
     if step == FORM_DZ:
-        form_dz(w, b.start, b.start + first, min(b.start + last, b.stop), space, own)
+        form_dz(w, b.start, b.start + first, min(b.start + last, b.stop), space, own, NULL)
     elif step == PUT_RESIDUAL:
         put_residual(w, b.start, b.start + first, min(b.start + last, b.stop), space)
     elif step == FIND_DX:
@@ -159,7 +157,7 @@ cdef inline void form_dz_of_block(const Walk *w, const Block *b, int member, int
         share_steps(w, b, FORM_DZ, FORM_DZ + 1, member, members)
         return
     state = fastpw_enter_float_state()
-    form_dz(w, b.start, b.start, b.stop, block_of(w, member), own_of(w, member))
+    form_dz(w, b.start, b.start, b.stop, block_of(w, member), own_of(w, member), NULL)
     fastpw_leave_float_state(state)
 
 

@@ -62,45 +62,63 @@ static void gradient(const fastpw_gradient *g)
 #undef CASE
 }
 
-/* Down the rows with a few vectors of sums in registers. */
-INLINE void sum_columns(const int vectors, ptrdiff_t m, const char *a, ptrdiff_t lda, const char *b, ptrdiff_t ldb,
-                        char *sums, vec_lanes last)
+/* Adds a row of a, or of the products with b, to the sums: whole vectors, or as many lanes of one. */
+INLINE void sum_row(const int vectors, const int whole, const int products, vec *total, const char *a, const char *b,
+                    vec_lanes lanes)
 {
-    vec total[4];
-    UNROLL for (int v = 0; v < vectors; v++) total[v] = (vec){0};
-    for (ptrdiff_t i = 0; i < m; i++, a += lda) {
-        UNROLL for (int v = 0; v < vectors; v++) {
-            const int at = v * VEC_BYTES, whole = v + 1 < vectors;
-            const vec x = whole ? vec_load(a + at) : vec_load_lanes(a + at, last);
-            if (b)
-                total[v] += x * (whole ? vec_load(b + at) : vec_load_lanes(b + at, last));
-            else
-                total[v] += x;
-        }
-        if (b) b += ldb;
+#define LOAD(p) (whole ? vec_load(p) : vec_load_lanes(p, lanes))
+    UNROLL for (int v = 0; v < vectors; v++) {
+        const int at = v * VEC_BYTES;
+        total[v] += products ? LOAD(a + at) * LOAD(b + at) : LOAD(a + at);
     }
+#undef LOAD
+}
+
+/* Vectors across, and rows whose sums need not wait for each other. The order of the additions down a column is the
+ * same whatever lies beside it. */
+enum { SUM_VECTORS = 2, SUM_ROWS = 4 };
+
+INLINE void sum_columns(const int vectors, const int whole, const int products, ptrdiff_t m, const char *a,
+                        ptrdiff_t lda, const char *b, ptrdiff_t ldb, char *sums, vec_lanes lanes)
+{
+    vec total[SUM_ROWS][SUM_VECTORS] = {0};
+    for (; m >= SUM_ROWS; m -= SUM_ROWS)
+        UNROLL for (int i = 0; i < SUM_ROWS; i++, a += lda, b += ldb)
+            sum_row(vectors, whole, products, total[i], a, b, lanes);
+    for (; m > 0; m--, a += lda, b += ldb) sum_row(vectors, whole, products, total[0], a, b, lanes);
     UNROLL for (int v = 0; v < vectors; v++) {
         char *to = sums + v * VEC_BYTES;
-        if (v + 1 < vectors)
-            vec_store(to, vec_load(to) + total[v]);
+        UNROLL for (int i = 1; i < SUM_ROWS; i++) total[0][v] += total[i][v];
+        if (whole)
+            vec_store(to, vec_load(to) + total[0][v]);
         else
-            vec_store_lanes(to, vec_load_lanes(to, last) + total[v], last);
+            vec_store_lanes(to, vec_load_lanes(to, lanes) + total[0][v], lanes);
+    }
+}
+
+INLINE void sum_all_columns(const int products, ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, const char *b,
+                            ptrdiff_t ldb, char *sums)
+{
+    for (int vectors; n > 0; n -= vectors * LANES) {
+        const vec_lanes lanes = vec_first(n);
+        vectors = n >= SUM_VECTORS * LANES ? SUM_VECTORS : 1;
+        if (vectors == SUM_VECTORS)
+            sum_columns(SUM_VECTORS, 1, products, m, a, lda, b, ldb, sums, lanes);
+        else if (n >= LANES)
+            sum_columns(1, 1, products, m, a, lda, b, ldb, sums, lanes);
+        else
+            sum_columns(1, 0, products, m, a, lda, b, ldb, sums, lanes);
+        a += vectors * VEC_BYTES, b += vectors * VEC_BYTES, sums += vectors * VEC_BYTES;
     }
 }
 
 static void column_sums(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, const char *b, ptrdiff_t ldb,
                         char *sums)
 {
-    const vec_lanes all = vec_first(LANES);
-    const ptrdiff_t step = 4 * VEC_BYTES;
-    for (; n >= 4 * LANES; n -= 4 * LANES, a += step, sums += step) {
-        sum_columns(4, m, a, lda, b, ldb, sums, all);
-        if (b) b += step;
-    }
-    for (; n > 0; n -= LANES, a += VEC_BYTES, sums += VEC_BYTES) {
-        sum_columns(1, m, a, lda, b, ldb, sums, vec_first(n));
-        if (b) b += VEC_BYTES;
-    }
+    if (b)
+        sum_all_columns(1, m, n, a, lda, b, ldb, sums);
+    else
+        sum_all_columns(0, m, n, a, lda, a, lda, sums);
 }
 
 #endif
