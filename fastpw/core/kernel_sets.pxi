@@ -1,7 +1,7 @@
 # Which kernels there are, which are in use, and what the machine can do at most.
 
 cdef const fastpw_kernel_set *chosen[2]        # float32, float64
-cdef dict tile_widths = {}                     # (isa, element size): columns of each tile, widest first
+cdef dict tiles_of = {}                        # (isa, element size): columns and depths in a step of each tile
 
 
 cdef const fastpw_kernel_set *best(bytes isa, Py_ssize_t size):
@@ -44,16 +44,16 @@ def kernel_sets():
     return rows
 
 
-def know_widths():
+def know_tiles():
     cdef const fastpw_kernel_set *s
     cdef int i = 0, t
     while fastpw_kernel_sets[i] != NULL:
         s = fastpw_kernel_sets[i]
-        tile_widths[s.isa, s.a_size] = tuple([s.tiles[t].nr for t in range(s.n_tiles)])
+        tiles_of[s.isa, s.a_size] = tuple([(s.tiles[t].nr, s.tiles[t].depth_step) for t in range(s.n_tiles)])
         i += 1
 
 
-know_widths()
+know_tiles()
 choose_isa()
 
 

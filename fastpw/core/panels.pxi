@@ -31,7 +31,7 @@ cdef PackedB panels_of(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_
     cdef PackedB b
     memset(&b, 0, sizeof(b))
     b.kernels, b.n, b.k = kernels, n, k
-    b.count, b.last_tile = partition.column_panels(n, tile_widths[kernels.isa, kernels.a_size])
+    b.count, b.last_tile = partition.column_panels(n, k, tiles_of[kernels.isa, kernels.a_size])
     if <double>b.count * kernels.tiles[0].nr * (k + CACHE_LINE) * kernels.b_size > <double>PTRDIFF_MAX:
         raise MemoryError(f"no memory for packed weights ({n} x {k} numbers)")
     b.panel_bytes = panel_bytes(&kernels.tiles[0], k, kernels.b_size)

@@ -54,16 +54,22 @@ MOST_SHARED_ROWS = 256
 TASKS_PER_THREAD = 4
 
 
+# Depths from which on a narrow tile that splits them is worth its sums (8 columns of 3 depths take three
+# times as long as 16, of 16 depths nine tenths).
+LEAST_SPLIT_DEPTH = 16
+
+
 @lru_cache(maxsize=1024)
-def column_panels(n: int, widths: tuple[int, ...]) -> tuple[int, int]:
+def column_panels(n: int, k: int, tiles: tuple[tuple[int, int], ...]) -> tuple[int, int]:
     """Cut `n` columns into panels as wide as possible and one for the rest.
 
     Parameters
     ----------
-    n : int
-        Columns of the GEMM.
-    widths : tuple of int
-        Columns of each tile of the kernel set, widest first.
+    n, k : int
+        Columns and depth of the GEMM.
+    tiles : tuple of (int, int)
+        Columns and depths in a step of each tile of the kernel set, widest
+        first.
 
     Returns
     -------
@@ -71,11 +77,12 @@ def column_panels(n: int, widths: tuple[int, ...]) -> tuple[int, int]:
         Panels: all but the last belong to the widest tile.
     last : int
         Index of the tile of the last panel: the narrowest that holds what
-        is left for it.
+        is left for it and is worth it.
     """
-    count = -(-n // widths[0])
-    rest = n - (count - 1) * widths[0]
-    return count, max(index for index, width in enumerate(widths) if width >= rest)
+    count = -(-n // tiles[0][0])
+    rest = n - (count - 1) * tiles[0][0]
+    worth_it = [step == 1 or k >= LEAST_SPLIT_DEPTH for _, step in tiles]
+    return count, max(i for i, (width, _) in enumerate(tiles) if width >= rest and worth_it[i])
 
 
 @lru_cache(maxsize=1024)

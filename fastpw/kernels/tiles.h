@@ -108,28 +108,25 @@ INLINE tile_function *const *tiles_for(const fastpw_block *b, tile_function *con
 
 DEFINE_TILE(WIDE, WIDE, ROWS_WIDE, WIDE_COLUMNS, 1)
 
-/* The narrow tiles: vectors across and the depths in each. The smaller the split,
- * the less there is to sum at the end (16 columns as one vector, 32 depths: 0.86 of the
- * peak with two depths in each of two, 0.98 this way). Tiles of 20 and 28 columns had too few rows
- * (4 and 3): those of 24 and of 32 columns took no more time at any depth. */
+/* The narrow tiles: vectors across and the depths in each. The smaller the split, the less there is to sum at the
+ * end: 16 columns as one vector (32 depths) run at 0.98 of the peak, as two that split depths at 0.86; those of 12
+ * columns took as long up to 96 depths. Tiles of 20 and 28 columns had too few rows: those of 24 and of 32 took no
+ * more time at any depth. */
 #if LANES == 16
 #  define VECTORS_4 1
 #  define SPLIT_4 4
 #  define VECTORS_8 2
 #  define SPLIT_8 4
-#  define VECTORS_12 3
-#  define SPLIT_12 4
 #  define VECTORS_16 1
 #  define SPLIT_16 1
 #  define VECTORS_24 3
 #  define SPLIT_24 2
 DEFINE_NARROW(4, ROWS_1)
 DEFINE_NARROW(8, ROWS_2)
-DEFINE_NARROW(12, ROWS_3)
-DEFINE_NARROW(16, ROWS_2)
+DEFINE_NARROW(16, ROWS_1)
 DEFINE_NARROW(24, ROWS_3)
-#  define N_TILES 6
-#  define TILES TILE(WIDE), TILE(24), TILE(16), TILE(12), TILE(8), TILE(4)
+#  define N_TILES 5
+#  define TILES TILE(WIDE), TILE(24), TILE(16), TILE(8), TILE(4)
 #elif LANES == 8
 #  define VECTORS_4 1
 #  define SPLIT_4 2
