@@ -8,7 +8,6 @@ import numpy as np
 
 from . import activations, checks, geometry, recorded
 from .core import passes
-from .core.arrays import empty
 from .plan import Convolution
 from .reference import Gradients
 from .runtime import threads
@@ -174,7 +173,7 @@ def _ends(convolution: Convolution, x, dy, reads_x: bool) -> tuple[np.ndarray, n
 def _outputs(shapes, dtype, wanted, out, accumulate: bool) -> Gradients:
     """The caller's arrays, checked, and new ones for what else is wanted."""
     grads = [None] * len(shapes) if out is None else checks.gradients(out, wanted, shapes, dtype)
-    new = np.zeros if accumulate else empty
+    new = np.zeros if accumulate else passes.empty
     for number, name in enumerate(checks.WRT):
         if grads[number] is None and name in wanted:
             grads[number] = new(shapes[number], dtype)

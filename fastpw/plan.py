@@ -6,7 +6,6 @@ import numpy as np
 
 from . import checks, geometry
 from .core import passes
-from .core.arrays import empty
 from .runtime import threads
 
 
@@ -92,7 +91,7 @@ class Plan(Convolution):
 
     def _new(self, shape) -> np.ndarray:
         try:
-            return empty(shape, self.dtype)
+            return passes.empty(shape, self.dtype)
         except (ValueError, OverflowError):
             raise checks.too_large(shape) from None
 

@@ -13,7 +13,7 @@ Arrays come checked: float32 or float64 in native byte order and all of one
 dtype, channels adjacent, nothing empty.
 """
 
-from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
+from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
                              PyObject_GetBuffer)
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, PTRDIFF_MAX
@@ -34,10 +34,11 @@ from fastpw.core.steps cimport (DATA_DEPTH, DATA_PANELS, DATA_STEP, DRESIDUAL, D
 from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_forks
 from fastpw.core.walk cimport STEPS, run_walk
 
+from numpy import empty as numpy_empty
 from numpy import ndarray
 
 from fastpw.core import partition
-from fastpw.core.arrays import empty
+from fastpw.core.kept import new_bytes
 
 ctypedef fused real:
     float
@@ -48,6 +49,7 @@ watch_forks()
 include "kernel_sets.pxi"
 include "panels.pxi"
 include "memory.pxi"
+include "new_arrays.pxi"
 
 
 cdef fastpw_epilogue epilogue_of(tuple activation) except *:
