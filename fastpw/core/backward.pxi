@@ -61,7 +61,7 @@ cdef void choose_weights(Walk *w) noexcept:
 
 cdef int lay_out_walk(Walk *w, int threads) except -1:
     """Sizes of all that a walk of so many threads needs."""
-    w.tasks = partition.TASKS_PER_THREAD * threads
+    w.groups = partition.TASKS_PER_THREAD
     w.copies = threads if w.slices > 1 or threads <= partition.MOST_COPIES else 1
     w.bias_bytes = whole_lines(w.outputs * w.kernels.c_size)
     w.weights_bytes = 0

@@ -106,7 +106,7 @@ cdef struct Walk:
     Py_ssize_t some_panels, panel_bytes
     Py_ssize_t data_depth, data_panels
     Share *shares                # of the slices, or of the steps of a block
-    Py_ssize_t tasks             # of a step, where there are so many
+    Py_ssize_t groups            # of panels, for each member of a team that shares a step
 
 
 cdef inline char *block_of(const Walk *w, int member) noexcept nogil:

@@ -73,9 +73,14 @@ cdef enum:
     STEPS
 
 
-# How a step is cut into tasks: pieces of so many rows (or columns) x groups of so many panels.
+# A step's tasks: for each member of the team as many groups of whole panels, and what panels are left over cut by
+# their rows (or columns), so that all have as much to do.
 cdef struct Step:
-    Py_ssize_t rows, pieces, panels, groups
+    Py_ssize_t rows, unit        # pieces are made of so many rows
+    Py_ssize_t panels, whole     # the last panels - whole are left over
+    Py_ssize_t groups            # of whole panels, for each member
+    Py_ssize_t pieces, parts     # of the rows, and of the panels left over
+    Py_ssize_t turns             # tasks for each member; the last may be none
 
 
 cdef struct Block:
@@ -83,20 +88,49 @@ cdef struct Block:
     Step steps[STEPS]
 
 
-cdef inline Step cut(Py_ssize_t rows, Py_ssize_t whole, Py_ssize_t pieces, Py_ssize_t panels,
-                     Py_ssize_t groups) noexcept nogil:
-    """At most so many pieces, made of `whole` rows, and so many groups; no panels, no tasks."""
+# What a task computes.
+cdef struct Part:
+    Py_ssize_t first, last, panel, last_panel
+
+
+cdef inline Step cut(Py_ssize_t rows, Py_ssize_t unit, Py_ssize_t panels, Py_ssize_t groups,
+                     int threads) noexcept nogil:
+    """At most so many groups for each member; no panels, no tasks."""
     cdef Step step
-    step.rows = max(whole, (rows + pieces * whole - 1) // (pieces * whole) * whole)
-    step.pieces = (rows + step.rows - 1) // step.rows
-    step.panels = max(1, (panels + groups - 1) // groups)
-    step.groups = (panels + step.panels - 1) // step.panels
+    cdef Py_ssize_t each = panels // threads, panels_of_group = max(1, (each + groups - 1) // groups)
+    step.rows, step.unit, step.panels = rows, unit, panels
+    step.whole = each * threads
+    step.groups = (each + panels_of_group - 1) // panels_of_group
+    step.pieces = min(<Py_ssize_t>threads, (rows + unit - 1) // unit)
+    step.parts = min(panels - step.whole, (threads + step.pieces - 1) // step.pieces)
+    step.turns = step.groups + (step.pieces * step.parts + threads - 1) // threads
     return step
 
 
-cdef inline Py_ssize_t pieces_for(Py_ssize_t panels, Py_ssize_t tasks, int threads) noexcept nogil:
-    """Of each panel, so that all threads have about as much to do."""
-    return 1 if panels >= tasks or panels % threads == 0 else threads
+cdef inline Py_ssize_t edge(const Step *step, Py_ssize_t piece) noexcept nogil:
+    """Where a piece of the rows begins."""
+    if piece == step.pieces:
+        return step.rows
+    return (piece * step.rows // step.pieces + step.unit // 2) // step.unit * step.unit
+
+
+cdef inline Part part_of(const Step *step, Py_ssize_t task, int threads) noexcept nogil:
+    cdef Part part
+    cdef Py_ssize_t member = task // step.turns, turn = task % step.turns, number, rest = step.panels - step.whole
+    if turn < step.groups:
+        number = member * step.groups + turn
+        part.first, part.last = 0, step.rows
+        part.panel = number * step.whole // (step.groups * threads)
+        part.last_panel = (number + 1) * step.whole // (step.groups * threads)
+        return part
+    number = member + (turn - step.groups) * threads
+    part.first = part.last = 0
+    if number < step.pieces * step.parts:
+        part.first, part.last = edge(step, number % step.pieces), edge(step, number % step.pieces + 1)
+        number //= step.pieces
+        part.panel = step.whole + number * rest // step.parts
+        part.last_panel = step.whole + (number + 1) * rest // step.parts
+    return part
 
 
 cdef inline Block block_from(const Walk *w, Py_ssize_t start, int threads) noexcept nogil:
@@ -104,34 +138,33 @@ cdef inline Block block_from(const Walk *w, Py_ssize_t start, int threads) noexc
     cdef Py_ssize_t height = w.kernels.tiles[0].mr, width = w.kernels.tiles[0].nr, m, panels
     b.start, b.stop = start, min(start + w.block_rows, w.pixels.m)
     m = b.stop - b.start
-    b.steps[FORM_DZ] = cut(m, height, w.tasks, 1, 1)
-    b.steps[PUT_RESIDUAL] = cut(m, height, w.tasks, w.pixels.rows[DRESIDUAL].base != NULL, 1)
-    # Neighbouring panels together, for long runs of W and of dW. Rows of their own for the threads if these are few.
+    b.steps[FORM_DZ] = cut(m, height, 1, 1, threads)
+    b.steps[PUT_RESIDUAL] = cut(m, height, w.pixels.rows[DRESIDUAL].base != NULL, 1, threads)
+    # Neighbouring panels together, for long runs of W and of dW.
     panels = w.data.b.count if w.wants_data else 0
-    b.steps[FIND_DX] = cut(m, height, pieces_for(panels, w.tasks, threads), panels, w.tasks)
+    b.steps[FIND_DX] = cut(m, height, panels, w.groups, threads)
     panels = weight_panels(w) if w.wants_weights else 0
-    b.steps[SUM_WEIGHTS] = cut(rows_of_weights(w), height, pieces_for(panels, w.tasks, threads), panels, w.tasks)
-    b.steps[SUM_BIAS] = cut(w.outputs, width, threads, w.wants_bias, 1)
+    b.steps[SUM_WEIGHTS] = cut(rows_of_weights(w), height, panels, w.groups, threads)
+    b.steps[SUM_BIAS] = cut(w.outputs, width, w.wants_bias, 1, threads)
     return b
 
 
-cdef inline void run_step(const Walk *w, const Block *b, int step, Py_ssize_t task, char *space, char *own,
+cdef inline void run_step(const Walk *w, const Block *b, int step, const Part *part, char *space, char *own,
                           Ahead *ahead) noexcept nogil:
-    cdef const Step *cut = &b.steps[step]
-    cdef Py_ssize_t first = task // cut.groups * cut.rows, panel = task % cut.groups * cut.panels
-    cdef Py_ssize_t last = first + cut.rows, last_panel = panel + cut.panels, m = b.stop - b.start
+    cdef Py_ssize_t first = part.first, last = part.last, m = b.stop - b.start
+    if first >= last:
+        return
     if step == FORM_DZ:
-        form_dz(w, b.start, b.start + first, min(b.start + last, b.stop), space, own, NULL)
+        form_dz(w, b.start, b.start + first, b.start + last, space, own, NULL)
     elif step == PUT_RESIDUAL:
-        put_residual(w, b.start, b.start + first, min(b.start + last, b.stop), space)
+        put_residual(w, b.start, b.start + first, b.start + last, space)
     elif step == FIND_DX:
-        find_dx(w, b.start, b.start + first, min(b.start + last, b.stop), panel, min(last_panel, w.data.b.count),
-                space, own, ahead)
+        find_dx(w, b.start, b.start + first, b.start + last, part.panel, part.last_panel, space, own, ahead)
     elif step == SUM_WEIGHTS:
-        sum_weights(w, b.start, m, first, min(last, rows_of_weights(w)), panel, min(last_panel, weight_panels(w)),
-                    w.adds_to_weights or b.start > 0, w.weights, space, own, ahead)
+        sum_weights(w, b.start, m, first, last, part.panel, part.last_panel, w.adds_to_weights or b.start > 0,
+                    w.weights, space, own, ahead)
     else:
-        sum_bias(w, m, first, min(last, w.outputs), w.bias, space)
+        sum_bias(w, m, first, last, w.bias, space)
 
 
 cdef inline void share_steps(const Walk *w, const Block *b, int first, int last, int member,
@@ -141,12 +174,14 @@ cdef inline void share_steps(const Walk *w, const Block *b, int first, int last,
     cdef fastpw_float_state state = fastpw_enter_float_state()
     cdef Ahead ahead
     cdef Py_ssize_t task
+    cdef Part part
     cdef int step
     look_ahead(w, b.stop, min(b.stop + w.block_rows, w.pixels.m), &ahead)
     for step in range(first, last):
         task = next_task(w.shares + step * members, member, members)
         while task >= 0:
-            run_step(w, b, step, task, space, own, &ahead)
+            part = part_of(&b.steps[step], task, members)
+            run_step(w, b, step, &part, space, own, &ahead)
             task = next_task(w.shares + step * members, member, members)
     fastpw_leave_float_state(state)
 
@@ -166,7 +201,7 @@ cdef inline void walk_block(const Walk *w, Py_ssize_t start, int threads) noexce
     cdef Block b = block_from(w, start, threads)
     cdef int step, member
     for step in range(STEPS):
-        share_out(w.shares + step * threads, b.steps[step].pieces * b.steps[step].groups, threads)
+        share_out(w.shares + step * threads, b.steps[step].turns * threads, threads)
     if threads == 1:
         share_steps(w, &b, FORM_DZ, STEPS, 0, 1)
         return
