@@ -26,11 +26,11 @@ from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR
                                   fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fills_lines, in_place, pack_panel,
                                 run_gemm, staging_bytes)
+from fastpw.core.outer cimport PANELS_BYTES, spreads
 from fastpw.core.pixels cimport Pixels, Rows, at_one_distance, join_all_axes
 from fastpw.core.shares cimport Share
 from fastpw.core.steps cimport (DATA_DEPTH, DATA_PANELS, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED,
-                                PANELS_BYTES, RECOMPUTED, S, XS, Matrix, Walk, columns_of_weights, copies_x,
-                                rows_of_weights, spreads)
+                                RECOMPUTED, S, XS, Matrix, Walk, columns_of_weights, copies_x, rows_of_weights)
 from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_forks
 from fastpw.core.walk cimport STEPS, run_walk
 

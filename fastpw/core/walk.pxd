@@ -1,4 +1,4 @@
-"""One walk over the pixels that serves every gradient (steps.pxd).
+"""One walk over the pixels that serves every gradient (steps.pxd, outer.pxd).
 
 Two ways to share it out, chosen by the shape alone:
 
@@ -16,9 +16,10 @@ from cython.parallel cimport prange
 
 from fastpw.core.ahead cimport Ahead, fetch_pixels, nothing_ahead
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
+from fastpw.core.outer cimport sum_bias, sum_weights, weight_panels
 from fastpw.core.shares cimport Share, all_stored, next_task, share_out
-from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz, own_of, put_residual, rows_of_weights,
-                                sum_bias, sum_weights, weight_panels)
+from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz, own_of, put_residual,
+                                rows_of_weights)
 
 
 # ---- slices --------------------------------------------------------------------------------------------------

@@ -1,0 +1,155 @@
+"""The sums of the backward walk over a block of pixels.
+
+    dW = dz^T . x                 sums of outer products over the pixels
+    db = sums of dz
+
+A sum over the pixels is made of sums over blocks, which is more accurate than
+one long sum and the same for any number of threads.
+"""
+
+from fastpw.core.ahead cimport Ahead
+from fastpw.core.kernels cimport FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block
+from fastpw.core.loops cimport CACHE_LINE
+from fastpw.core.pixels cimport address, run_length
+from fastpw.core.steps cimport XS, Walk, columns_of_weights
+
+
+# Depths that are summed at a time: that much of a panel, and of the columns of
+# dz that one tile reads, stays in the first-level cache.
+cdef enum:
+    OUTER_DEPTH = 128
+
+# Panels of x at a time, if several fit into the first-level cache: dW is then written in long runs.
+cdef enum:
+    PANELS_BYTES = 32 << 10
+
+# Tiles of dW that a panel meets, one above the other, for which x need not be packed: packing reads and writes it.
+cdef enum:
+    FEW_TILES = 3
+
+# Tiles of dW, one above the other, that meet a panel before the next.
+cdef enum:
+    SOME_TILES = 4
+
+
+cdef inline Py_ssize_t weight_panels(const Walk *w) noexcept nogil:
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr
+    return (columns_of_weights(w) + width - 1) // width
+
+
+cdef inline bint spreads(Py_ssize_t ld) noexcept nogil:
+    """Whether rows so far apart use most sets of the first-level cache, or are near each other."""
+    return ld % (4 * CACHE_LINE) != 0 or -4 * CACHE_LINE < ld < 4 * CACHE_LINE
+
+
+# `origin` is the first row of the block whose buffers lie at `space`; what is needed besides is at `own`.
+
+cdef inline void pack_columns(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
+                              const char *space, char *panels) noexcept nogil:
+    """Panels first..last-1 of x (or of dz), in the order in which the weights' sums read them."""
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size
+    cdef Py_ssize_t at = first * width * element, n = min(last * width, columns_of_weights(w)) - first * width
+    cdef Py_ssize_t row = origin, stop = origin + m, run
+    if w.across:
+        w.kernels.split(m, n, space + at, w.dz_ld, panels, w.panel_bytes)
+        return
+    while row < stop:
+        run = run_length(&w.pixels, row, stop)
+        w.kernels.split(run, n, address(&w.pixels, XS, row) + at, w.pixels.rows[XS].stride[2],
+                        panels + (row - origin) * width * element, w.panel_bytes)
+        row += run
+
+
+# Both operands of the sums of dW: A by its columns, B by its panels.
+cdef struct Outer:
+    const char *a
+    Py_ssize_t lda
+    const char *b
+    Py_ssize_t ldb, panel_step   # from depth to depth, from panel to panel
+
+
+cdef inline void sum_panel(const Walk *w, const Outer *outer, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
+                           Py_ssize_t panel, bint adds, char *to, Ahead *ahead) noexcept nogil:
+    """Rows first..last-1 of one panel of dW over the m rows of a block."""
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size, depth = 0
+    cdef fastpw_block b
+    b.m, b.n = last - first, min(width, columns_of_weights(w) - panel * width)
+    b.a, b.lda, b.panel, b.ldb = outer.a + first * element, outer.lda, outer.b + panel * outer.panel_step, outer.ldb
+    b.c, b.ldc = to + first * w.weights_ld + panel * width * element, w.weights_ld
+    b.residual, b.z, b.epilogue, b.streams = NULL, NULL, NULL, False
+    b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
+    while depth < m:
+        b.k = min(<Py_ssize_t>OUTER_DEPTH, m - depth)
+        b.ahead = &ahead.runs[0]
+        w.kernels.outer(&b)
+        b.entry = FASTPW_FROM_C
+        b.a += b.k * b.lda
+        b.panel += b.k * b.ldb
+        depth += b.k
+
+
+cdef inline void sum_panels(const Walk *w, const Outer *outer, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
+                            Py_ssize_t panel, Py_ssize_t last_panel, bint adds, char *to,
+                            Ahead *ahead) noexcept nogil:
+    """The same of some panels: a few rows at a time through them."""
+    cdef Py_ssize_t row = first, rows = last - first, j
+    if last_panel - panel > 1:
+        rows = SOME_TILES * w.kernels.tiles[0].mr
+    while row < last:
+        for j in range(panel, last_panel):
+            sum_panel(w, outer, m, row, min(row + rows, last), j, adds, to, ahead)
+        row += rows
+
+
+cdef inline Outer outer_of(const Walk *w, Py_ssize_t origin, const char *space) noexcept nogil:
+    """A, and B where it lies."""
+    cdef Outer outer
+    outer.panel_step = w.kernels.tiles[0].nr * w.kernels.a_size
+    outer.a, outer.lda = space, w.dz_ld
+    if not w.across:
+        outer.b, outer.ldb = address(&w.pixels, XS, origin), w.pixels.rows[XS].stride[2]
+        return outer
+    outer.b, outer.ldb = outer.a, outer.lda
+    outer.a, outer.lda = space + w.x_at, w.x_ld
+    if w.x_in_place:
+        outer.a, outer.lda = address(&w.pixels, XS, origin), w.pixels.rows[XS].stride[2]
+    return outer
+
+
+cdef inline Py_ssize_t panels_in_place(const Walk *w, Py_ssize_t rows) noexcept nogil:
+    """How many panels are read where they lie: whole ones, if they stay in the first-level cache from one tile to
+    the next, as dz does, or meet few tiles."""
+    if w.across or w.x_in_place and (spreads(w.pixels.rows[XS].stride[2])
+                                     or rows <= FEW_TILES * w.kernels.tiles[0].mr):
+        return columns_of_weights(w) // w.kernels.tiles[0].nr
+    return 0
+
+
+cdef inline void sum_weights(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
+                             Py_ssize_t panel, Py_ssize_t last_panel, bint adds, char *to, const char *space,
+                             char *own, Ahead *ahead) noexcept nogil:
+    """Rows and panels of dW."""
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, at = panel * width * w.kernels.a_size, whole, stop
+    cdef Outer outer
+    if w.diagonal:
+        w.kernels.column_sums(m, min(last_panel * width, w.outputs) - panel * width, space + at, w.dz_ld,
+                              space + w.x_at + at, w.x_ld, to + at)
+        return
+    outer = outer_of(w, origin, space)
+    whole = min(last_panel, panels_in_place(w, last - first))
+    if panel < whole:
+        sum_panels(w, &outer, m, first, last, panel, whole, adds, to, ahead)
+        panel = whole
+    outer.ldb, outer.panel_step = width * w.kernels.a_size, w.panel_bytes
+    while panel < last_panel:
+        stop = min(panel + w.some_panels, last_panel)
+        outer.b = own - panel * w.panel_bytes
+        pack_columns(w, origin, m, panel, stop, space, own)
+        sum_panels(w, &outer, m, first, last, panel, stop, adds, to, ahead)
+        panel = stop
+
+
+cdef inline void sum_bias(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last, char *to,
+                          const char *space) noexcept nogil:
+    cdef Py_ssize_t at = first * w.kernels.a_size
+    w.kernels.column_sums(m, last - first, space + at, w.dz_ld, NULL, 0, to + at)
