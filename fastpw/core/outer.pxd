@@ -9,7 +9,6 @@ one long sum and the same for any number of threads.
 
 from fastpw.core.ahead cimport Ahead
 from fastpw.core.kernels cimport FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block
-from fastpw.core.loops cimport CACHE_LINE
 from fastpw.core.pixels cimport address, run_length
 from fastpw.core.steps cimport XS, Walk, columns_of_weights
 
@@ -22,6 +21,11 @@ cdef enum:
 # Panels of x at a time, if several fit into the first-level cache: dW is then written in long runs.
 cdef enum:
     PANELS_BYTES = 32 << 10
+
+# Rows of x so many bytes apart, or a multiple, lie in few sets of the first-level cache: they push each other out,
+# unless they are packed, which costs 3 % elsewhere (56 x 56, 256 -> 64).
+cdef enum:
+    SAME_SETS = 2048
 
 # Tiles of dW that a panel meets, one above the other, for which x need not be packed: packing reads and writes it.
 cdef enum:
@@ -38,8 +42,8 @@ cdef inline Py_ssize_t weight_panels(const Walk *w) noexcept nogil:
 
 
 cdef inline bint spreads(Py_ssize_t ld) noexcept nogil:
-    """Whether rows so far apart use most sets of the first-level cache, or are near each other."""
-    return ld % (4 * CACHE_LINE) != 0 or -4 * CACHE_LINE < ld < 4 * CACHE_LINE
+    """Whether rows so far apart use enough sets of the first-level cache."""
+    return ld % SAME_SETS != 0
 
 
 # `origin` is the first row of the block whose buffers lie at `space`; what is needed besides is at `own`.
