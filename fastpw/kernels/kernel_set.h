@@ -91,7 +91,7 @@ typedef struct {
     const fastpw_epilogue *epilogue;
 } fastpw_gradient;
 
-enum { FASTPW_MAX_TILES = 5 };
+enum { FASTPW_MAX_TILES = 6 };
 
 typedef struct {
     const char *isa, *dtype;

@@ -21,7 +21,7 @@
 #define WIDE_VECTORS 2
 #define WIDE_COLUMNS (WIDE_VECTORS * LANES)
 #define MAX_NARROW_VECTORS 3
-#define MAX_SPLIT 4
+#define MAX_SPLIT 4                          /* but for one column, whose depths fill a vector */
 #define MAX_ROWS 12
 
 /* Weights that the second-level cache cannot hold come from the third, or from
@@ -40,6 +40,12 @@ enum { LAST_DEPTHS = 4, LAST_SUMS = 4 };
 #else
 enum { LAST_DEPTHS = 0, LAST_SUMS = MAX_ROWS * WIDE_VECTORS };
 #endif
+/* Rows first..end_of_group - 1 are finished together. */
+INLINE int end_of_group(const int first, const int rows, const int vectors)
+{
+    const int end = first + LAST_SUMS / vectors;
+    return end < rows ? end : rows;
+}
 
 /* Two depths a turn, where that spills nothing, until less than two and the last are `left`. Needs `rows`, `b`, `at`,
  * `left`, `streams`, and `c`, whose rows it fetches unless they go past the caches. */
@@ -120,7 +126,7 @@ INLINE void wide_tile(const int rows, const int vectors, const int streams, cons
 
     tile_rows to = {at->c, at->z};
     UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
-        const int last = first + LAST_SUMS / vectors < rows ? first + LAST_SUMS / vectors : rows;
+        const int last = end_of_group(first, rows, vectors);
         for (int p = 0; p < left; p++) {
             const int depth = p * (int)sizeof(real);
             wide_depth(rows, first, last, vectors, acc, a + depth, a_low + depth, lda, w + p * columns);
@@ -141,6 +147,22 @@ INLINE void narrow_step(const int rows, const int vectors, const int split, vec 
     }
 }
 
+/* The last depths, fewer than a step: beyond them lies memory that is not ours. */
+INLINE void narrow_last(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],
+                        const char *a, ptrdiff_t lda, const real *w, ptrdiff_t left)
+{
+    if (split == LANES) {
+        const vec_lanes lanes = vec_first(left);
+        const vec panel = vec_load(w);
+        UNROLL for (int i = 0; i < rows; i++) acc[i][0] += vec_load_lanes(a + i * lda, lanes) * panel;
+        return;
+    }
+    real rest[MAX_ROWS][MAX_SPLIT];
+    memset(rest, 0, sizeof rest);
+    for (int i = 0; i < rows; i++) memcpy(rest[i], a + i * lda, (size_t)left * sizeof(real));
+    narrow_step(rows, vectors, split, acc, (const char *)rest, sizeof rest[0], w);
+}
+
 /* The partial depths of `split` neighbouring accumulators, summed: LANES columns. */
 INLINE vec sum_split(const vec *acc, const int split, const int count)
 {
@@ -150,6 +172,20 @@ INLINE vec sum_split(const vec *acc, const int split, const int count)
         UNROLL for (int v = 0; v < split; v += 2 * s)
             part[v] = v < count ? vec_pair_sums(part[v], part[v + s]) : (vec){0};
     return part[0];
+}
+
+/* The same of one vector in each row: four rows together, which need a third of the additions. */
+INLINE void sum_rows(const int rows, const int split, vec acc[][MAX_NARROW_VECTORS], tile_row *sums)
+{
+    const int columns = LANES / split;
+    UNROLL for (int i = 0; i < rows; i += 4) {
+        vec part[4];
+        UNROLL for (int r = 0; r < 4; r++) part[r] = i + r < rows ? acc[i + r][0] : (vec){0};
+        vec total = vec_pair_sums(vec_pair_sums(part[0], part[1]), vec_pair_sums(part[2], part[3]));
+        UNROLL for (int s = 4; s < split; s *= 2) total = vec_pair_sums(total, total);
+        UNROLL for (int r = 0; r < 4; r++)
+            if (i + r < rows) sums[i + r][0] = vec_from_lane(total, r * columns);
+    }
 }
 
 INLINE void narrow_tile(const int rows, const int vectors, const int split, const fastpw_block *b,
@@ -171,18 +207,16 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
     }
     for (; left >= split; left -= split, a += step, w += vectors * LANES)
         narrow_step(rows, vectors, split, acc, a, lda, w);
-    if (split > 1 && left > 0) {
-        /* The last depths come by way of a copy: beyond them lies memory that is not ours. */
-        real rest[MAX_ROWS][MAX_SPLIT];
-        memset(rest, 0, sizeof rest);
-        for (int i = 0; i < rows; i++) memcpy(rest[i], a + i * lda, (size_t)left * sizeof(real));
-        narrow_step(rows, vectors, split, acc, (const char *)rest, sizeof rest[0], w);
-    }
+    if (split > 1 && left > 0) narrow_last(rows, vectors, split, acc, a, lda, w, left);
 
     /* The sums first: the accumulators are free when bias and residual come in. */
     tile_row sums[MAX_ROWS], start[MAX_ROWS];
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors; v += split) sums[i][v / split] = sum_split(&acc[i][v], split, vectors - v);
+    if (vectors == 1 && split >= 4)
+        sum_rows(rows, split, acc, sums);
+    else
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int v = 0; v < vectors; v += split)
+                sums[i][v / split] = sum_split(&acc[i][v], split, vectors - v);
     tile_begin(rows, columns, start, b, at);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors_of(columns); v++) sums[i][v] += start[i][v];

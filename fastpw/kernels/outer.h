@@ -46,8 +46,8 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
     ptrdiff_t left = b->k;
 #define TWO_DEPTHS                                                                                     \
-    outer_depth(0, rows, vectors, acc, a, w);                                                            \
-    outer_depth(0, rows, vectors, acc, a + lda, w + ldb);                                                \
+    outer_depth(0, rows, vectors, acc, a, w);                                                          \
+    outer_depth(0, rows, vectors, acc, a + lda, w + ldb);                                              \
     left -= 2, a += 2 * lda, w += 2 * ldb
     TURNS(vectors * LANES, TWO_DEPTHS)
 #undef TWO_DEPTHS
@@ -58,7 +58,7 @@ INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b,
             outer_depth(0, rows, vectors, acc, a, w);
     char *to = at->c;
     UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
-        const int last = first + LAST_SUMS / vectors < rows ? first + LAST_SUMS / vectors : rows;
+        const int last = end_of_group(first, rows, vectors);
         for (int p = 0; p < left; p++) outer_depth(first, last, vectors, acc, a + p * lda, w + p * ldb);
         if (b->entry == FASTPW_FROM_C) add_tile(last - first, vectors * LANES, acc + first, to, b->ldc, &at->has);
         to = put_tile(last - first, vectors * LANES, acc + first, to, b->ldc, &at->has);

@@ -111,8 +111,10 @@ DEFINE_TILE(WIDE, WIDE, ROWS_WIDE, WIDE_COLUMNS, 1)
 /* The narrow tiles: vectors across and the depths in each. The smaller the split, the less there is to sum at the
  * end: 16 columns as one vector (32 depths) run at 0.98 of the peak, as two that split depths at 0.86; those of 12
  * columns took as long up to 96 depths. Tiles of 20 and 28 columns had too few rows: those of 24 and of 32 took no
- * more time at any depth. */
+ * more time at any depth. One column is a product of vectors, as they lie. */
 #if LANES == 16
+#  define VECTORS_1 1
+#  define SPLIT_1 16
 #  define VECTORS_4 1
 #  define SPLIT_4 4
 #  define VECTORS_8 2
@@ -121,24 +123,28 @@ DEFINE_TILE(WIDE, WIDE, ROWS_WIDE, WIDE_COLUMNS, 1)
 #  define SPLIT_16 1
 #  define VECTORS_24 3
 #  define SPLIT_24 2
+DEFINE_NARROW(1, ROWS_1)
 DEFINE_NARROW(4, ROWS_1)
 DEFINE_NARROW(8, ROWS_2)
 DEFINE_NARROW(16, ROWS_1)
 DEFINE_NARROW(24, ROWS_3)
-#  define N_TILES 5
-#  define TILES TILE(WIDE), TILE(24), TILE(16), TILE(8), TILE(4)
+#  define N_TILES 6
+#  define TILES TILE(WIDE), TILE(24), TILE(16), TILE(8), TILE(4), TILE(1)
 #elif LANES == 8
+#  define VECTORS_1 1
+#  define SPLIT_1 8
 #  define VECTORS_4 1
 #  define SPLIT_4 2
 #  define VECTORS_8 2
 #  define SPLIT_8 2
 #  define VECTORS_12 3
 #  define SPLIT_12 2
+DEFINE_NARROW(1, ROWS_1)
 DEFINE_NARROW(4, ROWS_1)
 DEFINE_NARROW(8, ROWS_2)
 DEFINE_NARROW(12, ROWS_3)
-#  define N_TILES 4
-#  define TILES TILE(WIDE), TILE(12), TILE(8), TILE(4)
+#  define N_TILES 5
+#  define TILES TILE(WIDE), TILE(12), TILE(8), TILE(4), TILE(1)
 #elif LANES == 4
 #  define VECTORS_4 1
 #  define SPLIT_4 1

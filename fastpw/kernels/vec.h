@@ -204,12 +204,13 @@ INLINE vec vec_load_lanes(const void *p, vec_lanes lanes)
 INLINE void vec_store_lanes(void *p, vec v, vec_lanes lanes) { memcpy(p, &v, (size_t)lanes * sizeof(real)); }
 #endif
 
-/* `count` elements of memory (1, 2 or 4, at most LANES), over and over. */
+/* `count` elements of memory (1, 2, 4 or LANES), over and over. */
 INLINE vec vec_load_repeated(const int count, const void *p)
 {
 #if VEC_BYTES >= 32 && defined(REAL_F32)
     typedef double pair __attribute__((aligned(1), may_alias));
 #endif
+    if (count == LANES) return vec_load(p);
 #if VEC_BYTES == 64 && defined(REAL_F32)
     if (count == 4) return (vec)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
     if (count == 2) return (vec)_mm512_set1_pd(*(const pair *)p);
@@ -218,8 +219,25 @@ INLINE vec vec_load_repeated(const int count, const void *p)
 #elif VEC_BYTES == 32 && defined(REAL_F32)
     if (count == 2) return (vec)_mm256_set1_pd(*(const pair *)p);
 #endif
-    (void)count;
     return vec_set(real_load(p));
+}
+
+/* v from lane `first` on; what comes after its last lane is of no account. */
+INLINE vec vec_from_lane(vec v, const int first)
+{
+#if VEC_BYTES == 64
+    ivec lanes;
+    UNROLL for (int i = 0; i < LANES; i++) lanes[i] = (first + i) % LANES;
+    return (vec)X86(_mm512_permutexvar)((__m512i)lanes, v);
+#elif VEC_BYTES == 32 && defined(REAL_F32)
+    ivec lanes;
+    UNROLL for (int i = 0; i < LANES; i++) lanes[i] = (first + i) % LANES;
+    return (vec)_mm256_permutevar8x32_ps(v, (__m256i)lanes);
+#else
+    real lanes[2 * LANES] = {0};
+    vec_store(lanes, v);
+    return vec_load(lanes + first);
+#endif
 }
 
 /* Sums of neighbouring lanes: a0+a1, a2+a3, ..., then those of b. */
