@@ -43,13 +43,19 @@ class Runner:
             self._contestants = [contestant.local(*row) for row in self._locals.items()]
             for name, peer in self._peers.items():
                 self._contestants.append(stack.enter_context(closing(Worker(name, peer.target))))
-            self.report.bandwidth_gbs = roofs.memory_bandwidth(self.setting.threads) / 1e9
+            self._measure_memory()
             self._peak = roofs.FmaPeak(self.setting.threads, self.setting.dtype)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *error):
-        self._stack.close()
+        with self._stack:
+            self._measure_memory()
+
+    def _measure_memory(self):
+        """At the beginning and at the end: as of the peak, the best of the run counts."""
+        bandwidth = roofs.memory_bandwidth(self.setting.threads)
+        self.report.bandwidth_gbs = max(self.report.bandwidth_gbs, bandwidth / 1e9)
 
     def measure(self, layer):
         """Check everyone on a layer, time them in turn, and check them again; the Result.
