@@ -9,6 +9,9 @@ from pathlib import Path
 import pytest
 
 import fastpw
+from fastpw.bench import roofs
+from fastpw.bench.runner import Runner
+from fastpw.bench.setting import Setting
 from fastpw.core import partition
 
 BENCH = Path(__file__).parents[1] / "bench"
@@ -91,3 +94,15 @@ def test_sweep_names_a_constant_that_is_not_there(sweep, capsys):
     with pytest.raises(SystemExit, match="2"):
         sweep["main"](["BLOCK_LENGTH"])
     assert "BLOCK_LENGTH: a constant of partition.py is needed" in capsys.readouterr().err
+
+
+def test_the_best_measure_of_the_memory_counts(monkeypatch):
+    pytest.importorskip("threadpoolctl")
+    measured = iter([8e9, 42e9, 42e9, 8e9, 5e9])
+    monkeypatch.setattr(roofs, "memory_bandwidth", lambda threads: next(measured))
+    for _ in range(2):
+        with Runner(Setting(), {}, {}) as runner:
+            pass
+        assert runner.report.bandwidth_gbs == 42
+    with pytest.raises(KeyboardInterrupt), Runner(Setting(), {}, {}):
+        raise KeyboardInterrupt  # the end is not measured then: there is no sixth

@@ -58,12 +58,15 @@ def test_slices_and_their_blocks_cover_the_rows(shape):
     assert slices.slices == 1 or slices.slices in range(partition.LEAST_SLICES, partition.MOST_SLICES + 1, 2)
 
 
-TILES = ((32, 1), (24, 2), (16, 1), (8, 4), (4, 4))  # columns, depths in a step
+TILES = ((32, 1), (24, 2), (16, 1), (8, 4), (4, 4), (1, 16))  # columns, depths in a step
 
 
 @pytest.mark.parametrize(
     ("n", "k", "expected"),
-    [(32, 3, (1, 0)), (40, 64, (2, 3)), (40, 3, (2, 2)), (53, 16, (2, 1)), (53, 15, (2, 0)), (1, 64, (1, 4))],
+    [
+        (32, 3, (1, 0)), (40, 64, (2, 3)), (40, 3, (2, 2)), (53, 16, (2, 1)), (53, 15, (2, 0)), (2, 64, (1, 4)),
+        (1, 16, (1, 5)), (1, 15, (1, 2)),
+    ],
 )
 def test_the_last_panel_is_the_narrowest_that_is_worth_it(n, k, expected):
     assert partition.column_panels(n, k, TILES) == expected

@@ -48,9 +48,10 @@ class Runner:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *error):
+    def __exit__(self, error, *_):
         with self._stack:
-            self._measure_memory()
+            if error is None:
+                self._measure_memory()
 
     def _measure_memory(self):
         """At the beginning and at the end: as of the peak, the best of the run counts."""

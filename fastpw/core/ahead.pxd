@@ -18,7 +18,7 @@ cdef struct Ahead:
 
 
 cdef inline void nothing_ahead(Ahead *ahead) noexcept nogil:
-    """(In place, here and below: a copy of what was just written waits until all stores before it are done.)"""
+    """Begin a list. (In place: a copy of what was just written waits until all stores before it are done.)"""
     ahead.count = 0
     ahead.runs[0].ld = ahead.runs[0].rows = 0
 

@@ -25,7 +25,7 @@ cdef enum:
 # Rows of x so many bytes apart, or a multiple, lie in few sets of the first-level cache: they push each other out,
 # unless they are packed, which costs 3 % elsewhere (56 x 56, 256 -> 64).
 cdef enum:
-    SAME_SETS = 2048
+    FEW_SETS = 2048
 
 # Tiles of dW that a panel meets, one above the other, for which x need not be packed: packing reads and writes it.
 cdef enum:
@@ -43,7 +43,7 @@ cdef inline Py_ssize_t weight_panels(const Walk *w) noexcept nogil:
 
 cdef inline bint spreads(Py_ssize_t ld) noexcept nogil:
     """Whether rows so far apart use enough sets of the first-level cache."""
-    return ld % SAME_SETS != 0
+    return ld % FEW_SETS != 0
 
 
 # `origin` is the first row of the block whose buffers lie at `space`; what is needed besides is at `own`.

@@ -59,7 +59,7 @@ INLINE char *stream_rows(const int rows, const int vectors, const tile_row *t, c
 }
 
 INLINE char *put_rows(const int rows, const int vectors, const int whole, const tile_row *t, char *p, ptrdiff_t ld,
-                     const tile_columns *has)
+                      const tile_columns *has)
 {
     const tile_columns columns = *has;           /* a copy, which the stores below cannot change */
     UNROLL for (int i = 0; i < rows; i++, p = (char *)next_row(p, ld))
@@ -82,7 +82,8 @@ INLINE void add_tile(const int rows, const int width, tile_row *t, const char *p
         add_rows(rows, vectors_of(width), 0, t, p, ld, has);
 }
 
-INLINE char *put_tile(const int rows, const int width, const tile_row *t, char *p, ptrdiff_t ld, const tile_columns *has)
+INLINE char *put_tile(const int rows, const int width, const tile_row *t, char *p, ptrdiff_t ld,
+                      const tile_columns *has)
 {
     if (!VEC_MASK_IS_FREE && has->n == width)
         return put_rows(rows, vectors_of(width), width / LANES, t, p, ld, has);

@@ -225,14 +225,14 @@ INLINE vec vec_load_repeated(const int count, const void *p)
 /* v from lane `first` on; what comes after its last lane is of no account. */
 INLINE vec vec_from_lane(vec v, const int first)
 {
-#if VEC_BYTES == 64
+#if LANES >= 8
     ivec lanes;
     UNROLL for (int i = 0; i < LANES; i++) lanes[i] = (first + i) % LANES;
+#  if VEC_BYTES == 64
     return (vec)X86(_mm512_permutexvar)((__m512i)lanes, v);
-#elif VEC_BYTES == 32 && defined(REAL_F32)
-    ivec lanes;
-    UNROLL for (int i = 0; i < LANES; i++) lanes[i] = (first + i) % LANES;
+#  else
     return (vec)_mm256_permutevar8x32_ps(v, (__m256i)lanes);
+#  endif
 #else
     real lanes[2 * LANES] = {0};
     vec_store(lanes, v);
