@@ -6,6 +6,7 @@ import subprocess
 import sysconfig
 from glob import glob
 
+import numpy
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
@@ -56,7 +57,7 @@ passes = Extension(
     "fastpw.core.passes",
     sources=["fastpw/core/passes.pyx", *kernel_sources()],
     depends=sorted(glob("fastpw/kernels/*.h")),
-    include_dirs=["fastpw/kernels"],
+    include_dirs=["fastpw/kernels", numpy.get_include()],
     define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else [],
     py_limited_api=LIMITED_API,
     extra_link_args=LINK,

@@ -252,11 +252,12 @@ cdef inline void run_share(const Gemm *g, int member, int members) noexcept nogi
         all_stored()
 
 
-cdef inline void run_gemm(const Gemm *g, int threads) noexcept nogil:
+cdef inline void run_gemm(const Gemm *g, int threads) noexcept:
     cdef int member
     share_out(g.shares, row_blocks(g) * panel_blocks(g), threads)
-    if threads == 1:
-        run_share(g, 0, 1)
-        return
-    for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-        run_share(g, member, threads)
+    with nogil:
+        if threads == 1:
+            run_share(g, 0, 1)
+        else:
+            for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+                run_share(g, member, threads)

@@ -1,22 +1,22 @@
-# Where arrays lie.  Read from their buffers: typed memoryviews would take much of a small call's microseconds.
+# Where arrays lie.
 
 cdef struct Bytes:
     const char *low
     const char *high
 
 
-cdef Bytes bytes_of(const Py_buffer *buffer) noexcept:
+cdef Bytes bytes_of(ndarray array) noexcept:
     """From the first byte in use to the one past the last; nowhere if there are no elements."""
     cdef Bytes found
     cdef Py_ssize_t reach
     cdef int axis
-    found.low = <const char *>buffer.buf
-    found.high = found.low + buffer.itemsize
-    for axis in range(buffer.ndim):
-        if buffer.shape[axis] == 0:
+    found.low = first_byte(array)
+    found.high = found.low + bytes_of_number(array)
+    for axis in range(axes(array)):
+        if shape_of(array)[axis] == 0:
             found.low = found.high = NULL
             break
-        reach = (buffer.shape[axis] - 1) * buffer.strides[axis]
+        reach = (shape_of(array)[axis] - 1) * strides_of(array)[axis]
         found.low += min(reach, 0)
         found.high += max(reach, 0)
     return found
@@ -32,7 +32,6 @@ def apart(written, read=()):
     Only where each begins and ends is compared: True is certain, False is not.
     """
     cdef Bytes places[MOST_ARRAYS]
-    cdef Py_buffer buffer
     cdef int count = 0, count_written = 0, one, other
     for arrays in (written, read):
         for array in arrays:
@@ -40,9 +39,7 @@ def apart(written, read=()):
                 continue
             if count == MOST_ARRAYS:
                 return False
-            PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES)
-            places[count] = bytes_of(&buffer)
-            PyBuffer_Release(&buffer)
+            places[count] = bytes_of(array)
             count += 1
         if arrays is written:
             count_written = count
@@ -58,20 +55,17 @@ def begins_with(whole, part):
     return whole is part or rows_of(whole).base == rows_of(part).base
 
 
-cdef Rows rows_of(object array) except *:
+cdef Rows rows_of(ndarray array) except *:
     """The rows of an array of one to four axes, or of None."""
     cdef Rows rows
-    cdef Py_buffer buffer
     cdef int axis, missing
     rows.base = NULL
     rows.stride[0] = rows.stride[1] = rows.stride[2] = 0
     if array is not None:
-        PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES)
-        rows.base = <char *>buffer.buf
-        missing = 4 - buffer.ndim
+        rows.base = first_byte(array)
+        missing = 4 - axes(array)
         for axis in range(missing, 3):
-            rows.stride[axis] = buffer.strides[axis - missing]
-        PyBuffer_Release(&buffer)
+            rows.stride[axis] = strides_of(array)[axis - missing]
     return rows
 
 

@@ -8,15 +8,13 @@ cdef enum:
 
 def empty(tuple shape, dtype):
     """``np.empty``, but large arrays begin with a cache line, and may lie where one lay that is gone."""
-    cdef Py_buffer buffer
-    cdef Py_ssize_t start
+    cdef ndarray memory
+    cdef size_t place
     size = dtype.itemsize
     for length in shape:
         size *= length
     if size < LARGE:
         return numpy_empty(shape, dtype)
     memory = new_bytes(size + CACHE_LINE)
-    PyObject_GetBuffer(memory, &buffer, PyBUF_SIMPLE)
-    start = (CACHE_LINE - <size_t>buffer.buf % CACHE_LINE) % CACHE_LINE
-    PyBuffer_Release(&buffer)
-    return ndarray(shape, dtype, memory, start)
+    place = <size_t>first_byte(memory)
+    return ndarray(shape, dtype, memory, (CACHE_LINE - place % CACHE_LINE) % CACHE_LINE)

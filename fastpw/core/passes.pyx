@@ -13,8 +13,6 @@ Arrays come checked: float32 or float64 in native byte order and all of one
 dtype, channels adjacent, nothing empty.
 """
 
-from cpython.buffer cimport (PyBUF_FORMAT, PyBUF_SIMPLE, PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release,
-                             PyObject_GetBuffer)
 from cython.parallel cimport prange
 from libc.stdint cimport int64_t, PTRDIFF_MAX
 from libc.stdlib cimport free
@@ -26,6 +24,8 @@ from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR
                                   fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fills_lines, in_place, pack_panel,
                                 run_gemm, staging_bytes)
+from fastpw.core.ndarray cimport (FLOAT32, FLOAT64, axes, bytes_of_number, first_byte, holds, may_be_written, ndarray,
+                                  shape_of, strides_of, type_of)
 from fastpw.core.outer cimport PANELS_BYTES, spreads
 from fastpw.core.pixels cimport Pixels, Rows, at_one_distance, join_all_axes
 from fastpw.core.shares cimport Share
@@ -35,7 +35,6 @@ from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_for
 from fastpw.core.walk cimport STEPS, run_walk
 
 from numpy import empty as numpy_empty
-from numpy import ndarray
 
 from fastpw.core import partition
 from fastpw.core.kept import new_bytes
@@ -70,19 +69,23 @@ cdef void set_blocks(Gemm *g, const fastpw_kernel_set *kernels, int *threads) ex
                                                                                  kernels.c_size))
 
 
+# Threads whose shares need no memory of their own.
+cdef enum:
+    FEW_THREADS = 8
+
+
 cdef void run(Gemm *g, int threads) except *:
     """Run a GEMM, with the workspace that it needs."""
-    cdef Share alone
+    cdef Share few[FEW_THREADS]
     cdef char *memory = NULL
     threads = team(threads)
     g.streams = g.large and fills_lines(g)
-    g.shares, g.workspace = &alone, NULL
+    g.shares, g.workspace = few, NULL
     g.workspace_bytes = whole_lines(staging_bytes(g))
-    if threads > 1 or g.workspace_bytes:
+    if threads > FEW_THREADS or g.workspace_bytes:
         memory = new_memory(threads * (sizeof(Share) + g.workspace_bytes), "the workspace")
         g.shares, g.workspace = <Share *>memory, memory + threads * sizeof(Share)
-    with nogil:
-        run_gemm(g, threads)
+    run_gemm(g, threads)
     free(memory)
 
 

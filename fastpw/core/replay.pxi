@@ -7,44 +7,33 @@
 
 
 cdef struct Layout:
-    int ndim
+    int ndim, type
     Py_ssize_t shape[4]
     Py_ssize_t strides[4]
     Py_ssize_t low, high         # the bytes in use, from the first element's
 
 
-cdef Layout layout_of(const Py_buffer *buffer) noexcept:
+cdef Layout layout_of(ndarray array) noexcept:
     cdef Layout layout
     cdef int axis
-    cdef Bytes place = bytes_of(buffer)
-    layout.ndim, layout.low, layout.high = buffer.ndim, place.low - <char *>buffer.buf, place.high - <char *>buffer.buf
-    for axis in range(buffer.ndim):
-        layout.shape[axis], layout.strides[axis] = buffer.shape[axis], buffer.strides[axis]
+    cdef Bytes place = bytes_of(array)
+    layout.ndim, layout.type = axes(array), type_of(array)
+    layout.low, layout.high = place.low - first_byte(array), place.high - first_byte(array)
+    for axis in range(layout.ndim):
+        layout.shape[axis], layout.strides[axis] = shape_of(array)[axis], strides_of(array)[axis]
     return layout
 
 
-cdef bint fits(const Layout *layout, const Py_buffer *buffer) noexcept:
+cdef bint fits(const Layout *layout, array) noexcept:
+    """Whether `array` is an ndarray laid out so, of native, aligned numbers."""
     cdef int axis
-    if buffer.ndim != layout.ndim:
+    if type(array) is not ndarray or axes(<ndarray>array) != layout.ndim or not holds(<ndarray>array, layout.type):
         return False
-    for axis in range(buffer.ndim):
-        if buffer.shape[axis] != layout.shape[axis] or buffer.strides[axis] != layout.strides[axis]:
+    for axis in range(layout.ndim):
+        if (shape_of(<ndarray>array)[axis] != layout.shape[axis]
+                or strides_of(<ndarray>array)[axis] != layout.strides[axis]):
             return False
     return True
-
-
-cdef bint open_buffer(object array, Py_buffer *buffer, int flags, char code) except -1:
-    """Whether `array` is an ndarray of native, aligned numbers of this type code and lets us in."""
-    if type(array) is not ndarray:
-        return False
-    try:
-        PyObject_GetBuffer(array, buffer, flags)
-    except (BufferError, ValueError):
-        return False
-    if buffer.format[0] == code and buffer.format[1] == 0:
-        return True
-    PyBuffer_Release(buffer)
-    return False
 
 
 cdef class Replay:
@@ -67,38 +56,23 @@ cdef class Replay:
     cdef Layout x, y
     cdef object threads, shape, dtype
     cdef int team, asked
-    cdef char code
 
     def __init__(self, x, pixels, Panels panels, y, tuple activation, threads):
-        cdef Py_buffer buffer
         self.panels, self.threads, self.shape, self.dtype = panels, threads, y.shape, y.dtype
-        self.code = b"f" if panels.b.kernels.a_size == 4 else b"d"
-        PyObject_GetBuffer(x, &buffer, PyBUF_STRIDES)
-        self.x = layout_of(&buffer)
-        PyBuffer_Release(&buffer)
-        PyObject_GetBuffer(y, &buffer, PyBUF_STRIDES)
-        self.y = layout_of(&buffer)
-        PyBuffer_Release(&buffer)
+        self.x, self.y = layout_of(x), layout_of(y)
         describe(&self.gemm, pixels, &panels.b, y, None, None, activation)
         self.asked = self.team = threads()
         set_blocks(&self.gemm, panels.b.kernels, &self.team)
 
     def __call__(self, x, out):
-        cdef Py_buffer from_, to
-        if not open_buffer(x, &from_, PyBUF_STRIDES | PyBUF_FORMAT, self.code):
+        if not fits(&self.x, x) or self.team > 1 and self.threads() != self.asked:
             return None
-        y = None
-        if fits(&self.x, &from_) and (self.team == 1 or self.threads() == self.asked):
-            y = empty(self.shape, self.dtype) if out is None else out
-            if open_buffer(y, &to, PyBUF_STRIDES | PyBUF_FORMAT | PyBUF_WRITABLE, self.code):
-                if fits(&self.y, &to) and self.apart(<char *>from_.buf, <char *>to.buf):
-                    self.run(<char *>from_.buf, <char *>to.buf)
-                else:
-                    y = None
-                PyBuffer_Release(&to)
-            else:
-                y = None
-        PyBuffer_Release(&from_)
+        y = empty(self.shape, self.dtype) if out is None else out
+        if not fits(&self.y, y) or not may_be_written(<ndarray>y):
+            return None
+        if not self.apart(first_byte(<ndarray>x), first_byte(<ndarray>y)):
+            return None
+        self.run(first_byte(<ndarray>x), first_byte(<ndarray>y))
         return y
 
     cdef bint apart(self, const char *x, const char *y) noexcept:

@@ -1,17 +1,16 @@
 # The sums of a walk's slices, added up and put where they belong.
 
-cdef Matrix matrix_of(array) except *:
+cdef Matrix matrix_of(ndarray array) except *:
     """Where an array of one axis (a row) or two lies; nowhere for None."""
     cdef Matrix matrix
-    cdef Py_buffer buffer
+    cdef int last
     memset(&matrix, 0, sizeof(matrix))
     if array is not None:
-        PyObject_GetBuffer(array, &buffer, PyBUF_STRIDES)
-        matrix.base, matrix.rows, matrix.ld = <char *>buffer.buf, 1, 0
-        if buffer.ndim == 2:
-            matrix.rows, matrix.ld = buffer.shape[0], buffer.strides[0]
-        matrix.columns, matrix.stride = buffer.shape[buffer.ndim - 1], buffer.strides[buffer.ndim - 1]
-        PyBuffer_Release(&buffer)
+        last = axes(array) - 1
+        matrix.base, matrix.rows, matrix.ld = first_byte(array), 1, 0
+        if last == 1:
+            matrix.rows, matrix.ld = shape_of(array)[0], strides_of(array)[0]
+        matrix.columns, matrix.stride = shape_of(array)[last], strides_of(array)[last]
     return matrix
 
 
