@@ -21,9 +21,9 @@ cdef void lay_out_block(Walk *w) noexcept:
     w.some_panels = max(1, PANELS_BYTES // w.panel_bytes)
     w.w_at = w.some_panels * w.panel_bytes if w.wants_weights and not w.diagonal else 0
     w.staging_at = w.w_at
-    if w.wants_data and w.data.b.base != NULL and not w.packs_first:
+    if w.wants_data and w.data.b.base != NULL:
         w.data_depth = w.data.b.k
-        w.data_panels = min(w.data.b.count, <Py_ssize_t>DATA_PANELS)
+        w.data_panels = w.data.b.count if w.packs_first else min(w.data.b.count, <Py_ssize_t>DATA_PANELS)
         w.staging_at += bytes_of_panels(&w.data.b, w.data_panels)
     w.own_bytes = w.staging_at
     if w.source == RECOMPUTED:
@@ -68,10 +68,6 @@ cdef int lay_out_walk(Walk *w, int threads) except -1:
     if w.wants_weights and not w.direct:
         w.weights_bytes = whole_lines(rows_of_weights(w) * columns_of_weights(w) * w.kernels.c_size)
     w.adding_threads = 1 if w.slices * w.weights_bytes < partition.SMALL_SUMS_BYTES else threads
-    w.panels_bytes = 0
-    if w.wants_data and w.packs_first:
-        w.panels_bytes = whole_lines(bytes_of_panels(&w.data.b, w.data.b.count))
-        w.packing_threads = packing_threads(&w.data.b, threads)
     w.ones_bytes = 0
     if w.source == FROM_Z or w.pixels.rows[DRESIDUAL].base != NULL:
         w.ones_bytes = whole_lines(2 * w.outputs * w.kernels.c_size)
@@ -99,8 +95,7 @@ cdef inline char *carve(char **memory, Py_ssize_t size) noexcept nogil:
 cdef int walk(Walk *w, int threads) except -1:
     """Walk, with buffers for the blocks and the sums, in one piece of memory."""
     cdef Py_ssize_t shares_bytes = STEPS * threads * sizeof(Share)
-    cdef Py_ssize_t size = (w.ones_bytes + shares_bytes + w.panels_bytes
-                            + w.slices * (w.bias_bytes + w.weights_bytes)
+    cdef Py_ssize_t size = (w.ones_bytes + shares_bytes + w.slices * (w.bias_bytes + w.weights_bytes)
                             + w.copies * w.block_bytes + threads * w.own_bytes)
     cdef char *memory = new_memory(size, "the workspace")
     cdef char *rest = memory
@@ -113,16 +108,7 @@ cdef int walk(Walk *w, int threads) except -1:
             set_ones(w, w.ones)
         w.shares = <Share *>carve(&rest, shares_bytes)
         w.bias = carve(&rest, w.slices * w.bias_bytes)
-        memset(w.bias, 0, w.slices * w.bias_bytes)
-        w.weights = w.dweight.base
-        if w.weights_bytes:
-            w.weights = carve(&rest, w.slices * w.weights_bytes)
-            if w.diagonal:       # to which all blocks are added; else the first is what the sums begin with
-                memset(w.weights, 0, w.slices * w.weights_bytes)
-        if w.panels_bytes:
-            w.data.b.panels = carve(&rest, w.panels_bytes)
-            pack_panels(&w.data.b, NULL, 0, w.packing_threads)
-            w.data.b.base = NULL
+        w.weights = carve(&rest, w.slices * w.weights_bytes) if w.weights_bytes else w.dweight.base
         w.workspace = rest
         run_walk(w, threads)
         if w.weights_bytes:

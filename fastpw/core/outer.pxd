@@ -7,6 +7,8 @@ A sum over the pixels is made of sums over blocks, which is more accurate than
 one long sum and the same for any number of threads.
 """
 
+from libc.string cimport memset
+
 from fastpw.core.ahead cimport Ahead
 from fastpw.core.kernels cimport FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block
 from fastpw.core.pixels cimport address, run_length
@@ -129,15 +131,23 @@ cdef inline Py_ssize_t panels_in_place(const Walk *w, Py_ssize_t rows) noexcept 
     return 0
 
 
+cdef inline void add_columns(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last, bint adds, char *to,
+                             const char *dz, const char *x) noexcept nogil:
+    """Sums of columns of dz, or of their products with those of x, where each has a weight of its own."""
+    cdef Py_ssize_t at = first * w.kernels.a_size
+    if not adds:
+        memset(to + at, 0, (last - first) * w.kernels.a_size)
+    w.kernels.column_sums(m, last - first, dz + at, w.dz_ld, x + at if x != NULL else NULL, w.x_ld, to + at)
+
+
 cdef inline void sum_weights(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
                              Py_ssize_t panel, Py_ssize_t last_panel, bint adds, char *to, const char *space,
                              char *own, Ahead *ahead) noexcept nogil:
     """Rows and panels of dW."""
-    cdef Py_ssize_t width = w.kernels.tiles[0].nr, at = panel * width * w.kernels.a_size, whole, stop
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, whole, stop
     cdef Outer outer
     if w.diagonal:
-        w.kernels.column_sums(m, min(last_panel * width, w.outputs) - panel * width, space + at, w.dz_ld,
-                              space + w.x_at + at, w.x_ld, to + at)
+        add_columns(w, m, panel * width, min(last_panel * width, w.outputs), adds, to, space, space + w.x_at)
         return
     outer = outer_of(w, origin, space)
     whole = min(last_panel, panels_in_place(w, last - first))
@@ -153,7 +163,6 @@ cdef inline void sum_weights(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_
         panel = stop
 
 
-cdef inline void sum_bias(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last, char *to,
+cdef inline void sum_bias(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last, bint adds, char *to,
                           const char *space) noexcept nogil:
-    cdef Py_ssize_t at = first * w.kernels.a_size
-    w.kernels.column_sums(m, last - first, space + at, w.dz_ld, NULL, 0, to + at)
+    add_columns(w, m, first, last, adds, to, space, NULL)

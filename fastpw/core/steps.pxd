@@ -52,9 +52,8 @@ cdef struct Walk:
     int source
     Gemm recompute               # S from x, when it is RECOMPUTED
     Gemm data                    # dx from dz
-    bint packs_first             # all of W before the walk begins
-    Py_ssize_t panels_bytes
-    int packing_threads, adding_threads
+    bint packs_first             # all of W, each thread for itself, before its first slice
+    int adding_threads
     Matrix dweight, dbias
     bint diagonal                # one weight per channel
     bint wants_data, wants_weights, wants_bias
@@ -182,9 +181,8 @@ cdef inline void put_residual(const Walk *w, Py_ssize_t origin, Py_ssize_t start
         row += m
 
 
-cdef inline void pack_group(const Gemm *g, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+cdef inline void pack_group(const PackedB *b, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     """Panels first..last-1: whole ones together, row by row of W, if its columns are adjacent."""
-    cdef const PackedB *b = &g.b
     cdef Py_ssize_t width = b.kernels.tiles[0].nr, j, whole = first, head = width * b.kernels.b_size
     if b.stride_n == b.kernels.b_size:
         whole = min(last, b.n // width)
@@ -194,6 +192,13 @@ cdef inline void pack_group(const Gemm *g, Py_ssize_t first, Py_ssize_t last) no
                         b.panels + first * b.panel_bytes + head, b.panel_bytes)
     for j in range(whole, last):
         pack_panel(b, j, b.panels + j * b.panel_bytes, NULL, 0)
+
+
+cdef inline void pack_weights(const Walk *w, char *own) noexcept nogil:
+    """All of W, where find_dx expects it."""
+    cdef PackedB b = w.data.b
+    b.panels = own + w.w_at
+    pack_group(&b, 0, b.count)
 
 
 cdef inline void pack_and_multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
@@ -207,7 +212,7 @@ cdef inline void pack_and_multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_
         g.b.k = min(w.data_depth, w.outputs - depth)
         depth += g.b.k
         g.b.ahead = g.b.base + g.b.k * g.b.stride_k if depth < w.outputs else next_panels
-        pack_group(g, first, last)
+        pack_group(&g.b, first, last)
         run_block(g, start, stop, first, last, own + w.staging_at)
         g.entry = FASTPW_FROM_C
         g.b.base += g.b.k * g.b.stride_k
@@ -218,8 +223,10 @@ cdef inline void find_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_
                          Py_ssize_t last, const char *space, char *own, Ahead *ahead) noexcept nogil:
     cdef Gemm whole = w.data, g
     whole.pixels.rows[A] = contiguous(&whole.pixels, <char *>space, origin, w.dz_ld)
-    if whole.b.base == NULL:
+    if whole.b.base == NULL or w.packs_first:
         whole.ahead = ahead
+        if w.packs_first:
+            whole.b.panels = own + w.w_at
         run_block(&whole, start, stop, first, last, own + w.staging_at)
         return
     while first < last:

@@ -13,13 +13,14 @@ blocks   Few pixels or large weights.  Block after block, all threads share
 """
 
 from cython.parallel cimport prange
+from libc.string cimport memset
 
 from fastpw.core.ahead cimport Ahead, fetch_pixels, nothing_ahead
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
 from fastpw.core.outer cimport sum_bias, sum_weights, weight_panels
 from fastpw.core.shares cimport Share, all_stored, next_task, share_out
-from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz, own_of, put_residual,
-                                rows_of_weights)
+from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz, own_of, pack_weights,
+                                put_residual, rows_of_weights)
 
 
 # ---- slices --------------------------------------------------------------------------------------------------
@@ -37,11 +38,14 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *
     cdef Py_ssize_t start = index * w.slice_rows
     cdef Py_ssize_t end = min(start + w.slice_rows, w.pixels.m)
     cdef Py_ssize_t row = start, stop
+    cdef char *bias = w.bias + index * w.bias_bytes if w.wants_bias else NULL
     cdef Ahead ahead
+    if w.wants_bias:
+        memset(bias, 0, w.bias_bytes)
     while row < end:
         stop = min(row + w.block_rows, end)
-        look_ahead(w, stop, min(stop + w.block_rows, end), &ahead)
-        form_dz(w, row, row, stop, space, own, w.bias + index * w.bias_bytes if w.wants_bias else NULL)
+        look_ahead(w, stop, min(stop + w.block_rows, w.pixels.m), &ahead)
+        form_dz(w, row, row, stop, space, own, bias)
         if w.pixels.rows[DRESIDUAL].base != NULL:
             put_residual(w, row, row, stop, space)
         if w.wants_data:
@@ -55,6 +59,8 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *
 cdef inline void walk_slices(const Walk *w, int member, int members) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
     cdef Py_ssize_t index = next_task(w.shares, member, members)
+    if index >= 0 and w.packs_first:
+        pack_weights(w, own_of(w, member))
     while index >= 0:
         walk_slice(w, index, block_of(w, member), own_of(w, member))
         index = next_task(w.shares, member, members)
@@ -165,7 +171,7 @@ cdef inline void run_step(const Walk *w, const Block *b, int step, const Part *p
         sum_weights(w, b.start, m, first, last, part.panel, part.last_panel, w.adds_to_weights or b.start > 0,
                     w.weights, space, own, ahead)
     else:
-        sum_bias(w, m, first, last, w.bias, space)
+        sum_bias(w, m, first, last, b.start > 0, w.bias, space)
 
 
 cdef inline void share_steps(const Walk *w, const Block *b, int first, int last, int member,
