@@ -78,8 +78,10 @@ typedef int64_t integer;
 #if defined(__x86_64__)
 #  ifdef REAL_F32
 #    define X86(op) op##_ps
+#    define X86_MASK(op) op##_ps_mask
 #  else
 #    define X86(op) op##_pd
+#    define X86_MASK(op) op##_pd_mask
 #  endif
 #  if VEC_BYTES == 64
 #    define X86_VEC(op) X86(_mm512_##op)
@@ -138,8 +140,42 @@ INLINE vec vec_chain(vec v, vec a, vec b) { return v * a + b; }
 INLINE vec vec_kept(vec v) { return v; }
 #endif
 
-/* mask: all ones or all zeros per lane, as comparisons give it. */
-INLINE vec vec_select(ivec mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
+/* Comparisons by lane, and what is chosen by them: bits of a mask register, or lanes of all ones and all zeros. */
+#if defined(ISA_AVX512)
+#  ifdef REAL_F32
+typedef __mmask16 vec_mask;
+#  else
+typedef __mmask8 vec_mask;
+#  endif
+#  define COMPARE(a, b, how) X86_MASK(_mm512_cmp)(a, b, how)
+INLINE vec_mask vec_less(vec a, vec b) { return COMPARE(a, b, _CMP_LT_OQ); }
+INLINE vec_mask vec_at_most(vec a, vec b) { return COMPARE(a, b, _CMP_LE_OQ); }
+INLINE vec vec_select(vec_mask mask, vec yes, vec no) { return (vec)X86(_mm512_mask_blend)(mask, no, yes); }
+INLINE vec vec_where(vec_mask mask, vec v) { return (vec)X86(_mm512_maskz_mov)(mask, v); }
+INLINE vec vec_or_nan(vec v, vec y) { return (vec)X86(_mm512_mask_mov)(v, COMPARE(y, y, _CMP_UNORD_Q), y); }
+/* 1 where y > 0, else 0, NaN where y is: one instruction with a table of what becomes of NaN, signalling NaN, zero,
+ * one, -infinity, infinity, less, more (a digit each, from the last: 2 is the NaN itself, 8 zero, A one). */
+INLINE vec vec_step(vec y)
+{
+#  ifdef REAL_F32
+    const __m512i table = _mm512_set1_epi32((int)0xA8A8A822);
+#  else
+    const __m512i table = _mm512_set1_epi64(0xA8A8A822);
+#  endif
+    return (vec)X86(_mm512_fixupimm)(y, y, table, 0);
+}
+#else
+typedef ivec vec_mask;
+INLINE vec_mask vec_less(vec a, vec b) { return a < b; }
+INLINE vec_mask vec_at_most(vec a, vec b) { return a <= b; }
+INLINE vec vec_select(vec_mask mask, vec yes, vec no) { return (vec)((mask & (ivec)yes) | (~mask & (ivec)no)); }
+/* v, and 0 elsewhere. */
+INLINE vec vec_where(vec_mask mask, vec v) { return (vec)(mask & (ivec)v); }
+/* v, and NaN where y is: all ones are a NaN. */
+INLINE vec vec_or_nan(vec v, vec y) { return (vec)((ivec)v | (y != y)); }
+INLINE vec vec_step(vec y) { return vec_or_nan(vec_where(vec_less((vec){0}, y), vec_set(1)), y); }
+#endif
+
 INLINE vec vec_abs(vec v)
 {
     const integer sign = (integer)((uint64_t)1 << (8 * sizeof(integer) - 1));

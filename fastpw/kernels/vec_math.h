@@ -182,21 +182,18 @@ INLINE vec act_leaky_relu(vec z, vec slope) { return vec_max(z, vec_set(0)) + sl
 INLINE vec grad_sigmoid(vec y) { return y * (1 - y); }
 INLINE vec grad_tanh(vec y) { return 1 - y * y; }
 
-/* `value` where `mask`, else 0; NaN where y is: all ones are a NaN. */
-INLINE vec step_value(ivec mask, vec value, vec y) { return (vec)((mask & (ivec)value) | (y != y)); }
-
 /* One bound after the other: given both masks at once, GCC 12 leaves the vectors on SSE2 in float64. */
 INLINE vec value_between(vec low, vec high, vec value, vec y)
 {
-    return (vec)(~(y <= low) & (ivec)step_value(y < high, value, y));
+    return vec_or_nan(vec_where(vec_less(low, y), vec_where(vec_less(y, high), value)), y);
 }
 
-INLINE vec grad_relu(vec y) { return step_value(y > 0, vec_set(1), y); }
+INLINE vec grad_relu(vec y) { return vec_step(y); }
 INLINE vec grad_clip(vec y, vec low, vec high) { return value_between(low, high, vec_set(1), y); }
 INLINE vec grad_hard_sigmoid(vec y) { return value_between(vec_set(0), vec_set(1), vec_set(R(1.0) / 6), y); }
 INLINE vec grad_leaky_relu(vec y, vec slope)
 {
-    return (vec)((ivec)vec_select(y > 0, vec_set(1), slope) | (y != y));
+    return vec_or_nan(vec_select(vec_less(vec_set(0), y), vec_set(1), slope), y);
 }
 
 /* ---- derivatives, from z ------------------------------------------------ */
@@ -205,7 +202,7 @@ INLINE vec grad_leaky_relu(vec y, vec slope)
 INLINE vec grad_hard_swish(vec z)
 {
     const vec slope = (z + R(1.5)) * (R(1.0) / 3);
-    return vec_select(z >= 3, vec_set(1), (vec)((ivec)slope & ~(z <= -3)));
+    return vec_select(vec_at_most(vec_set(3), z), vec_set(1), vec_where(~vec_at_most(z, vec_set(-3)), slope));
 }
 
 /* s (1 + z (1 - s) slope) for s = sigmoid(v): the derivative of z sigmoid(v(z)), slope being v'(z).  1 - s
@@ -228,7 +225,7 @@ INLINE vec grad_gelu(vec z)
 {
     const vec a = vec_min(vec_abs(z), vec_set(TAIL_END));
     const vec left = lifted_bell(a) * (tail_ratio(a) - a * DROPPED(0.3989422804014327));  /* 1 / sqrt(2 pi) */
-    return vec_select(z < 0, left, 1 - left);
+    return vec_select(vec_less(z, vec_set(0)), left, 1 - left);
 }
 
 INLINE vec grad_gelu_tanh(vec z)
