@@ -53,10 +53,13 @@ cdef void choose_weights(Walk *w) noexcept:
         w.weights_ld = w.dweight.stride if w.across else w.dweight.ld
         w.adds_to_weights = w.accumulates
     else:
-        w.across = partition.weights_across(w.outputs, w.inputs, w.kernels.tiles[0].nr)
+        w.across = partition.weights_across(w.outputs, w.inputs, w.kernels.tiles[0].nr, bool(w.kernels.outer_forms))
         w.weights_ld = columns_of_weights(w) * element
     if w.across:
         w.x_in_place = w.x_in_place and spreads(w.pixels.rows[XS].stride[2])
+    w.forms = (w.kernels.outer_forms and w.slices > 1 and w.across and w.x_in_place and w.source == GIVEN
+               and w.epilogue.activation == FASTPW_RELU
+               and at_one_distance(&w.pixels, DY) and at_one_distance(&w.pixels, S))
 
 
 cdef int lay_out_walk(Walk *w, int threads) except -1:

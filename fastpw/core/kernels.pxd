@@ -6,6 +6,7 @@ from libc.stdint cimport int32_t, int64_t
 cdef extern from "kernel_set.h" nogil:
     enum:
         FASTPW_LINEAR
+        FASTPW_RELU
         FASTPW_FROM_ZERO
         FASTPW_FROM_BIAS
         FASTPW_FROM_C
@@ -19,12 +20,21 @@ cdef extern from "kernel_set.h" nogil:
         const char *next
         Py_ssize_t ld, rows
 
+    ctypedef struct fastpw_forming:
+        const char *dy
+        Py_ssize_t lddy
+        const char *s
+        Py_ssize_t lds
+        char *dz
+        char *sums
+
     ctypedef struct fastpw_block:
         Py_ssize_t m, n, k
         const char *a
         Py_ssize_t lda
         const char *panel
         Py_ssize_t ldb
+        const fastpw_forming *forming
         fastpw_ahead *ahead
         char *c
         Py_ssize_t ldc
@@ -60,7 +70,9 @@ cdef extern from "kernel_set.h" nogil:
         fastpw_tile tiles[FASTPW_MAX_TILES]
         void (*scale)(const fastpw_block *) noexcept nogil
         void (*outer)(const fastpw_block *) noexcept nogil
+        int32_t outer_forms
         void (*split)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
+        void (*transpose)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
         void (*gradient)(const fastpw_gradient *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, const char *, Py_ssize_t,
                             char *) noexcept nogil

@@ -10,15 +10,10 @@ one long sum and the same for any number of threads.
 from libc.string cimport memset
 
 from fastpw.core.ahead cimport Ahead
-from fastpw.core.kernels cimport FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block
+from fastpw.core.kernels cimport FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_forming
 from fastpw.core.pixels cimport address, run_length
-from fastpw.core.steps cimport XS, Walk, columns_of_weights
+from fastpw.core.steps cimport DY, OUTER_DEPTH, S, XS, Walk, columns_of_weights
 
-
-# Depths that are summed at a time: that much of a panel, and of the columns of
-# dz that one tile reads, stays in the first-level cache.
-cdef enum:
-    OUTER_DEPTH = 128
 
 # Panels of x at a time, if several fit into the first-level cache: dW is then written in long runs.
 cdef enum:
@@ -51,14 +46,11 @@ cdef inline bint spreads(Py_ssize_t ld) noexcept nogil:
 # `origin` is the first row of the block whose buffers lie at `space`; what is needed besides is at `own`.
 
 cdef inline void pack_columns(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
-                              const char *space, char *panels) noexcept nogil:
-    """Panels first..last-1 of x (or of dz), in the order in which the weights' sums read them."""
+                              char *panels) noexcept nogil:
+    """Panels first..last-1 of x, in the order in which the weights' sums read them."""
     cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size
     cdef Py_ssize_t at = first * width * element, n = min(last * width, columns_of_weights(w)) - first * width
     cdef Py_ssize_t row = origin, stop = origin + m, run
-    if w.across:
-        w.kernels.split(m, n, space + at, w.dz_ld, panels, w.panel_bytes)
-        return
     while row < stop:
         run = run_length(&w.pixels, row, stop)
         w.kernels.split(run, n, address(&w.pixels, XS, row) + at, w.pixels.rows[XS].stride[2],
@@ -72,6 +64,8 @@ cdef struct Outer:
     Py_ssize_t lda
     const char *b
     Py_ssize_t ldb, panel_step   # from depth to depth, from panel to panel
+    # What B, which is dz, is formed from as the first rows of dW are summed; dy NULL: it is there.
+    fastpw_forming forming
 
 
 cdef inline void sum_panel(const Walk *w, const Outer *outer, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
@@ -79,18 +73,29 @@ cdef inline void sum_panel(const Walk *w, const Outer *outer, Py_ssize_t m, Py_s
     """Rows first..last-1 of one panel of dW over the m rows of a block."""
     cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size, depth = 0
     cdef fastpw_block b
+    cdef fastpw_forming forming = outer.forming
+    cdef bint forms = forming.dy != NULL and first == 0
     b.m, b.n = last - first, min(width, columns_of_weights(w) - panel * width)
     b.a, b.lda, b.panel, b.ldb = outer.a + first * element, outer.lda, outer.b + panel * outer.panel_step, outer.ldb
     b.c, b.ldc = to + first * w.weights_ld + panel * width * element, w.weights_ld
     b.residual, b.z, b.epilogue, b.streams = NULL, NULL, NULL, False
     b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
+    b.forming = &forming if forms else NULL
+    if forms:
+        forming.dy += panel * outer.panel_step
+        forming.s += panel * outer.panel_step
+        if forming.sums != NULL:
+            forming.sums += panel * outer.panel_step
     while depth < m:
         b.k = min(<Py_ssize_t>OUTER_DEPTH, m - depth)
-        b.ahead = &ahead.runs[0]
+        b.ahead, forming.dz = &ahead.runs[0], <char *>b.panel
         w.kernels.outer(&b)
         b.entry = FASTPW_FROM_C
         b.a += b.k * b.lda
         b.panel += b.k * b.ldb
+        if forms:
+            forming.dy += b.k * forming.lddy
+            forming.s += b.k * forming.lds
         depth += b.k
 
 
@@ -107,9 +112,26 @@ cdef inline void sum_panels(const Walk *w, const Outer *outer, Py_ssize_t m, Py_
         row += rows
 
 
-cdef inline Outer outer_of(const Walk *w, Py_ssize_t origin, const char *space) noexcept nogil:
+cdef inline fastpw_forming no_forming() noexcept nogil:
+    cdef fastpw_forming forming
+    forming.dy = forming.s = forming.dz = forming.sums = NULL
+    forming.lddy = forming.lds = 0
+    return forming
+
+
+cdef inline fastpw_forming forming_of(const Walk *w, Py_ssize_t origin, char *bias) noexcept nogil:
+    cdef fastpw_forming forming = no_forming()
+    if w.forms:
+        forming.dy, forming.lddy = address(&w.pixels, DY, origin), w.pixels.rows[DY].stride[2]
+        forming.s, forming.lds = address(&w.pixels, S, origin), w.pixels.rows[S].stride[2]
+        forming.sums = bias
+    return forming
+
+
+cdef inline Outer outer_of(const Walk *w, Py_ssize_t origin, const char *space, char *bias) noexcept nogil:
     """A, and B where it lies."""
     cdef Outer outer
+    outer.forming = forming_of(w, origin, bias)
     outer.panel_step = w.kernels.tiles[0].nr * w.kernels.a_size
     outer.a, outer.lda = space, w.dz_ld
     if not w.across:
@@ -123,10 +145,12 @@ cdef inline Outer outer_of(const Walk *w, Py_ssize_t origin, const char *space) 
 
 
 cdef inline Py_ssize_t panels_in_place(const Walk *w, Py_ssize_t rows) noexcept nogil:
-    """How many panels are read where they lie: whole ones, if they stay in the first-level cache from one tile to
-    the next, as dz does, or meet few tiles."""
-    if w.across or w.x_in_place and (spreads(w.pixels.rows[XS].stride[2])
-                                     or rows <= FEW_TILES * w.kernels.tiles[0].mr):
+    """How many panels are read where they lie: those of dz, whose rows are whole cache lines, and whole ones of x, if
+    they stay in the first-level cache from one tile to the next, or meet few tiles."""
+    if w.across:
+        return weight_panels(w)
+    if w.x_in_place and (spreads(w.pixels.rows[XS].stride[2])
+                         or rows <= FEW_TILES * w.kernels.tiles[0].mr):
         return columns_of_weights(w) // w.kernels.tiles[0].nr
     return 0
 
@@ -142,14 +166,14 @@ cdef inline void add_columns(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_s
 
 cdef inline void sum_weights(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
                              Py_ssize_t panel, Py_ssize_t last_panel, bint adds, char *to, const char *space,
-                             char *own, Ahead *ahead) noexcept nogil:
-    """Rows and panels of dW."""
+                             char *own, char *bias, Ahead *ahead) noexcept nogil:
+    """Rows and panels of dW; where they form dz, its sums are added to `bias`, if that is not NULL."""
     cdef Py_ssize_t width = w.kernels.tiles[0].nr, whole, stop
     cdef Outer outer
     if w.diagonal:
         add_columns(w, m, panel * width, min(last_panel * width, w.outputs), adds, to, space, space + w.x_at)
         return
-    outer = outer_of(w, origin, space)
+    outer = outer_of(w, origin, space, bias)
     whole = min(last_panel, panels_in_place(w, last - first))
     if panel < whole:
         sum_panels(w, &outer, m, first, last, panel, whole, adds, to, ahead)
@@ -158,7 +182,7 @@ cdef inline void sum_weights(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_
     while panel < last_panel:
         stop = min(panel + w.some_panels, last_panel)
         outer.b = own - panel * w.panel_bytes
-        pack_columns(w, origin, m, panel, stop, space, own)
+        pack_columns(w, origin, m, panel, stop, own)
         sum_panels(w, &outer, m, first, last, panel, stop, adds, to, ahead)
         panel = stop
 

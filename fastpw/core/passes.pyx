@@ -19,7 +19,7 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
-from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR, fastpw_cpu_runs,
+from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR, FASTPW_RELU, fastpw_cpu_runs,
                                   fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state, fastpw_kernel_set,
                                   fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fills_lines, in_place, pack_panel,

@@ -27,9 +27,10 @@ cdef enum:
     DATA_STEP = 8                # whole steps of every tile
     DATA_PANELS = 8
 
-# dz that is summed for db as soon as it is there, while it is in the first-level cache.
+# Rows that are summed at a time, for db and dW: that much of a panel, and of the columns that one tile reads, stays in
+# the first-level cache.
 cdef enum:
-    PIECE_BYTES = 16 << 10
+    OUTER_DEPTH = 128
 
 # Where S comes from.
 cdef enum:
@@ -64,6 +65,7 @@ cdef struct Walk:
     bint across
     bint direct                  # in dweight itself
     bint x_in_place              # x lies at one distance
+    bint forms                   # dz is formed by who sums the weights
     char *weights                # where it is summed: one after the other for all slices
     Py_ssize_t weights_ld, weights_bytes
     bint adds_to_weights         # the first block adds to what is there
@@ -135,15 +137,13 @@ cdef inline void form_dz(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_
                          char *own, char *bias) noexcept nogil:
     """dz, and what copies_x says; its sums are added to `bias`, if that is not NULL."""
     cdef fastpw_gradient g
-    cdef Py_ssize_t row = start, piece = stop - start, end
+    cdef Py_ssize_t row = start, end
     g.n, g.epilogue, g.lddz = w.outputs, &w.epilogue, w.dz_ld
     g.lddy = w.pixels.rows[DY].stride[2]
     if w.source == RECOMPUTED:
         recompute(w, origin, start, stop, space, own)
-    if bias != NULL:
-        piece = max(1, PIECE_BYTES // w.dz_ld)
     while row < stop:
-        end = min(row + piece, stop)
+        end = min(row + OUTER_DEPTH, stop)
         form_rows(w, &g, origin, row, end, space)
         if bias != NULL:
             w.kernels.column_sums(end - row, w.outputs, space + (row - origin) * w.dz_ld, w.dz_ld, NULL, 0, bias)

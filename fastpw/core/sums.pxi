@@ -35,17 +35,35 @@ cdef void put_sums(char *to, Py_ssize_t stride, const real *sums, Py_ssize_t n, 
         memcpy(to + i * stride, &total, sizeof(real))
 
 
+cdef void put_rows(const Walk *w, const Matrix *out, char *sums, bint adds, Py_ssize_t first,
+                   Py_ssize_t last) noexcept nogil:
+    cdef Py_ssize_t row, ld = out.columns * w.kernels.c_size
+    if out.ld == w.kernels.c_size and not adds:
+        w.kernels.transpose(last - first, out.columns, sums + first * ld, ld, out.base + first * out.ld, out.stride)
+        return
+    for row in range(first, last):
+        if w.kernels.c_size == 4:
+            put_sums[float](out.base + row * out.ld, out.stride, <float *>(sums + row * ld), out.columns, adds)
+        else:
+            put_sums[double](out.base + row * out.ld, out.stride, <double *>(sums + row * ld), out.columns, adds)
+
+
+# Rows that are added up and put before the next, while they are in the first-level cache: a line where they are put
+# as columns.
+cdef enum:
+    SOME_ROWS = 16
+
+
 cdef void finish_rows(const Walk *w, const Matrix *out, char *sums, Py_ssize_t bytes_of_slice, bint adds,
                       Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef Py_ssize_t row
-    cdef char *of_row
-    for row in range(first, last):    # row by row: they stay in the first-level cache
-        of_row = sums + row * out.columns * w.kernels.c_size
-        w.kernels.column_sums(w.slices - 1, out.columns, of_row + bytes_of_slice, bytes_of_slice, NULL, 0, of_row)
-        if w.kernels.c_size == 4:
-            put_sums[float](out.base + row * out.ld, out.stride, <float *>of_row, out.columns, adds)
-        else:
-            put_sums[double](out.base + row * out.ld, out.stride, <double *>of_row, out.columns, adds)
+    cdef Py_ssize_t row, stop, ld = out.columns * w.kernels.c_size
+    while first < last:
+        stop = min(first + SOME_ROWS, last)
+        for row in range(first, stop):
+            w.kernels.column_sums(w.slices - 1, out.columns, sums + row * ld + bytes_of_slice, bytes_of_slice, NULL, 0,
+                                  sums + row * ld)
+        put_rows(w, out, sums, adds, first, stop)
+        first = stop
 
 
 cdef void finish(const Walk *w, const Matrix *out, char *sums, Py_ssize_t bytes_of_slice, bint adds,

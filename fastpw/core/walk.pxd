@@ -45,14 +45,15 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *
     while row < end:
         stop = min(row + w.block_rows, end)
         look_ahead(w, stop, min(stop + w.block_rows, w.pixels.m), &ahead)
-        form_dz(w, row, row, stop, space, own, bias)
+        if not w.forms:
+            form_dz(w, row, row, stop, space, own, bias)
+        if w.wants_weights:
+            sum_weights(w, row, stop - row, 0, rows_of_weights(w), 0, weight_panels(w), row > start,
+                        w.weights + index * w.weights_bytes, space, own, bias, &ahead)
         if w.pixels.rows[DRESIDUAL].base != NULL:
             put_residual(w, row, row, stop, space)
         if w.wants_data:
             find_dx(w, row, row, stop, 0, w.data.b.count, space, own, &ahead)
-        if w.wants_weights:
-            sum_weights(w, row, stop - row, 0, rows_of_weights(w), 0, weight_panels(w), row > start,
-                        w.weights + index * w.weights_bytes, space, own, &ahead)
         row = stop
 
 
@@ -169,7 +170,7 @@ cdef inline void run_step(const Walk *w, const Block *b, int step, const Part *p
         find_dx(w, b.start, b.start + first, b.start + last, part.panel, part.last_panel, space, own, ahead)
     elif step == SUM_WEIGHTS:
         sum_weights(w, b.start, m, first, last, part.panel, part.last_panel, w.adds_to_weights or b.start > 0,
-                    w.weights, space, own, ahead)
+                    w.weights, space, own, NULL, ahead)
     else:
         sum_bias(w, m, first, last, b.start > 0, w.bias, space)
 

@@ -36,7 +36,7 @@ INLINE void gradient_rows(const int activation, const fastpw_gradient *g)
             vec_store(dz, vec_load(dy) * derivative(vec_load(s), activation, alpha, beta));
         if (j) {
             const vec d = derivative(vec_load_lanes(s, rest), activation, alpha, beta);
-            vec_store_lanes(dz, vec_load_lanes(dy, rest) * d, rest);
+            vec_store(dz, vec_load_lanes(dy, rest) * d);
         }
     }
 }
@@ -45,6 +45,7 @@ static void gradient(const fastpw_gradient *g)
 {
 #define CASE(activation) case activation: gradient_rows(activation, g); break
     switch (g->epilogue->activation) {
+        CASE(FASTPW_LINEAR);
         CASE(FASTPW_RELU);
         CASE(FASTPW_CLIP);
         CASE(FASTPW_LEAKY_RELU);
@@ -55,9 +56,6 @@ static void gradient(const fastpw_gradient *g)
         CASE(FASTPW_SILU);
         CASE(FASTPW_GELU);
         CASE(FASTPW_GELU_TANH);
-    default:
-        for (ptrdiff_t i = 0; i < g->m; i++)
-            memcpy(g->dz + i * g->lddz, g->dy + i * g->lddy, (size_t)g->n * sizeof(real));
     }
 #undef CASE
 }
@@ -74,25 +72,20 @@ INLINE void sum_row(const int vectors, const int whole, const int products, vec 
 #undef LOAD
 }
 
-/* Vectors across, and rows whose sums need not wait for each other. The order of the additions down a column is the
- * same whatever lies beside it. */
-enum { SUM_VECTORS = 2, SUM_ROWS = 4 };
+/* Vectors across, whose sums need not wait for each other. */
+enum { SUM_VECTORS = 4 };
 
 INLINE void sum_columns(const int vectors, const int whole, const int products, ptrdiff_t m, const char *a,
                         ptrdiff_t lda, const char *b, ptrdiff_t ldb, char *sums, vec_lanes lanes)
 {
-    vec total[SUM_ROWS][SUM_VECTORS] = {0};
-    for (; m >= SUM_ROWS; m -= SUM_ROWS)
-        UNROLL for (int i = 0; i < SUM_ROWS; i++, a += lda, b += ldb)
-            sum_row(vectors, whole, products, total[i], a, b, lanes);
-    for (; m > 0; m--, a += lda, b += ldb) sum_row(vectors, whole, products, total[0], a, b, lanes);
+    vec total[SUM_VECTORS] = {0};
+    for (; m > 0; m--, a += lda, b += ldb) sum_row(vectors, whole, products, total, a, b, lanes);
     UNROLL for (int v = 0; v < vectors; v++) {
         char *to = sums + v * VEC_BYTES;
-        UNROLL for (int i = 1; i < SUM_ROWS; i++) total[0][v] += total[i][v];
         if (whole)
-            vec_store(to, vec_load(to) + total[0][v]);
+            vec_store(to, vec_load(to) + total[v]);
         else
-            vec_store_lanes(to, vec_load_lanes(to, lanes) + total[0][v], lanes);
+            vec_store_lanes(to, vec_load_lanes(to, lanes) + total[v], lanes);
     }
 }
 

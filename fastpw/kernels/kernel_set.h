@@ -58,11 +58,21 @@ typedef struct {
     ptrdiff_t ld, rows;
 } fastpw_ahead;
 
+/* Where B of an outer product is dz, which is not there yet: dz[p][j] = dy[p][j] * act'(s[p][j]) for relu, s being y.
+ * Its rows are made of whole vectors. sums[j] += the sum over p of dz[p][j]; NULL: not wanted. */
+typedef struct {
+    const char *dy; ptrdiff_t lddy;
+    const char *s; ptrdiff_t lds;
+    char *dz;                                /* B */
+    char *sums;
+} fastpw_forming;
+
 /* m rows, at least one and less than 2^31, against one panel. */
 typedef struct {
     ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
     const char *a; ptrdiff_t lda;            /* row distances in bytes */
     const char *panel; ptrdiff_t ldb;        /* distance of the depths, for outer */
+    const fastpw_forming *forming;           /* for outer; NULL: B is there */
     fastpw_ahead *ahead;
     char *c; ptrdiff_t ldc;
     const char *residual; ptrdiff_t ldr;     /* NULL: none */
@@ -105,11 +115,15 @@ typedef struct {
     /* C[i][j] (+)= sum over p of A[p][i] * B[p][j]: lda and ldb are the distances of the depths p; nr columns of B
      * are read, of which n count, nr being the widest tile's.  Entry FROM_ZERO or FROM_C; no epilogue. */
     void (*outer)(const fastpw_block *);
+    int32_t outer_forms;                     /* whether it forms dz */
     /* Cuts m rows of n columns into such panels, without their heads: row p of panel j goes to
      * panels + j * panel_bytes + p * nr * b_size, zeros beyond n. */
     void (*split)(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld, char *panels, ptrdiff_t panel_bytes);
+    /* to[j][i] = from[i][j], for m rows and n columns. */
+    void (*transpose)(ptrdiff_t m, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to, ptrdiff_t ldto);
+    /* (whole vectors of dz are written, with zeros beyond n) */
     void (*gradient)(const fastpw_gradient *);
-    /* sums[j] += sum over i of a[i][j] * b[i][j]; b NULL: of a[i][j]. */
+    /* sums[j] += sum over i, in order, of a[i][j] * b[i][j]; b NULL: of a[i][j]. */
     void (*column_sums)(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, const char *b, ptrdiff_t ldb,
                         char *sums);
     /* Runs `rounds` of independent fused multiply-adds in registers; returns

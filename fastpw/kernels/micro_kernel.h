@@ -47,16 +47,16 @@ INLINE int end_of_group(const int first, const int rows, const int vectors)
     return end < rows ? end : rows;
 }
 
-/* Two depths a turn, where that spills nothing, until less than two and the last are `left`. Needs `rows`, `b`, `at`,
- * `left`, `streams`, and `c`, whose rows it fetches unless they go past the caches. */
-#define TWO_MORE (WIDE_UNROLLS && left >= 2 + LAST_DEPTHS)
-#define TURNS(columns, TURN)                                                                           \
-    for (int i = 0; TWO_MORE && !streams && i < rows; i++) {                                           \
+/* Some depths a turn, where that spills nothing, until less than those and the last are `left`. Needs `rows`, `b`,
+ * `at`, `left`, `streams`, and `c`, whose rows it fetches unless they go past the caches. */
+#define MORE(depths) (WIDE_UNROLLS && left >= (depths) + LAST_DEPTHS)
+#define TURNS(depths, columns, TURN)                                                                   \
+    for (int i = 0; MORE(depths) && !streams && i < rows; i++) {                                       \
         prefetch_row(columns, c);                                                                      \
         c += b->ldc;                                                                                   \
         TURN;                                                                                          \
     }                                                                                                  \
-    if (TWO_MORE && at->ahead->rows > 0) {                                                             \
+    if (MORE(depths) && at->ahead->rows > 0) {                                                         \
         fastpw_ahead ahead = *at->ahead;         /* in registers */                                    \
         do {                                                                                           \
             UNROLL for (int line = 0; line < LINES_OF_DEPTH; line++)                                   \
@@ -64,11 +64,11 @@ INLINE int end_of_group(const int first, const int rows, const int vectors)
             ahead.next += ahead.ld;                                                                    \
             ahead.rows--;                                                                              \
             TURN;                                                                                      \
-        } while (TWO_MORE && ahead.rows > 0);                                                          \
+        } while (MORE(depths) && ahead.rows > 0);                                                      \
         at->ahead->next = ahead.next;                                                                  \
         at->ahead->rows = ahead.rows;                                                                  \
     }                                                                                                  \
-    while (TWO_MORE) {                                                                                 \
+    while (MORE(depths)) {                                                                             \
         TURN;                                                                                          \
     }
 
@@ -119,7 +119,7 @@ INLINE void wide_tile(const int rows, const int vectors, const int streams, cons
     wide_depth(rows, 0, rows, vectors, acc, a, a_low, lda, w);                                         \
     wide_depth(rows, 0, rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + columns); \
     left -= 2, a += two, a_low += two, w += 2 * columns
-    TURNS(columns, TWO_DEPTHS)
+    TURNS(2, columns, TWO_DEPTHS)
 #undef TWO_DEPTHS
     for (; left > LAST_DEPTHS; left--, a += sizeof(real), a_low += sizeof(real), w += columns)
         wide_depth(rows, 0, rows, vectors, acc, a, a_low, lda, w);

@@ -10,11 +10,27 @@
 
 #include "tiles.h"
 
-/* One depth of rows first..last-1. */
-INLINE void outer_depth(const int first, const int last, const int vectors, tile_row *acc, const char *a, const char *w)
+/* B at one depth: it is there, or it is dz, which is formed, kept and summed. */
+INLINE void outer_load(const int vectors, vec *panel, const char *w)
 {
-    vec panel[WIDE_VECTORS];
     UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * VEC_BYTES);
+}
+
+INLINE void outer_form(const int vectors, vec *panel, vec *sums, const char *dy, const char *s, char *dz,
+                       const vec_lanes *lanes)
+{
+    UNROLL for (int v = 0; v < vectors; v++) {
+        const int at = v * VEC_BYTES;
+        panel[v] = vec_load_lanes(dy + at, lanes[v]) * grad_relu(vec_load_lanes(s + at, lanes[v]));
+        vec_store(dz + at, panel[v]);
+        sums[v] += panel[v];
+    }
+}
+
+/* One depth of rows first..last-1. */
+INLINE void outer_depth(const int first, const int last, const int vectors, tile_row *acc, const char *a,
+                        const vec *panel)
+{
     UNROLL for (int i = first; i < last; i++) {
         const vec x = vec_set(real_load(a + i * (int)sizeof(real)));
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
@@ -22,10 +38,8 @@ INLINE void outer_depth(const int first, const int last, const int vectors, tile
 }
 
 /* A read as vectors, the last of which may overlap the one before: rows >= LANES. */
-INLINE void outer_depth_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, const char *w)
+INLINE void outer_depth_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, const vec *panel)
 {
-    vec panel[WIDE_VECTORS];
-    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * VEC_BYTES);
     UNROLL for (int first = 0; first < rows; first += LANES) {
         const int at = first + LANES <= rows ? first : rows - LANES;
         const vec x = vec_load(a + at * (int)sizeof(real));
@@ -35,50 +49,93 @@ INLINE void outer_depth_by_lane(const int rows, const int vectors, tile_row *acc
     }
 }
 
-INLINE void outer_tile(const int rows, const int vectors, const fastpw_block *b, const tile_place *at)
+INLINE void outer_tile(const int rows, const int vectors, const int forms, const fastpw_block *b,
+                       const tile_place *at)
 {
-    const char *a = at->a, *w = b->panel;
+    const char *a = at->a, *w = b->panel, *c = at->c;
     const ptrdiff_t lda = b->lda, ldb = b->ldb;
-    const char *c = at->c;
     const int streams = 0;
+    const fastpw_forming from = forms ? *b->forming : (fastpw_forming){0};
+    const char *dy = from.dy, *s = from.s;
+    char *dz = from.dz;
     tile_row acc[MAX_ROWS];
+    vec panel[WIDE_VECTORS], sums[WIDE_VECTORS] = {0};
+    const vec_lanes lanes[WIDE_VECTORS] = {at->has.lanes[0], at->has.lanes[1]};
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
     ptrdiff_t left = b->k;
+#define NEXT_PANEL                                                                                     \
+    if (forms) {                                                                                       \
+        outer_form(vectors, panel, sums, dy, s, dz, lanes);                                            \
+        dy += from.lddy, s += from.lds, dz += ldb;                                                     \
+    } else {                                                                                           \
+        outer_load(vectors, panel, w);                                                                 \
+        w += ldb;                                                                                      \
+    }
+#define ONE_DEPTH                                                                                      \
+    NEXT_PANEL                                                                                         \
+    outer_depth(0, rows, vectors, acc, a, panel);                                                      \
+    left--, a += lda
 #define TWO_DEPTHS                                                                                     \
-    outer_depth(0, rows, vectors, acc, a, w);                                                          \
-    outer_depth(0, rows, vectors, acc, a + lda, w + ldb);                                              \
-    left -= 2, a += 2 * lda, w += 2 * ldb
-    TURNS(vectors * LANES, TWO_DEPTHS)
-#undef TWO_DEPTHS
-    for (; left > LAST_DEPTHS; left--, a += lda, w += ldb)
-        if (VEC_MULTIPLIES_BY_LANE && rows >= LANES)
-            outer_depth_by_lane(rows, vectors, acc, a, w);
-        else
-            outer_depth(0, rows, vectors, acc, a, w);
+    ONE_DEPTH;                                                                                         \
+    ONE_DEPTH
+    /* (side by side, two depths that form dz spill) */
+    if (forms) {
+        TURNS(1, vectors * LANES, ONE_DEPTH)
+    } else {
+        TURNS(2, vectors * LANES, TWO_DEPTHS)
+    }
+    while (left > LAST_DEPTHS)
+        if (VEC_MULTIPLIES_BY_LANE && rows >= LANES) {
+            NEXT_PANEL
+            outer_depth_by_lane(rows, vectors, acc, a, panel);
+            left--, a += lda;
+        } else {
+            ONE_DEPTH;
+        }
+    if (forms) w = dz;
     char *to = at->c;
     UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
         const int last = end_of_group(first, rows, vectors);
-        for (int p = 0; p < left; p++) outer_depth(first, last, vectors, acc, a + p * lda, w + p * ldb);
+        for (int p = 0; p < left; p++) {
+            if (forms && !first)
+                outer_form(vectors, panel, sums, dy + p * from.lddy, s + p * from.lds, dz + p * ldb, lanes);
+            else
+                outer_load(vectors, panel, w + p * ldb);
+            outer_depth(first, last, vectors, acc, a + p * lda, panel);
+        }
         if (b->entry == FASTPW_FROM_C) add_tile(last - first, vectors * LANES, acc + first, to, b->ldc, &at->has);
         to = put_tile(last - first, vectors * LANES, acc + first, to, b->ldc, &at->has);
     }
+    if (forms && from.sums)
+        UNROLL for (int v = 0; v < vectors; v++) {
+            char *sum = from.sums + v * VEC_BYTES;
+            vec_store_lanes(sum, vec_load_lanes(sum, lanes[v]) + sums[v], lanes[v]);
+        }
+#undef TWO_DEPTHS
+#undef ONE_DEPTH
+#undef NEXT_PANEL
 }
 
 /* One vector across where the columns left over need no more. */
-#define OUTER_1_FUNCTION(width, rows)                                                    \
-    NOINLINE void tile_##width##_##rows(const fastpw_block *b, const tile_place *at)     \
+#define OUTER_FUNCTION(tile, rows, vectors, forms)                                       \
+    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
-        outer_tile(rows, 1, b, at);                                                      \
+        outer_tile(rows, vectors, forms, b, at);                                         \
     }
-#define OUTER_2_FUNCTION(width, rows)                                                    \
-    NOINLINE void tile_##width##_##rows(const fastpw_block *b, const tile_place *at)     \
-    {                                                                                    \
-        outer_tile(rows, 2, b, at);                                                      \
-    }
-
+#define OUTER_1_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, 1, 0)
+#define OUTER_2_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, 2, 0)
 HEIGHTS(ROWS_WIDE, OUTER_1_FUNCTION, OUTER_1)
 HEIGHTS(ROWS_WIDE, OUTER_2_FUNCTION, OUTER_2)
+
+/* The tiles that form dz, where registers are left for it and its sums: it comes for the price of its instructions,
+ * while the caches that it comes from and goes to would do nothing. */
+#if OUTER_FORMS
+#  define FORMING_1_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, 1, 1)
+#  define FORMING_2_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, 2, 1)
+HEIGHTS(ROWS_WIDE, FORMING_1_FUNCTION, FORMING_1)
+HEIGHTS(ROWS_WIDE, FORMING_2_FUNCTION, FORMING_2)
+#endif
 
 /* Some panels at a time, so that rows are read in long runs: 64 bytes of each would touch a page each. */
 static void split_rows(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld, char *panels, ptrdiff_t panel_bytes)
@@ -105,8 +162,13 @@ static void outer_block(const fastpw_block *b)
 {
     static tile_function *const one[] = {HEIGHTS(ROWS_WIDE, NAME, OUTER_1)};
     static tile_function *const two[] = {HEIGHTS(ROWS_WIDE, NAME, OUTER_2)};
-    tile_function *const *by_height = b->n <= LANES ? one : two;
-    run_tiles(b, by_height, ROWS_WIDE, sizeof(real));
+    tile_function *const *tiles = b->n <= LANES ? one : two, *const *first = tiles;
+#if OUTER_FORMS
+    static tile_function *const forming_one[] = {HEIGHTS(ROWS_WIDE, NAME, FORMING_1)};
+    static tile_function *const forming_two[] = {HEIGHTS(ROWS_WIDE, NAME, FORMING_2)};
+    if (b->forming) first = b->n <= LANES ? forming_one : forming_two;
+#endif
+    run_tiles(b, first, tiles, ROWS_WIDE, sizeof(real));
 }
 
 #endif

@@ -14,10 +14,10 @@ typedef struct {
 typedef real quad __attribute__((vector_size(4 * sizeof(real))));
 typedef real quad_unaligned __attribute__((vector_size(4 * sizeof(real)), aligned(1), may_alias));
 
-INLINE void transpose_quads(const char *from, ptrdiff_t ld, real *to, ptrdiff_t columns)
+INLINE void transpose_quads(const char *from, ptrdiff_t ld, char *to, ptrdiff_t ldto)
 {
 #define ROW(i) ((quad) * (const quad_unaligned *)(from + (i) * ld))
-#define STORE(i, ...) (*(quad_unaligned *)(to + (i) * columns) = (quad_unaligned)__builtin_shufflevector(__VA_ARGS__))
+#define STORE(i, ...) (*(quad_unaligned *)(to + (i) * ldto) = (quad_unaligned)__builtin_shufflevector(__VA_ARGS__))
     const quad a = ROW(0), b = ROW(1), c = ROW(2), d = ROW(3);
     const quad ab_low = __builtin_shufflevector(a, b, 0, 4, 1, 5), ab_high = __builtin_shufflevector(a, b, 2, 6, 3, 7);
     const quad cd_low = __builtin_shufflevector(c, d, 0, 4, 1, 5), cd_high = __builtin_shufflevector(c, d, 2, 6, 3, 7);
@@ -27,6 +27,18 @@ INLINE void transpose_quads(const char *from, ptrdiff_t ld, real *to, ptrdiff_t 
     STORE(3, ab_high, cd_high, 2, 3, 6, 7);
 #undef ROW
 #undef STORE
+}
+
+/* to[j][i] = from[i][j], for m rows and n columns. */
+static void transpose(ptrdiff_t m, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to, ptrdiff_t ldto)
+{
+    const ptrdiff_t whole_m = m / 4 * 4, whole_n = n / 4 * 4;
+    for (ptrdiff_t j = 0; j < whole_n; j += 4)
+        for (ptrdiff_t i = 0; i < whole_m; i += 4)
+            transpose_quads(from + i * ld + j * (int)sizeof(real), ld, to + j * ldto + i * (int)sizeof(real), ldto);
+    for (ptrdiff_t i = 0; i < m; i++)
+        for (ptrdiff_t j = i < whole_m ? whole_n : 0; j < n; j++)
+            memcpy(to + j * ldto + i * (int)sizeof(real), from + i * ld + j * (int)sizeof(real), sizeof(real));
 }
 
 /* One element after the other: columns j0.. and depths p0.. of a panel with steps of `step` depths. */
@@ -63,7 +75,7 @@ INLINE void pack_columns(const int columns, real *panel, const pack_source *b)
         for (ptrdiff_t j = 0; j < whole_n; j += 4)
             for (ptrdiff_t p = p0; p < p0 + DEPTHS && p < whole_k; p += 4)
                 transpose_quads(b->base + j * b->stride_n + p * (int)sizeof(real), b->stride_n,
-                                panel + p * columns + j, columns);
+                                (char *)(panel + p * columns + j), columns * (int)sizeof(real));
     pack_rest(columns, 1, panel, b, whole_n, 0);
     pack_rest(columns, 1, panel, b, 0, whole_k);
 }

@@ -15,6 +15,6 @@
     const fastpw_kernel_set fastpw_##isa##_##dtype = {                                    \
         #isa, sizeof(real) == 4 ? "float32" : "float64",                                  \
         sizeof(real), sizeof(real), sizeof(real), LANES, N_TILES, {TILES}, scale_block,          \
-        outer_block, split_rows, gradient, column_sums, peak}
+        outer_block, OUTER_FORMS, split_rows, transpose, gradient, column_sums, peak}
 
 #endif

@@ -38,8 +38,10 @@ typedef void tile_function(const fastpw_block *, const tile_place *);
 enum { SAME_SET = 4096, WAYS = 8 };
 
 /* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1.
- * lda is the distance of the rows of A, or of its columns where A comes transposed. */
-INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, const int highest, ptrdiff_t lda)
+ * lda is the distance of the rows of A, or of its columns where A comes transposed. The first tile may be of a kind
+ * of its own. */
+INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_function *const *others,
+                      const int highest, ptrdiff_t lda)
 {
     const int tallest = highest > WAYS && lda && lda % SAME_SET == 0 ? WAYS : highest;
     tile_place at;
@@ -51,7 +53,7 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *by_height, co
     for (uint32_t i = 0; i < tiles; i++) {
         const ptrdiff_t rows = height + (i < taller);
         while (at.ahead->rows == 0 && at.ahead->ld) at.ahead++;
-        by_height[rows - 1](b, &at);
+        (i ? others : first)[rows - 1](b, &at);
         at.a += rows * lda;
         at.c += rows * b->ldc;
         if (at.residual) at.residual += rows * b->ldr;
@@ -95,7 +97,8 @@ INLINE tile_function *const *tiles_for(const fastpw_block *b, tile_function *con
     static void block_##tile(const fastpw_block *b)                                                     \
     {                                                                                                   \
         static tile_function *const by_height[] = {HEIGHTS(tallest, NAME, tile)};                       \
-        run_tiles(b, tiles_for(b, by_height, columns), tallest, b->lda);                                \
+        tile_function *const *tiles = tiles_for(b, by_height, columns);                                 \
+        run_tiles(b, tiles, tiles, tallest, b->lda);                                                    \
     }                                                                                                   \
     static void pack_##tile(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,   \
                             ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)                \

@@ -31,6 +31,7 @@
 #  define VEC_REGISTERS 32
 #  define WIDE_UNROLLS 1
 #  define NARROW_UNROLLS 1
+#  define OUTER_FORMS 1
 TARGET("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prfchw")
 #elif defined(ISA_AVX2)
 #  define VEC_BYTES 32
@@ -72,6 +73,10 @@ typedef int64_t integer;
 #endif
 #ifndef NARROW_UNROLLS
 #  define NARROW_UNROLLS 0
+#endif
+/* Whether the sums of outer products leave registers to form B in, and instructions are few. */
+#ifndef OUTER_FORMS
+#  define OUTER_FORMS 0
 #endif
 
 /* The intrinsics' names. */
