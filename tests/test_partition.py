@@ -50,9 +50,10 @@ def test_no_thread_of_a_real_layer_has_much_more_to_do(layer, threads):
 SHAPES = [(784, 256, 128), (12544, 96, 16), (49, 2048, 512), (1225, 64, 192), (5, 3, 2)]
 
 
+@pytest.mark.parametrize("forms", [False, True])
 @pytest.mark.parametrize("shape", SHAPES)
-def test_slices_and_their_blocks_cover_the_rows(shape):
-    slices = partition.slices(*shape, HEIGHT, ELEMENT)
+def test_slices_and_their_blocks_cover_the_rows(shape, forms):
+    slices = partition.slices(*shape, HEIGHT, ELEMENT, forms)
     assert (slices.slices - 1) * slices.rows < shape[0] <= slices.slices * slices.rows
     assert 1 <= slices.block <= max(HEIGHT, slices.rows)
     assert slices.slices == 1 or slices.slices in range(partition.LEAST_SLICES, partition.MOST_SLICES + 1, 2)

@@ -42,9 +42,10 @@ cdef Py_ssize_t staging_for(Gemm *g, Py_ssize_t rows) noexcept:
 
 
 cdef void choose_weights(Walk *w) noexcept:
-    """Which way the weights are summed, and whether right where they belong, where one team shares them."""
+    """Whether the weights are summed right where they belong, where one team shares them, and then which way."""
     cdef Py_ssize_t element = w.kernels.c_size
     if not w.wants_weights or w.diagonal:
+        w.across = False
         return
     w.x_in_place = at_one_distance(&w.pixels, XS)
     w.direct = w.slices == 1 and (w.dweight.stride == element or w.dweight.ld == element)
@@ -53,7 +54,6 @@ cdef void choose_weights(Walk *w) noexcept:
         w.weights_ld = w.dweight.stride if w.across else w.dweight.ld
         w.adds_to_weights = w.accumulates
     else:
-        w.across = partition.weights_across(w.outputs, w.inputs, w.kernels.tiles[0].nr, bool(w.kernels.outer_forms))
         w.weights_ld = columns_of_weights(w) * element
     if w.across:
         w.x_in_place = w.x_in_place and spreads(w.pixels.rows[XS].stride[2])
@@ -162,8 +162,11 @@ cdef int describe_walk(Walk *w, dy, x, weight, Panels forward_panels, Panels sca
     if w.source == RECOMPUTED:
         w.kernels = forward_panels.b.kernels
         describe(&w.recompute, x, &forward_panels.b, dy, residual, None, LINEAR if reads == "z" else activation)
-    w.slices, w.slice_rows, w.block_rows = partition.slices(w.pixels.m, w.outputs, max(w.inputs, 1),
-                                                            w.kernels.tiles[0].mr, element)
+    w.across = partition.weights_across(w.outputs, max(w.inputs, 1), w.kernels.tiles[0].nr,
+                                        bool(w.kernels.outer_forms))
+    w.slices, w.slice_rows, w.block_rows = partition.slices(
+        w.pixels.m, w.outputs, max(w.inputs, 1), w.kernels.tiles[0].mr, element,
+        bool(w.across and w.kernels.outer_forms))
     w.data.epilogue = epilogue_of(LINEAR)
     if w.wants_data:
         describe_data(w, weight, scale, dx)
