@@ -53,6 +53,7 @@ cdef extern from "kernel_set.h" nogil:
         Py_ssize_t lds
         char *dz
         Py_ssize_t lddz
+        char *sums
         const fastpw_epilogue *epilogue
 
     ctypedef struct fastpw_tile:

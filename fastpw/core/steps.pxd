@@ -144,8 +144,10 @@ cdef inline void form_dz(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_
         recompute(w, origin, start, stop, space, own)
     while row < stop:
         end = min(row + OUTER_DEPTH, stop)
+        # Rows that lie in pieces are added up when all are there, in the same order.
+        g.sums = bias if run_length(&w.pixels, row, end) == end - row else NULL
         form_rows(w, &g, origin, row, end, space)
-        if bias != NULL:
+        if bias != g.sums:
             w.kernels.column_sums(end - row, w.outputs, space + (row - origin) * w.dz_ld, w.dz_ld, NULL, 0, bias)
         row = end
     if copies_x(w):

@@ -24,42 +24,6 @@ INLINE vec derivative(vec s, const int activation, vec alpha, vec beta)
     }
 }
 
-INLINE void gradient_rows(const int activation, const fastpw_gradient *g)
-{
-    const vec alpha = vec_set((real)g->epilogue->alpha), beta = vec_set((real)g->epilogue->beta);
-    const vec_lanes rest = vec_first(g->n % LANES);
-    for (ptrdiff_t i = 0; i < g->m; i++) {
-        const char *dy = g->dy + i * g->lddy, *s = g->s + i * g->lds;
-        char *dz = g->dz + i * g->lddz;
-        ptrdiff_t j = g->n;
-        for (; j >= LANES; j -= LANES, dy += VEC_BYTES, s += VEC_BYTES, dz += VEC_BYTES)
-            vec_store(dz, vec_load(dy) * derivative(vec_load(s), activation, alpha, beta));
-        if (j) {
-            const vec d = derivative(vec_load_lanes(s, rest), activation, alpha, beta);
-            vec_store(dz, vec_load_lanes(dy, rest) * d);
-        }
-    }
-}
-
-static void gradient(const fastpw_gradient *g)
-{
-#define CASE(activation) case activation: gradient_rows(activation, g); break
-    switch (g->epilogue->activation) {
-        CASE(FASTPW_LINEAR);
-        CASE(FASTPW_RELU);
-        CASE(FASTPW_CLIP);
-        CASE(FASTPW_LEAKY_RELU);
-        CASE(FASTPW_HARD_SIGMOID);
-        CASE(FASTPW_HARD_SWISH);
-        CASE(FASTPW_SIGMOID);
-        CASE(FASTPW_TANH);
-        CASE(FASTPW_SILU);
-        CASE(FASTPW_GELU);
-        CASE(FASTPW_GELU_TANH);
-    }
-#undef CASE
-}
-
 /* Adds a row of a, or of the products with b, to the sums: whole vectors, or as many lanes of one. */
 INLINE void sum_row(const int vectors, const int whole, const int products, vec *total, const char *a, const char *b,
                     vec_lanes lanes)
@@ -75,18 +39,24 @@ INLINE void sum_row(const int vectors, const int whole, const int products, vec 
 /* Vectors across, whose sums need not wait for each other. */
 enum { SUM_VECTORS = 4 };
 
+/* Only the last vector may be of some lanes. */
+INLINE void add_totals(const int vectors, const int whole, const vec *total, char *sums, vec_lanes lanes)
+{
+    UNROLL for (int v = 0; v < vectors; v++) {
+        char *to = sums + v * VEC_BYTES;
+        if (whole || v < vectors - 1)
+            vec_store(to, vec_load(to) + total[v]);
+        else
+            vec_store_lanes(to, vec_load_lanes(to, lanes) + total[v], lanes);
+    }
+}
+
 INLINE void sum_columns(const int vectors, const int whole, const int products, ptrdiff_t m, const char *a,
                         ptrdiff_t lda, const char *b, ptrdiff_t ldb, char *sums, vec_lanes lanes)
 {
     vec total[SUM_VECTORS] = {0};
     for (; m > 0; m--, a += lda, b += ldb) sum_row(vectors, whole, products, total, a, b, lanes);
-    UNROLL for (int v = 0; v < vectors; v++) {
-        char *to = sums + v * VEC_BYTES;
-        if (whole)
-            vec_store(to, vec_load(to) + total[v]);
-        else
-            vec_store_lanes(to, vec_load_lanes(to, lanes) + total[v], lanes);
-    }
+    add_totals(vectors, whole, total, sums, lanes);
 }
 
 INLINE void sum_all_columns(const int products, ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, const char *b,
@@ -112,6 +82,87 @@ static void column_sums(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, 
         sum_all_columns(1, m, n, a, lda, b, ldb, sums);
     else
         sum_all_columns(0, m, n, a, lda, a, lda, sums);
+}
+
+INLINE void gradient_rows(const int activation, const fastpw_gradient *gradient)
+{
+    const fastpw_gradient g = *gradient;         /* which is not stored to */
+    const vec alpha = vec_set((real)g.epilogue->alpha), beta = vec_set((real)g.epilogue->beta);
+    const vec_lanes rest = vec_first(g.n % LANES);
+    for (ptrdiff_t i = 0; i < g.m; i++) {
+        const char *dy = g.dy + i * g.lddy, *s = g.s + i * g.lds;
+        char *dz = g.dz + i * g.lddz;
+        ptrdiff_t j = g.n;
+        for (; j >= LANES; j -= LANES, dy += VEC_BYTES, s += VEC_BYTES, dz += VEC_BYTES)
+            vec_store(dz, vec_load(dy) * derivative(vec_load(s), activation, alpha, beta));
+        if (j) {
+            const vec d = derivative(vec_load_lanes(s, rest), activation, alpha, beta);
+            vec_store(dz, vec_load_lanes(dy, rest) * d);
+        }
+    }
+}
+
+/* Rows of few vectors, whose sums stay in registers. */
+INLINE void gradient_of_narrow_rows(const int vectors, const int whole, const fastpw_gradient *gradient)
+{
+    const fastpw_gradient g = *gradient;
+    const vec_lanes rest = vec_first(g.n - (vectors - 1) * LANES);
+    const char *dy = g.dy, *s = g.s;
+    char *dz = g.dz;
+    vec total[SUM_VECTORS] = {0};
+#define LOAD(p, v) (whole || v < vectors - 1 ? vec_load(p + v * VEC_BYTES) : vec_load_lanes(p + v * VEC_BYTES, rest))
+    for (ptrdiff_t i = 0; i < g.m; i++, dy += g.lddy, s += g.lds, dz += g.lddz)
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const vec z = LOAD(dy, v) * grad_relu(LOAD(s, v));
+            vec_store(dz + v * VEC_BYTES, z);
+            total[v] += z;
+        }
+    add_totals(vectors, whole, total, g.sums, rest);
+#undef LOAD
+}
+
+INLINE void gradient_of_relu(const fastpw_gradient *g)
+{
+    const int whole = g->n % LANES == 0;
+    if (!g->sums || g->n > SUM_VECTORS * LANES) {
+        gradient_rows(FASTPW_RELU, g);
+        if (g->sums) column_sums(g->m, g->n, g->dz, g->lddz, NULL, 0, g->sums);
+        return;
+    }
+#define NARROW(vectors)                                                                                \
+    case vectors:                                                                                      \
+        if (whole) gradient_of_narrow_rows(vectors, 1, g);                                             \
+        else gradient_of_narrow_rows(vectors, 0, g);                                                   \
+        break
+    switch ((g->n + LANES - 1) / LANES) {
+        NARROW(1);
+        NARROW(2);
+        NARROW(3);
+        NARROW(4);
+    }
+#undef NARROW
+}
+
+static void gradient(const fastpw_gradient *g)
+{
+#define CASE(activation) case activation: gradient_rows(activation, g); break
+    switch (g->epilogue->activation) {
+        CASE(FASTPW_LINEAR);
+        CASE(FASTPW_CLIP);
+        CASE(FASTPW_LEAKY_RELU);
+        CASE(FASTPW_HARD_SIGMOID);
+        CASE(FASTPW_HARD_SWISH);
+        CASE(FASTPW_SIGMOID);
+        CASE(FASTPW_TANH);
+        CASE(FASTPW_SILU);
+        CASE(FASTPW_GELU);
+        CASE(FASTPW_GELU_TANH);
+    case FASTPW_RELU:
+        gradient_of_relu(g);
+        return;
+    }
+    if (g->sums) column_sums(g->m, g->n, g->dz, g->lddz, NULL, 0, g->sums);
+#undef CASE
 }
 
 #endif

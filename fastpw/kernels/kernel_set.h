@@ -98,6 +98,7 @@ typedef struct {
     const char *dy; ptrdiff_t lddy;
     const char *s; ptrdiff_t lds;
     char *dz; ptrdiff_t lddz;
+    char *sums;                              /* NULL, or sums[j] += the sum over i, in order, of dz[i][j] */
     const fastpw_epilogue *epilogue;
 } fastpw_gradient;
 
