@@ -115,11 +115,11 @@ def conv1x1_backward(
            [10., 10., 10.]], dtype=float32)
     """
     inputs = dy, x, weight, bias, y, z, residual
-    key = None
+    options = None
     # By identity: no other value that equals a default passes unchecked.
     if stride is recorded.ONE and padding is recorded.ZERO and groups is recorded.ONE and accumulate is False:
-        key = recorded.key(inputs, activation, wrt, weight_layout)
-        grads = recorded.again(key, inputs, out)
+        options = activation, wrt, weight_layout
+        grads = recorded.again(inputs, options, out)
         if grads is not None:
             return grads
     convolution = Convolution(weight, bias, stride, padding, groups, activation, weight_layout)
@@ -150,9 +150,9 @@ def conv1x1_backward(
         dweight = None if grads.dweight is None else checks.matrix(grads.dweight, weight_layout)
         walk = Walk(convolution, weight, reads, recomputes, accumulate)
         walk.run(x, grads.dx, pixels, dweight, grads.dbias)
-        if key is not None and not recomputes:
+        if options is not None and not recomputes:
             checked = dy, x, convolution.bias, y, z, residual
-            recorded.record(key, inputs, checked, grads, dweight, convolution, reads)
+            recorded.record(inputs, options, checked, grads, dweight, convolution, reads)
     if out is None:
         return grads
     return Gradients(*[a if given is None else given for a, given in zip(grads, out, strict=True)])

@@ -7,6 +7,7 @@ whose arrays are laid out as those of an earlier one needs none: all that was fo
 from __future__ import annotations
 
 from operator import is_
+from types import NoneType
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,32 +25,22 @@ ONE, ZERO = 1, 0
 # By shapes and options; as many as the layers of a large network.
 calls: dict[tuple, passes.GradientsReplay] = {}
 MOST_CALLS = 512
+MOST_AXES = 4
 
 
-def key(inputs: tuple, activation, wrt, weight_layout) -> tuple | None:
-    """What calls that may be alike have in common; None for those that are not recorded."""
-    dy, x, weight, *_ = inputs
-    arrays = type(dy) is type(x) is type(weight) is np.ndarray and 0 < dy.ndim <= 4
-    if not arrays or type(wrt) not in (tuple, str) or type(weight_layout) is not str:
-        return None
-    if activation is not None and type(activation) is not str:
-        return None
-    return dy.shape, weight.shape, activation, wrt, weight_layout
-
-
-def again(key: tuple | None, inputs: tuple, out) -> Gradients | None:
-    """The gradients, if the call is like the one recorded."""
+def again(inputs: tuple, options: tuple, out) -> Gradients | None:
+    """The gradients, if the call is like one that was recorded."""
     try:
-        replay = calls.get(key)
-    except TypeError:  # something in wrt has no hash
+        replay = calls.get((inputs[0].shape, inputs[2].shape, options))
+    except (AttributeError, TypeError):  # an array-like; something in wrt has no hash
         return None
     grads = None if replay is None else replay(inputs, out)
-    return None if grads is None else Gradients(*grads)
+    return None if grads is None else tuple.__new__(Gradients, grads)
 
 
 def record(
-    key: tuple,
     inputs: tuple,
+    options: tuple,
     checked: tuple,
     grads: Gradients,
     dweight: np.ndarray | None,
@@ -57,9 +48,14 @@ def record(
     reads: str | None,
 ) -> None:
     """Keep a call that took all its arrays as they came: `checked` are its inputs but for the weight."""
-    dy, _, weight, *_ = inputs
+    dy, x, weight, *_ = inputs
+    activation, wrt, weight_layout = options
+    if type(wrt) not in (tuple, str) or type(weight_layout) is not str or type(activation) not in (str, NoneType):
+        return  # what equals it need not be like it
     as_they_came = (
-        all(map(is_, checked, (*inputs[:2], *inputs[3:])))
+        type(dy) is type(x) is type(weight) is np.ndarray
+        and dy.ndim <= MOST_AXES
+        and all(map(is_, checked, (*inputs[:2], *inputs[3:])))
         and passes.begins_with(weight, convolution.weight)
         and passes.begins_with(grads.dweight, dweight)
         and (dweight is None or dweight.itemsize in dweight.strides)
@@ -68,6 +64,6 @@ def record(
         return
     if len(calls) >= MOST_CALLS:
         calls.clear()
-    calls[key] = passes.GradientsReplay(
+    calls[dy.shape, weight.shape, options] = passes.GradientsReplay(
         inputs, tuple(grads), convolution.weight, dweight, reads, convolution.activation, threads
     )

@@ -5,15 +5,19 @@ cdef enum:
     OUTPUTS = 4                  # dx, dweight, dbias, dresidual
 
 
-cdef bint all_fit(const Layout *layouts, arrays, int count) noexcept:
-    """Whether arrays are laid out as they were (ndim -1: None)."""
+cdef bint all_fit(const Layout *layouts, tuple arrays, char **places, bint written) noexcept:
+    """Whether arrays are laid out as they were (ndim -1: None), and may be written if they are to be; and where."""
     cdef int i
-    for i in range(count):
+    for i in range(<int>len(arrays)):
         array = arrays[i]
-        if layouts[i].ndim < 0 if array is not None else layouts[i].ndim >= 0:
+        places[i] = NULL
+        if array is None or layouts[i].ndim < 0:
+            if array is not None or layouts[i].ndim >= 0:
+                return False
+            continue
+        if not fits(&layouts[i], array) or written and not may_be_written(<ndarray>array):
             return False
-        if array is not None and not fits(&layouts[i], array):
-            return False
+        places[i] = first_byte(<ndarray>array)
     return True
 
 
@@ -75,38 +79,31 @@ cdef class GradientsReplay:
 
     def __call__(self, tuple inputs, out):
         cdef char *places[INPUTS + OUTPUTS]
-        cdef int i
         if self.walk.kernels != chosen[0 if self.layouts[0].type == FLOAT32 else 1] or self.threads() != self.asked:
             return None
-        arrays = self.outputs(out)
-        if arrays is None or not all_fit(self.layouts, inputs, INPUTS):
+        if not all_fit(self.layouts, inputs, places, False):
             return None
-        if not all_fit(self.layouts + INPUTS, arrays, OUTPUTS):
+        outputs = self.outputs(out)
+        if outputs is None or not all_fit(self.layouts + INPUTS, outputs, places + INPUTS, True):
             return None
-        for i, array in enumerate(inputs):
-            places[i] = NULL if array is None else first_byte(array)
-        for i, array in enumerate(arrays):
-            if array is not None and not may_be_written(array):
-                return None
-            places[INPUTS + i] = NULL if array is None else first_byte(array)
         if not lie_apart(self.layouts, places):
             return None
         self.run(places)
-        return arrays
+        return outputs
 
-    cdef outputs(self, out):
+    cdef tuple outputs(self, out):
         """The caller's arrays, and new ones for what else is wanted; None if it is another call."""
         cdef int i
-        arrays = [None] * OUTPUTS
+        cdef list arrays = [None] * OUTPUTS
         if out is not None:
             if not isinstance(out, tuple) or len(out) != OUTPUTS:
                 return None
             arrays[:] = out
         for i in range(OUTPUTS):
             shape = self.shapes[i]
-            if arrays[i] is None and shape is not None:
+            if shape is not None and arrays[i] is None:
                 arrays[i] = empty(shape, self.dtype)
-        return arrays
+        return tuple(arrays)
 
     cdef int run(self, char *const *places) except -1:
         """With the arrays' places in what was recorded."""
