@@ -235,11 +235,11 @@ def slices(m: int, outputs: int, inputs: int, height: int, element: int, forms: 
 def weights_across(outputs: int, inputs: int, width: int, forms: bool) -> bool:
     """Whether vectors along the outputs waste less of the tile than vectors along the inputs.
 
-    If they waste the same, they go along the larger number of outputs where
-    the tile `forms` dz, which it reads as vectors then.
+    If they waste the same, they go along the outputs where the tile `forms`
+    dz, which it reads as vectors then.
     """
     along_outputs, along_inputs = _waste(outputs, width), _waste(inputs, width)
-    return along_outputs < along_inputs or (forms and along_outputs == along_inputs and outputs >= inputs)
+    return along_outputs < along_inputs or (forms and along_outputs == along_inputs)
 
 
 def _waste(columns: int, width: int) -> float:

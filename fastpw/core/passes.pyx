@@ -26,7 +26,7 @@ from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fi
                                 run_gemm, staging_bytes)
 from fastpw.core.ndarray cimport (FLOAT32, FLOAT64, axes, bytes_of_number, first_byte, holds, may_be_written, ndarray,
                                   shape_of, strides_of, type_of)
-from fastpw.core.outer cimport PANELS_BYTES, spreads
+from fastpw.core.outer cimport PANELS_BYTES
 from fastpw.core.pixels cimport Pixels, Rows, at_one_distance, join_all_axes
 from fastpw.core.shares cimport Share
 from fastpw.core.steps cimport (DATA_DEPTH, DATA_PANELS, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED,
