@@ -79,7 +79,8 @@ INLINE void wide_depth(const int rows, const int first, const int last, const in
 {
     const int half = (rows + 1) / 2;
     vec panel[WIDE_VECTORS];
-    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
+    UNROLL for (int v = 0; v < vectors; v++)
+        panel[v] = last - first == rows ? vec_load(w + v * LANES) : vec_load_once(w + v * LANES);
     UNROLL for (int i = first; i < last; i++) {
         const vec x = vec_set(real_load(i < half ? a + i * lda : a_low + (i - half) * lda));
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];

@@ -13,7 +13,7 @@
 /* B at one depth: it is there, or it is dz, which is formed, kept and summed. */
 INLINE void outer_load(const int vectors, vec *panel, const char *w)
 {
-    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * VEC_BYTES);
+    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load_once(w + v * VEC_BYTES);
 }
 
 INLINE void outer_form(const int vectors, vec *panel, vec *sums, const char *dy, const char *s, char *dz,

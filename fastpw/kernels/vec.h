@@ -145,6 +145,16 @@ INLINE vec vec_chain(vec v, vec a, vec b) { return v * a + b; }
 INLINE vec vec_kept(vec v) { return v; }
 #endif
 
+/* In a register: few instructions that read it would each load it. */
+INLINE vec vec_load_once(const void *p)
+{
+    vec v = vec_load(p);
+#ifdef ISA_AVX512
+    __asm__("" : "+v"(v));
+#endif
+    return v;
+}
+
 /* Comparisons by lane, and what is chosen by them: bits of a mask register, or lanes of all ones and all zeros. */
 #if defined(ISA_AVX512)
 #  ifdef REAL_F32
