@@ -200,10 +200,9 @@ typedef struct {
 
 /* Some rows of a tile, one after the other. C may go past the caches if its columns are all there and it is not read
  * again. */
-INLINE void put_finished(const int rows, const int width, const int streams, tile_row *t, const fastpw_block *b,
-                         const tile_columns *has, tile_rows *to)
+INLINE void put_finished(const int rows, const int width, const int streams, const int activation, tile_row *t,
+                         const fastpw_block *b, const tile_columns *has, tile_rows *to)
 {
-    const int activation = b->epilogue->activation;
     if (to->z) to->z = put_tile(rows, width, t, to->z, b->ldz, has);
     if (activation == FASTPW_RELU)
         activate_registers(rows, vectors_of(width), FASTPW_RELU, t, b->epilogue);

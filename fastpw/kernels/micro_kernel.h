@@ -126,13 +126,15 @@ INLINE void wide_tile(const int rows, const int vectors, const int streams, cons
         wide_depth(rows, 0, rows, vectors, acc, a, a_low, lda, w);
 
     tile_rows to = {at->c, at->z};
+    const tile_columns has = at->has;            /* both once: stores might change what lies in memory */
+    const int activation = b->epilogue->activation;
     UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
         const int last = end_of_group(first, rows, vectors);
         for (int p = 0; p < left; p++) {
             const int depth = p * (int)sizeof(real);
             wide_depth(rows, first, last, vectors, acc, a + depth, a_low + depth, lda, w + p * columns);
         }
-        put_finished(last - first, columns, streams, acc + first, b, &at->has, &to);
+        put_finished(last - first, columns, streams, activation, acc + first, b, &has, &to);
     }
     tile_end(rows, b, at);
 }
@@ -222,7 +224,7 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors_of(columns); v++) sums[i][v] += start[i][v];
     tile_rows to = {at->c, at->z};
-    put_finished(rows, columns, 0, sums, b, &at->has, &to);
+    put_finished(rows, columns, 0, b->epilogue->activation, sums, b, &at->has, &to);
     tile_end(rows, b, at);
 }
 
