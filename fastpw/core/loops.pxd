@@ -168,8 +168,8 @@ cdef inline void unstage(const Gemm *g, int operand, Py_ssize_t start, Py_ssize_
 
 
 cdef inline void block_staged(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t last,
-                              char *workspace) noexcept nogil:
-    """Rows in runs shorter than a tile: gathered for this block, computed, and put where they belong."""
+                              char *workspace, bint gathered) noexcept nogil:
+    """Rows in runs shorter than a tile: gathered, unless those of A were, computed, and put where they belong."""
     cdef Py_ssize_t width = g.b.kernels.tiles[0].nr
     cdef Py_ssize_t offset = first * width * g.b.kernels.c_size
     cdef Py_ssize_t size = (min(last * width, g.b.n) - first * width) * g.b.kernels.c_size
@@ -180,7 +180,7 @@ cdef inline void block_staged(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, 
     cdef Ahead ahead
     cdef Py_ssize_t j
     b.m, b.k, b.entry, b.epilogue, b.streams = m, g.b.k, g.entry, &g.epilogue, False
-    b.a = stage(g, A, start, stop, 0, depth, True, workspace, &b.lda)
+    b.a = stage(g, A, start, stop, 0, depth, not gathered, workspace, &b.lda)
     b.c = stage(g, C, start, stop, offset, size, g.entry == FASTPW_FROM_C, c, &b.ldc)
     b.residual = stage(g, RESIDUAL, start, stop, offset, size, True, c + m * size, &b.ldr)
     b.z = stage(g, Z, start, stop, offset, size, False, c + 2 * m * size, &b.ldz)
@@ -205,12 +205,12 @@ cdef inline Py_ssize_t staging_bytes(const Gemm *g) noexcept nogil:
 
 
 cdef inline void run_block(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t last,
-                           char *workspace) noexcept nogil:
-    """Rows start..stop-1 against panels first..last-1."""
+                           char *workspace, bint gathered) noexcept nogil:
+    """Rows start..stop-1 against panels first..last-1; `gathered`: the workspace still holds them, from others."""
     if in_place(g):
         block_in_place(g, start, stop, first, last)
     else:
-        block_staged(g, start, stop, first, last, workspace)
+        block_staged(g, start, stop, first, last, workspace, gathered)
 
 
 cdef inline bint fills_lines(const Gemm *g) noexcept nogil:
@@ -230,7 +230,8 @@ cdef inline Py_ssize_t panel_blocks(const Gemm *g) noexcept nogil:
     return (g.b.count + g.block_panels - 1) // g.block_panels
 
 
-cdef inline void run_task(const Gemm *g, Py_ssize_t task, int member) noexcept nogil:
+cdef inline Py_ssize_t run_task(const Gemm *g, Py_ssize_t task, int member, Py_ssize_t gathered) noexcept nogil:
+    """Which block of rows it was of, and which the task before."""
     cdef Py_ssize_t row_block, panel_block, start, first
     if g.by_panels:
         panel_block, row_block = task // row_blocks(g), task % row_blocks(g)
@@ -238,14 +239,15 @@ cdef inline void run_task(const Gemm *g, Py_ssize_t task, int member) noexcept n
         row_block, panel_block = task // panel_blocks(g), task % panel_blocks(g)
     start, first = row_block * g.block_rows, panel_block * g.block_panels
     run_block(g, start, min(start + g.block_rows, g.pixels.m), first, min(first + g.block_panels, g.b.count),
-              g.workspace + member * g.workspace_bytes)
+              g.workspace + member * g.workspace_bytes, row_block == gathered)
+    return row_block
 
 
 cdef inline void run_share(const Gemm *g, int member, int members) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
-    cdef Py_ssize_t task = next_task(g.shares, member, members)
+    cdef Py_ssize_t task = next_task(g.shares, member, members), row_block = -1
     while task >= 0:
-        run_task(g, task, member)
+        row_block = run_task(g, task, member, row_block)
         task = next_task(g.shares, member, members)
     fastpw_leave_float_state(state)
     if g.streams:

@@ -119,7 +119,7 @@ cdef inline void recompute(const Walk *w, Py_ssize_t origin, Py_ssize_t start, P
     """S from x: the forward pass of these rows."""
     cdef Gemm g = w.recompute
     g.pixels.rows[C] = contiguous(&g.pixels, space + w.s_at, origin, w.dz_ld)
-    run_block(&g, start, stop, 0, g.b.count, own + w.staging_at)
+    run_block(&g, start, stop, 0, g.b.count, own + w.staging_at, False)
 
 
 cdef inline void add_rows(const Walk *w, const fastpw_epilogue *epilogue, Py_ssize_t m, const char *a,
@@ -215,7 +215,7 @@ cdef inline void pack_and_multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_
         depth += g.b.k
         g.b.ahead = g.b.base + g.b.k * g.b.stride_k if depth < w.outputs else next_panels
         pack_group(&g.b, first, last)
-        run_block(g, start, stop, first, last, own + w.staging_at)
+        run_block(g, start, stop, first, last, own + w.staging_at, False)
         g.entry = FASTPW_FROM_C
         g.b.base += g.b.k * g.b.stride_k
         g.pixels.rows[A].base += g.b.k * g.b.kernels.a_size
@@ -229,7 +229,7 @@ cdef inline void find_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_
         whole.ahead = ahead
         if w.packs_first:
             whole.b.panels = own + w.w_at
-        run_block(&whole, start, stop, first, last, own + w.staging_at)
+        run_block(&whole, start, stop, first, last, own + w.staging_at, False)
         return
     while first < last:
         g = whole
