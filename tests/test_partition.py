@@ -11,8 +11,10 @@ HEIGHT, WIDTH, ELEMENT = 12, 32, 4  # AVX-512, float32
 
 
 def shares(m, panels, blocks):
-    """For each thread the (row, panel) pairs of its tasks, numbered as in core/loops.pxd and shares.pxd."""
+    """For each thread the (row, panel) pairs of its tasks, numbered and cut as in core/loops.pxd and shares.pxd."""
     row_blocks, panel_blocks = -(-m // blocks.rows), -(-panels // blocks.panels)
+    unit = HEIGHT if blocks.threads == 1 else 1
+    edges = [min(m, block * -(-m // unit) // row_blocks * unit) for block in range(row_blocks + 1)]
     tasks = row_blocks * panel_blocks
     for member in range(blocks.threads):
         pairs = []
@@ -20,7 +22,8 @@ def shares(m, panels, blocks):
             panel, row = divmod(task, row_blocks)
             if not blocks.by_panels:
                 row, panel = divmod(task, panel_blocks)
-            rows = range(row * blocks.rows, min((row + 1) * blocks.rows, m))
+            rows = range(edges[row], edges[row + 1])
+            assert 0 < len(rows) <= blocks.rows
             columns = range(panel * blocks.panels, min((panel + 1) * blocks.panels, panels))
             pairs += product(rows, columns)
         yield pairs
@@ -45,6 +48,12 @@ def test_no_thread_of_a_real_layer_has_much_more_to_do(layer, threads):
     blocks = partition.blocks(m, panels, layer.C, HEIGHT, WIDTH, ELEMENT, threads)
     work = [len(share) for share in shares(m, panels, blocks)]
     assert max(work) <= 1.12 * m * panels / blocks.threads
+
+
+def test_rows_are_shared_out_evenly():
+    """49 rows of 232 columns for two threads: 24 and 25."""
+    work = [len(share) for share in shares(49, 8, partition.blocks(49, 8, 232, HEIGHT, WIDTH, ELEMENT, 2))]
+    assert work == [24 * 8, 25 * 8]
 
 
 SHAPES = [(784, 256, 128), (12544, 96, 16), (49, 2048, 512), (1225, 64, 192), (5, 3, 2)]

@@ -52,7 +52,8 @@ cdef struct Gemm:
     fastpw_epilogue epilogue
     bint large                   # C is larger than the caches
     bint streams                 # and goes past them
-    Py_ssize_t block_rows, block_panels
+    Py_ssize_t block_rows, block_panels          # at most
+    Py_ssize_t row_unit          # blocks are made of so many rows, and as nearly equal as that allows
     bint by_panels               # the order of the tasks: by panels first, or by rows first
     char *workspace              # for staged rows
     Py_ssize_t workspace_bytes   # for each thread
@@ -226,20 +227,25 @@ cdef inline Py_ssize_t row_blocks(const Gemm *g) noexcept nogil:
     return (g.pixels.m + g.block_rows - 1) // g.block_rows
 
 
+cdef inline Py_ssize_t first_row(const Gemm *g, Py_ssize_t row_block) noexcept nogil:
+    cdef Py_ssize_t units = (g.pixels.m + g.row_unit - 1) // g.row_unit
+    return min(g.pixels.m, row_block * units // row_blocks(g) * g.row_unit)
+
+
 cdef inline Py_ssize_t panel_blocks(const Gemm *g) noexcept nogil:
     return (g.b.count + g.block_panels - 1) // g.block_panels
 
 
 cdef inline Py_ssize_t run_task(const Gemm *g, Py_ssize_t task, int member, Py_ssize_t gathered) noexcept nogil:
     """Which block of rows it was of, and which the task before."""
-    cdef Py_ssize_t row_block, panel_block, start, first
+    cdef Py_ssize_t row_block, panel_block, first
     if g.by_panels:
         panel_block, row_block = task // row_blocks(g), task % row_blocks(g)
     else:
         row_block, panel_block = task // panel_blocks(g), task % panel_blocks(g)
-    start, first = row_block * g.block_rows, panel_block * g.block_panels
-    run_block(g, start, min(start + g.block_rows, g.pixels.m), first, min(first + g.block_panels, g.b.count),
-              g.workspace + member * g.workspace_bytes, row_block == gathered)
+    first = panel_block * g.block_panels
+    run_block(g, first_row(g, row_block), first_row(g, row_block + 1), first,
+              min(first + g.block_panels, g.b.count), g.workspace + member * g.workspace_bytes, row_block == gathered)
     return row_block
 
 
