@@ -12,7 +12,9 @@ pytestmark = pytest.mark.usefixtures("isa")
 ALL = ("x", "weight", "bias", "residual")
 
 # (pixels, K, C): one block and several, slices of pixels and shared weights, odd everything.
-SHAPES = [(49, 512, 300), (3137, 24, 96), (1, 1000, 640), (1500, 200, 190), (999, 33, 7), (5, 3, 7)]
+SHAPES = [
+    (49, 512, 300), (3137, 24, 96), (1, 1000, 640), (1500, 200, 190), (2101, 72, 20), (999, 33, 7), (5, 3, 7),
+]
 
 
 def bits(grads):
@@ -27,13 +29,19 @@ def problem(request, dtype, rng):
 
 
 each_shape = pytest.mark.parametrize("problem", SHAPES, indirect=True, ids=str)
-each_source = pytest.mark.parametrize("activation", ["tanh", "silu", None])
+each_source = pytest.mark.parametrize("activation", ["tanh", "silu", None, "relu"])
+
+
+def read(problem, activation):
+    """What the derivative is read from: given for relu, whose dz may be formed as the weights are summed."""
+    dy, x, weight, bias = problem
+    return {"y": fastpw.conv1x1(x, weight, bias, activation=activation)} if activation == "relu" else {}
 
 
 @each_shape
 @each_source
 def test_any_number_of_threads(problem, activation):
-    options = {"activation": activation, "wrt": ALL}
+    options = {"activation": activation, "wrt": ALL, **read(problem, activation)}
     with fastpw.num_threads(1):
         expected = bits(fastpw.conv1x1_backward(*problem, **options))
     for n in (2, 3, 4, 7):
@@ -45,7 +53,7 @@ def test_any_number_of_threads(problem, activation):
 @each_shape
 @each_source
 def test_one_at_a_time_and_all_together(problem, activation):
-    options = {"activation": activation}
+    options = {"activation": activation, **read(problem, activation)}
     together = bits(fastpw.conv1x1_backward(*problem, wrt=ALL, **options))
     for flags in product((False, True), repeat=4):
         wrt = [name for name, wanted in zip(ALL, flags, strict=True) if wanted]
@@ -79,9 +87,10 @@ def crop(array):
 @pytest.mark.usefixtures("threads")
 @each_shape
 @pytest.mark.parametrize("accumulate", [False, True])
-def test_any_strides(problem, accumulate, rng):
+@pytest.mark.parametrize("activation", ["sigmoid", "relu"])
+def test_any_strides(problem, accumulate, activation, rng):
     dy, x, weight, bias = problem
-    options = {"activation": "sigmoid", "wrt": ALL, "accumulate": accumulate}
+    options = {"activation": activation, "wrt": ALL, "accumulate": accumulate, **read(problem, activation)}
     before = [rng.standard_normal(a.shape).astype(a.dtype) for a in (x, weight, bias, dy)]
 
     def gradients(dy, x, weight, bias, views=(np.copy,) * 4):
@@ -93,6 +102,9 @@ def test_any_strides(problem, accumulate, rng):
 
     expected = gradients(*problem)
     assert gradients(crop(dy), crop(x), crop(weight), crop(bias)) == expected
+    if "y" in options:
+        options["y"] = crop(options["y"])
+        assert gradients(*problem) == expected
     assert (
         gradients(pixels_reversed(dy), np.asfortranarray(x), weight.T.copy().T, bias[::-1].copy()[::-1])
         == expected
