@@ -50,8 +50,10 @@ def record(
     """Keep a call that took all its arrays as they came: `checked` are its inputs but for the weight."""
     dy, x, weight, *_ = inputs
     activation, wrt, weight_layout = options
-    if type(wrt) not in (tuple, str) or type(weight_layout) is not str or type(activation) not in (str, NoneType):
+    if type(wrt) not in (tuple, str) or type(weight_layout) is not str:
         return  # what equals it need not be like it
+    if type(activation) not in (str, NoneType):
+        return
     as_they_came = (
         type(dy) is type(x) is type(weight) is np.ndarray
         and dy.ndim <= MOST_AXES

@@ -34,7 +34,7 @@ each_source = pytest.mark.parametrize("activation", ["tanh", "silu", None, "relu
 
 def read(problem, activation):
     """What the derivative is read from: given for relu, whose dz may be formed as the weights are summed."""
-    dy, x, weight, bias = problem
+    _, x, weight, bias = problem
     return {"y": fastpw.conv1x1(x, weight, bias, activation=activation)} if activation == "relu" else {}
 
 

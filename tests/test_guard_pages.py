@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import fastpw
 from fastpw import reference
-from fastpw.core import passes
+from fastpw.core import partition, passes
 
 if sys.platform != "linux":
     pytest.skip("mprotect and fork as on Linux", allow_module_level=True)
@@ -217,6 +217,34 @@ def backward_cases(kernel_set):
 
 def test_backward(kernel_set):
     survives(backward_cases(kernel_set))
+
+
+def sliced_cases(kernel_set):
+    """In slices, for which few pixels do here; with relu's y, dz may be formed as the weights are summed."""
+    partition.LEAST_SLICE_ROWS = 24  # in this process, which ends with the cases
+    partition.slices.cache_clear()
+    rng, dtype = np.random.default_rng(0), kernel_set["dtype"]
+    rows, columns, _ = (max(sizes) for sizes in zip(*kernel_set["tiles"], strict=True))
+    places, m = cycle(PLACES), partition.LEAST_SLICES * partition.LEAST_SLICE_ROWS + 5
+    edges = around([kernel_set["lanes"], columns, columns + kernel_set["lanes"], 2 * columns])
+    for K, C in product(edges, (1, rows, rows + 1)):
+        place = next(places)
+        yield m, C, K, place
+        dy, x, weight = integers(rng, dtype, m, K), integers(rng, dtype, m, C), integers(rng, dtype, K, C)
+        y = np.maximum(x @ weight.T, 0)
+        expected = reference.conv1x1_backward(dy, x, weight, activation="relu")
+        empty = {name: np.zeros(a.shape, dtype) for name, a in expected._asdict().items()}
+        dy, x, weight, y = fenced(place, dy=dy, x=x, weight=weight, y=y)
+        out = fastpw.Gradients(*fenced(place, **empty))
+        wrt = ("x", "weight", "bias", "residual")
+        fastpw.conv1x1_backward(dy, x, weight, y=y, activation="relu", wrt=wrt, out=out)
+        for name, got, exact in zip(out._fields, out, expected, strict=True):
+            assert np.array_equal(got, exact), name
+        fences_hold()
+
+
+def test_backward_in_slices(kernel_set):
+    survives(sliced_cases(kernel_set))
 
 
 def test_a_touch_is_seen():

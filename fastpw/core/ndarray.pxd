@@ -13,7 +13,6 @@ cdef extern from *:
     """
     enum:
         FLOAT32 "NPY_FLOAT32"
-        FLOAT64 "NPY_FLOAT64"
 
     ctypedef class numpy.ndarray [object PyArrayObject, check_size ignore]:
         pass
