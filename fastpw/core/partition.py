@@ -186,7 +186,7 @@ LEAST_SLICES = 4
 LEAST_SLICE_ROWS = 192
 
 # Sums of all slices: beyond this, adding them up costs more than sharing out the weights. More is worth it
-# where the sums form dz, which each thread forms whole if weights are shared out (96 -> 384 at 56 x 56: 1.05).
+# where the sums form dz, which each thread forms whole if weights are shared (96 -> 384 at 56 x 56: 1.05).
 SLICE_BYTES = 512 << 10
 FORMING_SLICE_BYTES = 1280 << 10
 
