@@ -140,11 +140,15 @@ def test_leading_axes_are_rows(activation, dtype, rng):
 
 @pytest.mark.usefixtures("threads")
 @pytest.mark.parametrize("groups", [1, 4, 12])
-def test_images_in_any_geometry(groups, dtype, rng):
-    x, weight = rng.standard_normal((2, 31, 29, 12)).astype(dtype), rng.standard_normal((12, 12 // groups))
+@pytest.mark.parametrize("activation", ["silu", "relu"])
+def test_images_in_any_geometry(groups, activation, dtype, rng):
+    x, weight = rng.standard_normal((2, 61, 59, 12)).astype(dtype), rng.standard_normal((12, 12 // groups))
     weight = weight.astype(dtype)
-    options = {"groups": groups, "stride": (2, 3), "padding": ((1, 0), (2, 3)), "activation": "silu"}
-    dy = rng.standard_normal(fastpw.conv1x1(x, weight, **options).shape).astype(dtype)
+    options = {"groups": groups, "stride": (2, 3), "padding": ((1, 0), (2, 3)), "activation": activation}
+    y = fastpw.conv1x1(x, weight, **options)
+    dy = rng.standard_normal(y.shape).astype(dtype)
+    if activation == "relu":
+        options["y"] = y
     with fastpw.num_threads(1):
         expected = bits(fastpw.conv1x1_backward(dy, x, weight, wrt=ALL, **options))
     assert bits(fastpw.conv1x1_backward(dy, x, weight, wrt=ALL, **options)) == expected

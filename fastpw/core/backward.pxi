@@ -55,7 +55,7 @@ cdef void choose_weights(Walk *w) noexcept:
         w.adds_to_weights = w.accumulates
     else:
         w.weights_ld = columns_of_weights(w) * element
-    w.forms = (w.kernels.outer_forms and w.slices > 1 and w.across and w.x_in_place and w.source == GIVEN
+    w.forms = (w.kernels.outer_forms and w.slices > 1 and w.across and w.source == GIVEN
                and w.epilogue.activation == FASTPW_RELU
                and at_one_distance(&w.pixels, DY) and at_one_distance(&w.pixels, S))
 

@@ -135,7 +135,7 @@ cdef inline void add_rows(const Walk *w, const fastpw_epilogue *epilogue, Py_ssi
 
 cdef inline void form_dz(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop, char *space,
                          char *own, char *bias) noexcept nogil:
-    """dz, and what copies_x says; its sums are added to `bias`, if that is not NULL."""
+    """dz, whose sums are added to `bias`, if that is not NULL; and x, if it is copied."""
     cdef fastpw_gradient g
     cdef Py_ssize_t row = start, end
     g.n, g.epilogue, g.lddz = w.outputs, &w.epilogue, w.dz_ld
@@ -150,6 +150,11 @@ cdef inline void form_dz(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_
         if bias != g.sums:
             w.kernels.column_sums(end - row, w.outputs, space + (row - origin) * w.dz_ld, w.dz_ld, NULL, 0, bias)
         row = end
+    copy_x(w, origin, start, stop, space)
+
+
+cdef inline void copy_x(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop,
+                        char *space) noexcept nogil:
     if copies_x(w):
         gather(&w.pixels, XS, start, stop, 0, w.inputs * w.kernels.a_size, space + w.x_at + (start - origin) * w.x_ld,
                w.x_ld)

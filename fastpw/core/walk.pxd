@@ -4,7 +4,8 @@ Two ways to share it out, chosen by the shape alone:
 
 slices   Many pixels.  The pixels are cut into a fixed number of slices; each
          walks its own blocks and sums its own dW and db, and at the end the
-         slices are added in order.
+         slices are added in order.  Where the kernels can, dz is formed as the
+         weights are summed.
 blocks   Few pixels or large weights.  Block after block, all threads share
          the GEMM for dx and the sums of dW by their panels: nothing needs
          adding up but the blocks.  dz comes first: a few threads each form
@@ -19,7 +20,7 @@ from fastpw.core.ahead cimport Ahead, fetch_pixels, nothing_ahead
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
 from fastpw.core.outer cimport sum_bias, sum_weights, weight_panels
 from fastpw.core.shares cimport Share, all_stored, next_task, share_out
-from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, find_dx, form_dz, own_of, pack_weights,
+from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, copy_x, find_dx, form_dz, own_of, pack_weights,
                                 put_residual, rows_of_weights)
 
 
@@ -45,7 +46,9 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *
     while row < end:
         stop = min(row + w.block_rows, end)
         look_ahead(w, stop, min(stop + w.block_rows, w.pixels.m), &ahead)
-        if not w.forms:
+        if w.forms:
+            copy_x(w, row, row, stop, space)
+        else:
             form_dz(w, row, row, stop, space, own, bias)
         if w.wants_weights:
             sum_weights(w, row, stop - row, 0, rows_of_weights(w), 0, weight_panels(w), row > start,
