@@ -44,6 +44,7 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
                       const int highest, ptrdiff_t lda)
 {
     const int tallest = highest > WAYS && lda && lda % SAME_SET == 0 ? WAYS : highest;
+    tile_function *const *by_height = first;
     tile_place at;
     at.a = b->a, at.residual = b->residual, at.c = b->c, at.z = b->z, at.ahead = b->ahead;
     set_columns(&at.has, b->n);
@@ -53,7 +54,8 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
     for (uint32_t i = 0; i < tiles; i++) {
         const ptrdiff_t rows = height + (i < taller);
         while (at.ahead->rows == 0 && at.ahead->ld) at.ahead++;
-        (i ? others : first)[rows - 1](b, &at);
+        by_height[rows - 1](b, &at);
+        by_height = others;
         at.a += rows * lda;
         at.c += rows * b->ldc;
         if (at.residual) at.residual += rows * b->ldr;
