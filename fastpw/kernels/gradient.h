@@ -121,14 +121,9 @@ INLINE void gradient_of_narrow_rows(const int vectors, const int whole, const fa
 #undef LOAD
 }
 
-INLINE void gradient_of_relu(const fastpw_gradient *g)
+INLINE void gradient_of_few_columns(const fastpw_gradient *g)
 {
     const int whole = g->n % LANES == 0;
-    if (!g->sums || g->n > SUM_VECTORS * LANES) {
-        gradient_rows(FASTPW_RELU, g);
-        if (g->sums) column_sums(g->m, g->n, g->dz, g->lddz, NULL, 0, g->sums);
-        return;
-    }
 #define NARROW(vectors)                                                                                \
     case vectors:                                                                                      \
         if (whole) gradient_of_narrow_rows(vectors, 1, g);                                             \
@@ -145,9 +140,14 @@ INLINE void gradient_of_relu(const fastpw_gradient *g)
 
 static void gradient(const fastpw_gradient *g)
 {
+    if (g->epilogue->activation == FASTPW_RELU && g->sums && g->n <= SUM_VECTORS * LANES) {
+        gradient_of_few_columns(g);
+        return;
+    }
 #define CASE(activation) case activation: gradient_rows(activation, g); break
     switch (g->epilogue->activation) {
         CASE(FASTPW_LINEAR);
+        CASE(FASTPW_RELU);
         CASE(FASTPW_CLIP);
         CASE(FASTPW_LEAKY_RELU);
         CASE(FASTPW_HARD_SIGMOID);
@@ -157,12 +157,9 @@ static void gradient(const fastpw_gradient *g)
         CASE(FASTPW_SILU);
         CASE(FASTPW_GELU);
         CASE(FASTPW_GELU_TANH);
-    case FASTPW_RELU:
-        gradient_of_relu(g);
-        return;
     }
-    if (g->sums) column_sums(g->m, g->n, g->dz, g->lddz, NULL, 0, g->sums);
 #undef CASE
+    if (g->sums) column_sums(g->m, g->n, g->dz, g->lddz, NULL, 0, g->sums);
 }
 
 #endif
