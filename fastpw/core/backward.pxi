@@ -23,8 +23,7 @@ cdef void lay_out_block(Walk *w) noexcept:
     w.staging_at = w.w_at
     if w.wants_data and w.data.b.base != NULL:
         w.data_depth = w.data.b.k
-        w.data_panels = w.data.b.count if w.packs_first else min(w.data.b.count, <Py_ssize_t>DATA_PANELS)
-        w.staging_at += bytes_of_panels(&w.data.b, w.data_panels)
+        w.staging_at += bytes_of_panels(&w.data.b, w.data.b.count if w.packs_first else 1)
     w.own_bytes = w.staging_at
     if w.source == RECOMPUTED:
         w.own_bytes = max(w.own_bytes, w.staging_at + staging_for(&w.recompute, w.block_rows))
@@ -126,7 +125,7 @@ LINEAR = (FASTPW_LINEAR, 0.0, 0.0)
 
 
 cdef int describe_data(Walk *w, weight, Panels scale, dx) except -1:
-    """dx = dz . W. W is packed first if each panel is needed often, else by who needs it."""
+    """dx = dz . W. W is packed first if each panel is needed often, else read in place if its columns are adjacent."""
     cdef Matrix matrix
     cdef PackedB b
     if scale is not None:
@@ -137,8 +136,10 @@ cdef int describe_data(Walk *w, weight, Panels scale, dx) except -1:
         b = panels_of(w.kernels, matrix.columns, matrix.rows if w.packs_first
                       else <Py_ssize_t>partition.even(matrix.rows, DATA_DEPTH, DATA_STEP))
         b.base, b.stride_k, b.stride_n = matrix.base, matrix.ld, matrix.stride
+        if not w.packs_first and b.stride_n == b.kernels.b_size:
+            b.in_place = b.n // b.kernels.tiles[0].nr
     describe(&w.data, dx, &b, dx, dx if w.accumulates and scale is not None else None, None, LINEAR)
-    w.data.entry = FASTPW_FROM_C if w.accumulates else FASTPW_FROM_BIAS
+    w.data.entry = FASTPW_FROM_C if w.accumulates else FASTPW_FROM_ZERO
     if w.slices > 1 and not w.accumulates:      # else it is read, too
         w.data.large = partition.leaves_caches(dx.nbytes)
         w.data.streams = w.data.large and fills_lines(&w.data)

@@ -38,10 +38,12 @@ cdef struct PackedB:
     Py_ssize_t count             # panels; all but the last are of the widest tile
     Py_ssize_t panel_bytes       # of the widest tile
     int last_tile                # the tile of the last panel
-    # B itself, where it is packed some depths at a time by who needs them; NULL: all panels are there.
+    # B itself, some depths of it; NULL: all panels are there. So many of the first are read where they lie, and the
+    # others packed by who needs them.
     const char *base
     Py_ssize_t stride_n, stride_k
-    const char *ahead            # then: where in B lies what is packed next, panel by panel
+    Py_ssize_t in_place
+    const char *ahead            # the depths, or the panels, that come then
 
 
 cdef struct Gemm:
@@ -85,8 +87,10 @@ cdef inline void look_ahead(const Gemm *g, Py_ssize_t stop, Py_ssize_t first, Py
     cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, rows = min(g.block_rows, g.pixels.m - stop)
     nothing_ahead(ahead)
     if g.b.base != NULL:
-        if g.b.ahead != NULL:
-            fetch(ahead, g.b.ahead + panel * width * g.b.stride_n, g.b.stride_k, g.b.k)
+        if panel + 1 < min(last, g.b.in_place):
+            fetch(ahead, g.b.base + (panel + 1) * width * g.b.stride_n, g.b.stride_k, g.b.k)
+        elif panel < g.b.in_place and g.b.ahead != NULL:
+            fetch(ahead, g.b.ahead + first * width * g.b.stride_n, g.b.stride_k, g.b.k)
         return
     if panel + 1 < g.b.count:
         fetch(ahead, g.b.panels + (panel + 1) * g.b.panel_bytes, width * g.b.kernels.b_size, g.b.k)
@@ -99,7 +103,12 @@ cdef inline void look_ahead(const Gemm *g, Py_ssize_t stop, Py_ssize_t first, Py
 cdef inline void run_panel(const Gemm *g, fastpw_block *b, Py_ssize_t panel) noexcept nogil:
     """The rows of a block against one panel, whose columns are those at b.c, b.residual and b.z."""
     cdef const fastpw_tile *tile = tile_of(&g.b, panel)
-    b.n = min(<Py_ssize_t>tile.nr, g.b.n - panel * g.b.kernels.tiles[0].nr)
+    cdef Py_ssize_t column = panel * g.b.kernels.tiles[0].nr
+    b.n = min(<Py_ssize_t>tile.nr, g.b.n - column)
+    if panel < g.b.in_place:
+        b.panel, b.ldb = g.b.base + column * g.b.stride_n, g.b.stride_k
+        g.b.kernels.unpacked(b)
+        return
     b.panel = g.b.panels + panel * g.b.panel_bytes
     tile.block(b)
 

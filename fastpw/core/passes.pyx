@@ -19,9 +19,9 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
-from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_LINEAR, FASTPW_RELU, fastpw_cpu_runs,
-                                  fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state, fastpw_kernel_set,
-                                  fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
+from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_FROM_ZERO, FASTPW_LINEAR, FASTPW_RELU,
+                                  fastpw_cpu_runs, fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state,
+                                  fastpw_kernel_set, fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fills_lines, in_place, pack_panel,
                                 run_gemm, staging_bytes)
 from fastpw.core.ndarray cimport (FLOAT32, axes, bytes_of_number, first_byte, holds, may_be_written, ndarray,
@@ -29,7 +29,7 @@ from fastpw.core.ndarray cimport (FLOAT32, axes, bytes_of_number, first_byte, ho
 from fastpw.core.outer cimport PANELS_BYTES
 from fastpw.core.pixels cimport Pixels, Rows, at_one_distance, join_all_axes
 from fastpw.core.shares cimport Share
-from fastpw.core.steps cimport (DATA_DEPTH, DATA_PANELS, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED,
+from fastpw.core.steps cimport (DATA_DEPTH, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED,
                                 RECOMPUTED, S, XS, Matrix, Walk, columns_of_weights, copies_x, rows_of_weights)
 from fastpw.core.team cimport omp_get_max_threads, pool_is_lost, team, watch_forks
 from fastpw.core.walk cimport STEPS, run_walk

@@ -4,8 +4,6 @@
     dx = dz . W                   a GEMM whose A is the block of dz
 """
 
-from libc.string cimport memset
-
 from fastpw.core.ahead cimport Ahead
 from fastpw.core.kernels cimport FASTPW_FROM_C, fastpw_block, fastpw_epilogue, fastpw_gradient, fastpw_kernel_set
 from fastpw.core.loops cimport A, C, Gemm, PackedB, pack_panel, run_block
@@ -20,12 +18,11 @@ cdef enum:
     XS                           # x
     DRESIDUAL
 
-# W where dx packs it as it goes: so many depths of so many panels, which are read in runs of 512 bytes. (A panel at a
-# time, hidden behind the multiply-adds of its first rows: up to 1.5 of the time where the rows of W are pages apart.)
+# W where few rows meet it, so that packing it would cost more than it saves (7 x 7, 1024 -> 1024: 0.95 of the speed of
+# both gradients): it is read in place, so many depths at a time that their rows stay in the second-level cache.
 cdef enum:
-    DATA_DEPTH = 256
+    DATA_DEPTH = 512
     DATA_STEP = 8                # whole steps of every tile
-    DATA_PANELS = 8
 
 # Rows that are summed at a time, for db and dW: that much of a panel, and of the columns that one tile reads, stays in
 # the first-level cache.
@@ -79,10 +76,10 @@ cdef struct Walk:
     Py_ssize_t copies, block_bytes
     Py_ssize_t s_at, x_at
     Py_ssize_t dz_ld, x_ld
-    # Behind them each thread's own: some panels of x (or of dz), some depths of W, and what staging takes.
+    # Behind them each thread's own: some panels of x (or of dz), W or some depths of a panel, and what staging takes.
     Py_ssize_t own_bytes, w_at, staging_at
     Py_ssize_t some_panels, panel_bytes
-    Py_ssize_t data_depth, data_panels
+    Py_ssize_t data_depth
     Share *shares                # of the slices, or of the steps of a block
     Py_ssize_t groups            # of panels, for each member of a team that shares a step
 
@@ -188,38 +185,32 @@ cdef inline void put_residual(const Walk *w, Py_ssize_t origin, Py_ssize_t start
         row += m
 
 
-cdef inline void pack_group(const PackedB *b, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    """Panels first..last-1: whole ones together, row by row of W, if its columns are adjacent."""
-    cdef Py_ssize_t width = b.kernels.tiles[0].nr, j, whole = first, head = width * b.kernels.b_size
-    if b.stride_n == b.kernels.b_size:
-        whole = min(last, b.n // width)
-        for j in range(first, whole):
-            memset(b.panels + j * b.panel_bytes, 0, head)
-        b.kernels.split(b.k, (whole - first) * width, b.base + first * head, b.stride_k,
-                        b.panels + first * b.panel_bytes + head, b.panel_bytes)
-    for j in range(whole, last):
-        pack_panel(b, j, b.panels + j * b.panel_bytes, NULL, 0)
-
-
 cdef inline void pack_weights(const Walk *w, char *own) noexcept nogil:
-    """All of W, where find_dx expects it."""
+    """All of W, where find_dx expects it: whole panels together, row by row, if its columns are adjacent."""
     cdef PackedB b = w.data.b
+    cdef Py_ssize_t width = b.kernels.tiles[0].nr, whole = 0, j
     b.panels = own + w.w_at
-    pack_group(&b, 0, b.count)
+    if b.stride_n == b.kernels.b_size:
+        whole = b.n // width
+        b.kernels.split(b.k, whole * width, b.base, b.stride_k, b.panels + width * b.kernels.b_size, b.panel_bytes)
+    for j in range(whole, b.count):
+        pack_panel(&b, j, b.panels + j * b.panel_bytes, NULL, 0)
 
 
-cdef inline void pack_and_multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
-                                   Py_ssize_t last, char *own) noexcept nogil:
+cdef inline void multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
+                          Py_ssize_t last, char *own) noexcept nogil:
+    """Panels that are read in place, or one that is not, some depths at a time."""
     cdef const char *next_panels = NULL
     cdef Py_ssize_t depth = 0
-    if last < g.b.count:
+    if last < g.b.in_place:
         next_panels = g.b.base + (last - first) * g.b.kernels.tiles[0].nr * g.b.stride_n
     g.b.panels = own + w.w_at - first * g.b.panel_bytes
     while depth < w.outputs:
         g.b.k = min(w.data_depth, w.outputs - depth)
         depth += g.b.k
         g.b.ahead = g.b.base + g.b.k * g.b.stride_k if depth < w.outputs else next_panels
-        pack_group(&g.b, first, last)
+        if first >= g.b.in_place:
+            pack_panel(&g.b, first, own + w.w_at, NULL, 0)
         run_block(g, start, stop, first, last, own + w.staging_at, False)
         g.entry = FASTPW_FROM_C
         g.b.base += g.b.k * g.b.stride_k
@@ -229,6 +220,7 @@ cdef inline void pack_and_multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_
 cdef inline void find_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
                          Py_ssize_t last, const char *space, char *own, Ahead *ahead) noexcept nogil:
     cdef Gemm whole = w.data, g
+    cdef Py_ssize_t end
     whole.pixels.rows[A] = contiguous(&whole.pixels, <char *>space, origin, w.dz_ld)
     if whole.b.base == NULL or w.packs_first:
         whole.ahead = ahead
@@ -238,5 +230,6 @@ cdef inline void find_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_
         return
     while first < last:
         g = whole
-        pack_and_multiply(w, &g, start, stop, first, min(first + w.data_panels, last), own)
-        first += w.data_panels
+        end = min(last, max(whole.b.in_place, first + 1))
+        multiply(w, &g, start, stop, first, end, own)
+        first = end

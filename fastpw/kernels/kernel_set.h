@@ -7,7 +7,7 @@
  *
  * where A, C and the residual are read and written in place, row by row at a
  * distance given in bytes (any distance: rows may be unaligned, reversed or
- * repeated), and B comes packed in panels.
+ * repeated), and B comes packed in panels, or lies in rows of its own.
  *
  * A panel holds nr columns of B: first the nr biases, then
  * ceil(k / depth_step) steps of depth_step x nr elements, zero where B has no
@@ -71,7 +71,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
     const char *a; ptrdiff_t lda;            /* row distances in bytes */
-    const char *panel; ptrdiff_t ldb;        /* distance of the depths, for outer */
+    const char *panel; ptrdiff_t ldb;        /* distance of the depths, for unpacked and outer */
     const fastpw_forming *forming;           /* for outer; NULL: B is there */
     fastpw_ahead *ahead;
     char *c; ptrdiff_t ldc;
@@ -110,6 +110,9 @@ typedef struct {
     int32_t lanes;                           /* elements in a vector register */
     int32_t n_tiles;
     fastpw_tile tiles[FASTPW_MAX_TILES];     /* widest first */
+    /* As the widest tile, but B is not packed: depth p of its nr columns, all of which count, lies at
+     * panel + p * ldb.  Entry FROM_ZERO or FROM_C. */
+    void (*unpacked)(const fastpw_block *);
     /* One weight per channel: C[i][j] = act(A[i][j] * scale[j] + bias[j] + residual[i][j]).
      * The panel is bias[n], then scale[n]; with k = 0 there is no A. */
     void (*scale)(const fastpw_block *);

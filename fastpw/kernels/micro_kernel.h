@@ -75,12 +75,12 @@ INLINE int end_of_group(const int first, const int rows, const int vectors)
 /* One depth of rows first..last-1. The lower half of a tile's rows has a pointer of its own: from one, their distances
  * would not fit the registers. */
 INLINE void wide_depth(const int rows, const int first, const int last, const int vectors, tile_row *acc, const char *a,
-                       const char *a_low, ptrdiff_t lda, const real *w)
+                       const char *a_low, ptrdiff_t lda, const char *w)
 {
     const int half = (rows + 1) / 2;
     vec panel[WIDE_VECTORS];
     UNROLL for (int v = 0; v < vectors; v++)
-        panel[v] = last - first == rows ? vec_load(w + v * LANES) : vec_load_once(w + v * LANES);
+        panel[v] = last - first == rows ? vec_load(w + v * VEC_BYTES) : vec_load_once(w + v * VEC_BYTES);
     UNROLL for (int i = first; i < last; i++) {
         const vec x = vec_set(real_load(i < half ? a + i * lda : a_low + (i - half) * lda));
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
@@ -89,40 +89,41 @@ INLINE void wide_depth(const int rows, const int first, const int last, const in
 
 /* LANES depths at once, A read as vectors. */
 INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, ptrdiff_t lda,
-                                const real *w)
+                                const char *w, ptrdiff_t ldb)
 {
     vec x[MAX_ROWS];
     UNROLL for (int i = 0; i < rows; i++) x[i] = vec_load(a + i * lda);
-    UNROLL for (int d = 0; d < LANES; d++, w += vectors * LANES) {
+    UNROLL for (int d = 0; d < LANES; d++, w += ldb) {
         vec panel[WIDE_VECTORS];
-        UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
+        UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * VEC_BYTES);
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = vec_kept(acc[i][v] + x[i][d] * panel[v]);
     }
 }
 
-INLINE void wide_tile(const int rows, const int vectors, const int streams, const fastpw_block *b,
+/* B comes packed, behind its biases, or lies in rows of its own. */
+INLINE void wide_tile(const int rows, const int vectors, const int streams, const int packed, const fastpw_block *b,
                       const tile_place *at)
 {
     const int columns = vectors * LANES, two = 2 * (int)sizeof(real);
-    const ptrdiff_t lda = b->lda;
+    const ptrdiff_t lda = b->lda, ldb = packed ? vectors * VEC_BYTES : b->ldb;
     const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *c = at->c;
-    const real *w = (const real *)b->panel + columns;
+    const char *w = packed ? b->panel + vectors * VEC_BYTES : b->panel;
     tile_row acc[MAX_ROWS];
     if (!WIDE_UNROLLS && !streams) prefetch_tile(rows, columns, c, b->ldc);
     tile_begin(rows, columns, acc, b, at);
 
     ptrdiff_t left = b->k;
     if (VEC_MULTIPLIES_BY_LANE)
-        for (; left >= LANES; left -= LANES, a += VEC_BYTES, a_low += VEC_BYTES, w += LANES * columns)
-            wide_depths_by_lane(rows, vectors, acc, a, lda, w);
+        for (; left >= LANES; left -= LANES, a += VEC_BYTES, a_low += VEC_BYTES, w += LANES * ldb)
+            wide_depths_by_lane(rows, vectors, acc, a, lda, w, ldb);
 #define TWO_DEPTHS                                                                                     \
     wide_depth(rows, 0, rows, vectors, acc, a, a_low, lda, w);                                         \
-    wide_depth(rows, 0, rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + columns); \
-    left -= 2, a += two, a_low += two, w += 2 * columns
+    wide_depth(rows, 0, rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + ldb);     \
+    left -= 2, a += two, a_low += two, w += 2 * ldb
     TURNS(2, columns, TWO_DEPTHS)
 #undef TWO_DEPTHS
-    for (; left > LAST_DEPTHS; left--, a += sizeof(real), a_low += sizeof(real), w += columns)
+    for (; left > LAST_DEPTHS; left--, a += sizeof(real), a_low += sizeof(real), w += ldb)
         wide_depth(rows, 0, rows, vectors, acc, a, a_low, lda, w);
 
     tile_rows to = {at->c, at->z};
@@ -132,7 +133,7 @@ INLINE void wide_tile(const int rows, const int vectors, const int streams, cons
         const int last = end_of_group(first, rows, vectors);
         for (int p = 0; p < left; p++) {
             const int depth = p * (int)sizeof(real);
-            wide_depth(rows, first, last, vectors, acc, a + depth, a_low + depth, lda, w + p * columns);
+            wide_depth(rows, first, last, vectors, acc, a + depth, a_low + depth, lda, w + p * ldb);
         }
         put_finished(last - first, columns, streams, activation, acc + first, b, &has, &to);
     }

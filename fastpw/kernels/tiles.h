@@ -66,20 +66,25 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
 #define WIDE_FUNCTION(tile, rows)                                                        \
     NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
-        wide_tile(rows, WIDE_VECTORS, 0, b, at);                                         \
+        wide_tile(rows, WIDE_VECTORS, 0, 1, b, at);                                      \
     }
 #define NARROW_FUNCTION(tile, rows)                                                      \
     NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
         if (SPLIT_##tile == 1)                                                           \
-            wide_tile(rows, VECTORS_##tile, 0, b, at);                                   \
+            wide_tile(rows, VECTORS_##tile, 0, 1, b, at);                                \
         else                                                                             \
             narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, b, at);                      \
     }
 #define STREAMING_FUNCTION(tile, rows)                                                   \
     NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
-        wide_tile(rows, WIDE_VECTORS, 1, b, at);                                         \
+        wide_tile(rows, WIDE_VECTORS, 1, 1, b, at);                                      \
+    }
+#define UNPACKED_FUNCTION(tile, rows)                                                    \
+    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
+    {                                                                                    \
+        wide_tile(rows, WIDE_VECTORS, 0, 0, b, at);                                      \
     }
 #define NAME(tile, rows) tile_##tile##_##rows,
 
@@ -91,6 +96,14 @@ INLINE tile_function *const *tiles_for(const fastpw_block *b, tile_function *con
     static tile_function *const streaming[] = {HEIGHTS(ROWS_WIDE, NAME, STREAMING)};
     const int whole = columns == WIDE_COLUMNS && b->n == WIDE_COLUMNS;
     return b->streams && whole && is_cheap(b->epilogue->activation) ? streaming : usual;
+}
+
+HEIGHTS(ROWS_WIDE, UNPACKED_FUNCTION, UNPACKED)
+
+static void unpacked_block(const fastpw_block *b)
+{
+    static tile_function *const by_height[] = {HEIGHTS(ROWS_WIDE, NAME, UNPACKED)};
+    run_tiles(b, by_height, by_height, ROWS_WIDE, b->lda);
 }
 
 /* A row of the table of tiles: its functions and its panels. */
