@@ -51,15 +51,9 @@ def boxes(x_shape, y_shape, stride: Pair, padding: tuple[Pair, Pair]) -> Iterato
             yield inputs, (..., *outputs, slice(None))
 
 
-def skipped(inputs: Index, stride: Pair) -> Iterator[Index]:
-    """The pixels of x that no output meets, as boxes around those that `boxes` yields."""
-    _, rows, columns, channels = inputs
-    for offset in range(stride[0]):
-        if offset != rows.start:
-            yield ..., slice(offset, None, stride[0]), slice(None), channels
-    for offset in range(stride[1]):
-        if offset != columns.start:
-            yield ..., rows, slice(offset, None, stride[1]), channels
+def met(a: np.ndarray, stride: Pair) -> np.ndarray:
+    """The pixels that outputs meet where there is no padding."""
+    return a if stride == (1, 1) else a[..., :: stride[0], :: stride[1], :]
 
 
 def rows(*arrays: np.ndarray | None) -> Iterator[tuple[np.ndarray | None, ...]]:

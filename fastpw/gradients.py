@@ -116,9 +116,9 @@ def conv1x1_backward(
     """
     inputs = dy, x, weight, bias, y, z, residual
     options = None
-    # By identity: no other value that equals a default passes unchecked.
-    if stride is recorded.ONE and padding is recorded.ZERO and groups is recorded.ONE and accumulate is False:
-        options = activation, wrt, weight_layout
+    # By type and identity: no other value that equals these passes unchecked.
+    if type(stride) is int and padding is recorded.ZERO and groups is recorded.ONE and accumulate is False:
+        options = activation, wrt, weight_layout, stride
         grads = recorded.again(inputs, options, out)
         if grads is not None:
             return grads
@@ -236,9 +236,8 @@ class Walk:
         boxes = [*geometry.boxes(x.shape, pixels.dy.shape, convolution.stride, convolution.padding)]
         if not self.accumulate:
             _clear(*((dx, dweight, dbias) if boxes[0][0] is None else ()))
-            if boxes[0][0] is not None and dx is not None:
-                for index in geometry.skipped(boxes[0][0], convolution.stride):
-                    _zero(dx[index])
+            if boxes[0][0] is not None and dx is not None and convolution.stride != checks.ONCE:
+                _clear_skipped(dx, boxes[0][0], convolution.stride)
         for inputs, outputs in boxes:
             part = AtOutputs(*(None if a is None else a[outputs] for a in pixels))
             if inputs is not None:
@@ -281,13 +280,11 @@ class Walk:
             passes.backward(dy_, x_, *weights, y_, z_, residual_, dx_, dweight_, dbias_, dresidual_, *rest)
 
 
-def _zero(pixels: np.ndarray) -> None:
-    """By the team: the forward pass of rows without depth."""
-    if pixels.ndim > 4 or not pixels.size:
-        pixels.fill(0)
-    else:
-        nothing = passes.pack(np.empty((pixels.shape[-1], 0), pixels.dtype), None)
-        passes.forward(None, nothing, pixels, None, None, passes.LINEAR, threads())
+def _clear_skipped(dx: np.ndarray, inputs: geometry.Index, stride: geometry.Pair) -> None:
+    """All pixels but those in the box `inputs`."""
+    first = inputs[1].start, inputs[2].start
+    for images in np.ndindex(dx.shape[:-4]):
+        passes.clear_skipped(dx[images], first, stride, threads())
 
 
 def _clear(*arrays: np.ndarray | None) -> None:

@@ -120,6 +120,4 @@ class Plan(Convolution):
         single = len(self.panels) == 1 and self.padding == checks.NOTHING and y.size and y.ndim <= 4
         if not single or type(x) is not np.ndarray or (self.channels > 1 and x.strides[-1] != x.itemsize):
             return None
-        vertical, horizontal = self.stride
-        pixels = x if self.plain else x[..., ::vertical, ::horizontal, :]
-        return passes.Replay(x, pixels, self.panels[0], y, self.activation, threads)
+        return passes.Replay(x, geometry.met(x, self.stride), self.panels[0], y, self.activation, threads)

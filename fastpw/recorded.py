@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from . import geometry
 from .core import passes
 from .reference import Gradients
 from .runtime import threads
@@ -19,7 +20,7 @@ from .runtime import threads
 if TYPE_CHECKING:
     from .plan import Convolution
 
-# The stride, padding and groups of calls that are recorded: they go over all pixels at once.
+# The groups and the padding of calls that are recorded: they take one walk.
 ONE, ZERO = 1, 0
 
 # By shapes and options; as many as the layers of a large network.
@@ -31,8 +32,8 @@ MOST_AXES = 4
 def again(inputs: tuple, options: tuple, out) -> Gradients | None:
     """The gradients, if the call is like one that was recorded."""
     try:
-        replay = calls.get((inputs[0].shape, inputs[2].shape, options))
-    except (AttributeError, TypeError):  # an array-like; something in wrt has no hash
+        replay = calls.get((inputs[1].shape, inputs[2].shape, options))
+    except (AttributeError, TypeError):  # an array-like or None; something in wrt has no hash
         return None
     grads = None if replay is None else replay(inputs, out)
     return None if grads is None else tuple.__new__(Gradients, grads)
@@ -49,7 +50,7 @@ def record(
 ) -> None:
     """Keep a call that took all its arrays as they came: `checked` are its inputs but for the weight."""
     dy, x, weight, *_ = inputs
-    activation, wrt, weight_layout = options
+    activation, wrt, weight_layout, _ = options
     if type(wrt) not in (tuple, str) or type(weight_layout) is not str:
         return  # what equals it need not be like it
     if type(activation) not in (str, NoneType):
@@ -66,6 +67,16 @@ def record(
         return
     if len(calls) >= MOST_CALLS:
         calls.clear()
-    calls[dy.shape, weight.shape, options] = passes.GradientsReplay(
-        inputs, tuple(grads), convolution.weight, dweight, reads, convolution.activation, threads
+    stride = convolution.stride
+    calls[x.shape, weight.shape, options] = passes.GradientsReplay(
+        inputs,
+        tuple(grads),
+        convolution.weight,
+        dweight,
+        geometry.met(x, stride),
+        None if grads.dx is None else geometry.met(grads.dx, stride),
+        stride,
+        reads,
+        convolution.activation,
+        threads,
     )

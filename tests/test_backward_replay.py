@@ -23,11 +23,16 @@ def size(request):
     return request.param
 
 
-def problem(size, dtype, rng):
+# With pixels that a stride skips.
+STRIDED = [((2, 41, 30), 24, 40), ((14, 15), 96, 200), ((1, 1), 5, 3)]
+
+
+def problem(size, dtype, rng, stride=1):
     pixels, C, K = size
     x, weight, bias = (rng.standard_normal(shape).astype(dtype) for shape in ((*pixels, C), (K, C), K))
-    y, z = (np.empty((*pixels, K), dtype) for _ in range(2))
-    fastpw.conv1x1(x, weight, bias, activation="silu", out=y, out_z=z)
+    outputs = (*pixels[:-2], *(-(-size // stride) for size in pixels[-2:]))
+    y, z = (np.empty((*outputs, K), dtype) for _ in range(2))
+    fastpw.conv1x1(x, weight, bias, activation="silu", out=y, out_z=z, stride=stride)
     return [rng.standard_normal(y.shape).astype(dtype), x, weight, bias], {"y": y, "z": z}
 
 
@@ -58,6 +63,40 @@ def test_other_numbers(size, dtype, activation, wrt, rng):
         assert_same(out, grads)
         assert all(a is b for a, b in zip(found, out, strict=True))
     assert [*recorded.calls.values()] == [replay]
+
+
+@pytest.mark.usefixtures("isa")
+@pytest.mark.parametrize("wrt", [("x", "weight", "bias"), ("x",), "weight"], ids=str)
+@pytest.mark.parametrize("stride", [2, 3])
+@pytest.mark.parametrize("size", STRIDED, ids=str)
+def test_strides(size, stride, dtype, wrt, rng):
+    options = {"activation": "silu", "wrt": wrt, "stride": stride}
+    problems = [problem(size, dtype, rng, stride) for _ in range(3)]
+    expected = [checked(*arrays, **kept, **options) for arrays, kept in problems]
+    (replay,) = recorded.calls.values()
+    for (arrays, kept), grads in zip(problems, expected, strict=True):
+        assert_same(fastpw.conv1x1_backward(*arrays, **kept, **options), grads)
+        out = fastpw.Gradients(*[None if a is None else np.full_like(a, np.nan) for a in grads])
+        fastpw.conv1x1_backward(*arrays, **kept, **options, out=out)
+        assert_same(out, grads)
+    assert [*recorded.calls.values()] == [replay]
+
+
+def test_another_stride(dtype, rng):
+    """Inputs of other sizes have gradients of one size; what equals a stride need not be one."""
+    arrays, kept = problem(((8, 8), 12, 20), dtype, rng, 2)
+    smaller = [arrays[0], arrays[1][:7, :7].copy(), *arrays[2:]]
+    expected = {
+        inputs[1].shape: checked(*inputs, **kept, activation="relu", stride=(2, 2))
+        for inputs in (arrays, smaller)
+    }
+    for inputs in (arrays, smaller, arrays, smaller):
+        grads = fastpw.conv1x1_backward(*inputs, **kept, activation="relu", stride=2)
+        assert_same(grads, expected[inputs[1].shape])
+    assert len(recorded.calls) == 2
+    for stride in (2.0, np.float32(2)):
+        with pytest.raises(TypeError, match="stride"):
+            fastpw.conv1x1_backward(*arrays, **kept, activation="relu", stride=stride)
 
 
 @pytest.mark.usefixtures("isa")

@@ -7,6 +7,7 @@ import pytest
 
 import fastpw
 from fastpw import geometry, reference
+from fastpw.core import partition, passes
 
 SIDES = [(0, 0), (1, 0), (0, 2), (3, 3), (5, 1)]
 
@@ -40,18 +41,23 @@ def test_boxes_cover_the_output_once_and_meet_their_inputs():
             assert np.array_equal(covered, expected)
 
 
-def test_skipped_pixels_are_those_that_no_box_meets():
+@pytest.mark.parametrize("layout", ["apart", "adjacent"])
+def test_skipped_pixels_are_those_that_no_box_meets(layout, threads, monkeypatch):
+    monkeypatch.setattr(partition, "SMALL_SUMS_BYTES", 0)
     for height, width in product((1, 2, 5), (1, 4)):
         for vertical, horizontal, stride in product(SIDES, SIDES, product((1, 2, 4), (1, 3, 7))):
-            met = np.zeros((height, width, 1), int)
-            shape = geometry.output_shape(met.shape, 1, stride, (vertical, horizontal))
-            inputs = next(geometry.boxes(met.shape, shape, stride, (vertical, horizontal)), (None,))[0]
+            dx = np.full((2, 3, height, width, 6), 7.0)[:, :, ::-1, :, : 3 if layout == "apart" else 6]
+            shape = geometry.output_shape(dx.shape, 1, stride, (vertical, horizontal))
+            inputs = next(geometry.boxes(dx.shape, shape, stride, (vertical, horizontal)), (None,))[0]
             if inputs is None:
                 continue
-            met[inputs] += 1
-            for index in geometry.skipped(inputs, stride):
-                met[index] += 1
-            assert np.all(met == 1)
+            expected = np.zeros_like(dx)
+            expected[inputs] = 7
+            first = inputs[1].start, inputs[2].start
+            for images in dx:
+                passes.clear_skipped(images, first, stride, threads)
+            assert np.array_equal(dx, expected)
+            assert layout == "adjacent" or np.all(dx.base[..., 3:] == 7)
 
 
 @pytest.mark.parametrize("shape", [(2, 3, 4, 5, 2), (1, 2, 1, 3, 1, 2), (2, 2, 2, 2, 2, 1)])

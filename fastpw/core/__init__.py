@@ -17,6 +17,7 @@ passes.pyx       the passes, each named as one GEMM: the compiled module, with
   memory.pxi       where arrays lie, and whether they lie apart
   new_arrays.pxi   new ones, where vectors like to find them
   sums.pxi         the sums of a walk's slices, added up and put where they belong
+  skipped.pxi      the pixels that a stride skips
   backward.pxi     what a walk needs
   replay.pxi       a call made before, made again without its checks
   replay_gradients.pxi  the same, backward

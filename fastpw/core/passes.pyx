@@ -27,7 +27,7 @@ from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fi
 from fastpw.core.ndarray cimport (FLOAT32, axes, bytes_of_number, first_byte, holds, may_be_written, ndarray,
                                   shape_of, strides_of, type_of)
 from fastpw.core.outer cimport PANELS_BYTES
-from fastpw.core.pixels cimport Pixels, Rows, at_one_distance, join_all_axes
+from fastpw.core.pixels cimport Pixels, Rows, address, at_one_distance, join_all_axes
 from fastpw.core.shares cimport Share
 from fastpw.core.steps cimport (DATA_DEPTH, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED,
                                 RECOMPUTED, S, XS, Matrix, Walk, columns_of_weights, copies_x, rows_of_weights)
@@ -126,6 +126,7 @@ def forward(x, Panels panels, y, residual, z, tuple activation, int threads):
 
 
 include "sums.pxi"
+include "skipped.pxi"
 include "backward.pxi"
 include "replay.pxi"
 include "replay_gradients.pxi"

@@ -46,6 +46,10 @@ cdef class GradientsReplay:
         dx, dweight, dbias, dresidual: those that it gave, all laid out as new ones would be; None where not wanted.
     matrix, dmatrix : ndarray
         weight and dweight as (outputs, inputs), which begin where they do; dmatrix may be None.
+    pixels, dpixels : ndarray
+        The pixels of x and dx that are not skipped, from the first on; dpixels may be None.
+    stride : (int, int)
+        How far apart those are.
     reads, activation
         As for `backward`, where nothing is recomputed.
     threads : callable
@@ -53,18 +57,24 @@ cdef class GradientsReplay:
     """
 
     cdef Walk walk
+    cdef Skipped skipped         # of dx, if it has any
+    cdef bint skips
     cdef Layout layouts[INPUTS + OUTPUTS]
     cdef tuple shapes
     cdef object dtype, threads
     cdef int asked, team         # threads that a call may use, that this one does
     cdef bint s_is_z
 
-    def __init__(self, tuple inputs, tuple outputs, matrix, dmatrix, reads, tuple activation, threads):
+    def __init__(self, tuple inputs, tuple outputs, matrix, dmatrix, pixels, dpixels, tuple stride, reads,
+                 tuple activation, threads):
         cdef int i
-        dy, x, _, _, y, z, _ = inputs
+        dy, _, _, _, y, z, _ = inputs
         dx, _, dbias, dresidual = outputs
-        describe_walk(&self.walk, dy, x, matrix, None, None, y if reads == "y" else None, z, None, dx, dmatrix, dbias,
-                      dresidual, False, reads, activation)
+        describe_walk(&self.walk, dy, pixels, matrix, None, None, y if reads == "y" else None, z, None, dpixels,
+                      dmatrix, dbias, dresidual, False, reads, activation)
+        self.skips = dx is not None and stride != (1, 1)
+        if self.skips:
+            describe_skipped(&self.skipped, dx, (0, 0), stride)
         self.walk.apart = True
         self.s_is_z = reads == "z" or y is None
         self.dtype, self.threads = dy.dtype, threads
@@ -108,6 +118,7 @@ cdef class GradientsReplay:
     cdef int run(self, char *const *places) except -1:
         """With the arrays' places in what was recorded."""
         cdef Walk w = self.walk
+        cdef Skipped skipped
         cdef char *const *outputs = places + INPUTS
         cdef int threads = team(self.team)
         if threads != self.team:
@@ -123,5 +134,10 @@ cdef class GradientsReplay:
             w.data.streams = w.data.large and fills_lines(&w.data)
         w.dweight.base, w.dbias.base = outputs[1], outputs[2]
         w.pixels.rows[DRESIDUAL].base = outputs[3]
+        if self.skips:
+            skipped = self.skipped
+            skipped.pixels.rows[0].base = outputs[0]
+            with nogil:
+                zero_skipped(&skipped, threads)
         walk(&w, threads)
         return 0
