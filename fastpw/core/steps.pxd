@@ -164,7 +164,9 @@ cdef inline void form_rows(const Walk *w, fastpw_gradient *g, Py_ssize_t origin,
         m = g.m = run_length(&w.pixels, row, stop)
         g.dy, g.dz = address(&w.pixels, DY, row), space + (row - origin) * w.dz_ld
         g.s, g.lds = space + w.s_at + (row - origin) * w.dz_ld, w.dz_ld
-        if w.source == GIVEN:
+        if w.source == NOT_NEEDED:
+            g.s, g.lds = NULL, 0
+        elif w.source == GIVEN:
             g.s, g.lds = address(&w.pixels, S, row), w.pixels.rows[S].stride[2]
         elif w.source == FROM_Z:
             add_rows(w, &w.epilogue, m, NULL, 0, address(&w.pixels, S, row), w.pixels.rows[S].stride[2],

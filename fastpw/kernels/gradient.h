@@ -19,8 +19,7 @@ INLINE vec derivative(vec s, const int activation, vec alpha, vec beta)
     case FASTPW_TANH: return grad_tanh(s);
     case FASTPW_SILU: return grad_silu(s);
     case FASTPW_GELU: return grad_gelu(s);
-    case FASTPW_GELU_TANH: return grad_gelu_tanh(s);
-    default: return vec_set(1);
+    default: return grad_gelu_tanh(s);
     }
 }
 
@@ -84,8 +83,10 @@ static void column_sums(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, 
         sum_all_columns(0, m, n, a, lda, a, lda, sums);
 }
 
+/* (a linear activation has no s) */
 INLINE void gradient_rows(const int activation, const fastpw_gradient *gradient)
 {
+#define SLOPES(s) (activation == FASTPW_LINEAR ? vec_set(1) : derivative(s, activation, alpha, beta))
     const fastpw_gradient g = *gradient;         /* which is not stored to */
     const vec alpha = vec_set((real)g.epilogue->alpha), beta = vec_set((real)g.epilogue->beta);
     const vec_lanes rest = vec_first(g.n % LANES);
@@ -94,12 +95,10 @@ INLINE void gradient_rows(const int activation, const fastpw_gradient *gradient)
         char *dz = g.dz + i * g.lddz;
         ptrdiff_t j = g.n;
         for (; j >= LANES; j -= LANES, dy += VEC_BYTES, s += VEC_BYTES, dz += VEC_BYTES)
-            vec_store(dz, vec_load(dy) * derivative(vec_load(s), activation, alpha, beta));
-        if (j) {
-            const vec d = derivative(vec_load_lanes(s, rest), activation, alpha, beta);
-            vec_store(dz, vec_load_lanes(dy, rest) * d);
-        }
+            vec_store(dz, vec_load(dy) * SLOPES(vec_load(s)));
+        if (j) vec_store(dz, vec_load_lanes(dy, rest) * SLOPES(vec_load_lanes(s, rest)));
     }
+#undef SLOPES
 }
 
 /* Rows of few vectors, whose sums stay in registers. */

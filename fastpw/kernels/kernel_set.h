@@ -92,7 +92,8 @@ typedef struct {
     void (*block)(const fastpw_block *);
 } fastpw_tile;
 
-/* dz[i][j] = dy[i][j] * act'(...), where s holds y or z: what the activation's derivative is read from. */
+/* dz[i][j] = dy[i][j] * act'(...), where s holds y or z: what the activation's derivative is read from. NULL for LINEAR,
+ * whose derivative is 1. */
 typedef struct {
     ptrdiff_t m, n;
     const char *dy; ptrdiff_t lddy;
