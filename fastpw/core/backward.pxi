@@ -40,6 +40,24 @@ cdef Py_ssize_t staging_for(Gemm *g, Py_ssize_t rows) noexcept:
     return whole_lines(staging_bytes(g))
 
 
+cdef bint may_form(const Walk *w) noexcept:
+    """Whether dz can be formed by the tiles that sum the weights."""
+    return (w.kernels.outer_forms and w.source == GIVEN and w.epilogue.activation == FASTPW_RELU
+            and at_one_distance(&w.pixels, DY) and at_one_distance(&w.pixels, S))
+
+
+cdef int cut_into_slices(Walk *w) except -1:
+    """By the shape alone, which decides the order of the additions; and which way the weights are summed, which does
+    not."""
+    cdef Py_ssize_t inputs = max(w.inputs, 1)
+    cdef int width = w.kernels.tiles[0].nr
+    cdef bint forms = w.kernels.outer_forms and partition.weights_across(w.outputs, inputs, width, True)
+    w.slices, w.slice_rows, w.block_rows = partition.slices(w.pixels.m, w.outputs, inputs, w.kernels.tiles[0].mr,
+                                                            w.kernels.c_size, forms)
+    w.across = partition.weights_across(w.outputs, inputs, width, w.slices > 1 and may_form(w))
+    return 0
+
+
 cdef void choose_weights(Walk *w) noexcept:
     """Whether the weights are summed right where they belong, where one team shares them, and then which way."""
     cdef Py_ssize_t element = w.kernels.c_size
@@ -54,9 +72,7 @@ cdef void choose_weights(Walk *w) noexcept:
         w.adds_to_weights = w.accumulates
     else:
         w.weights_ld = columns_of_weights(w) * element
-    w.forms = (w.kernels.outer_forms and w.slices > 1 and w.across and w.source == GIVEN
-               and w.epilogue.activation == FASTPW_RELU
-               and at_one_distance(&w.pixels, DY) and at_one_distance(&w.pixels, S))
+    w.forms = w.slices > 1 and w.across and may_form(w)
 
 
 cdef int lay_out_walk(Walk *w, int threads) except -1:
@@ -161,11 +177,7 @@ cdef int describe_walk(Walk *w, dy, x, weight, Panels forward_panels, Panels sca
     if w.source == RECOMPUTED:
         w.kernels = forward_panels.b.kernels
         describe(&w.recompute, x, &forward_panels.b, dy, residual, None, LINEAR if reads == "z" else activation)
-    w.across = partition.weights_across(w.outputs, max(w.inputs, 1), w.kernels.tiles[0].nr,
-                                        bool(w.kernels.outer_forms))
-    w.slices, w.slice_rows, w.block_rows = partition.slices(
-        w.pixels.m, w.outputs, max(w.inputs, 1), w.kernels.tiles[0].mr, element,
-        bool(w.across and w.kernels.outer_forms))
+    cut_into_slices(w)
     w.data.epilogue = epilogue_of(LINEAR)
     if w.wants_data:
         describe_data(w, weight, scale, dx)

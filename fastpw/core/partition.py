@@ -232,14 +232,15 @@ def slices(m: int, outputs: int, inputs: int, height: int, element: int, forms: 
     return Slices(-(-m // rows), rows, even(rows, block, height))
 
 
-def weights_across(outputs: int, inputs: int, width: int, forms: bool) -> bool:
-    """Whether vectors along the outputs waste less of the tile than vectors along the inputs.
+# How much more of the tile vectors along the outputs may waste where it forms dz, which it reads as vectors then: the
+# pass over dy and y that this spares takes about as long (32 -> 16 at 112 x 112: 1.1 of the speed, 96 -> 16: 1.03).
+FORMING_WASTE = 1.25
 
-    If they waste the same, they go along the outputs where the tile `forms`
-    dz, which it reads as vectors then.
-    """
+
+def weights_across(outputs: int, inputs: int, width: int, forms: bool) -> bool:
+    """Whether vectors along the outputs waste less of the tile than vectors along the inputs."""
     along_outputs, along_inputs = _waste(outputs, width), _waste(inputs, width)
-    return along_outputs < along_inputs or (forms and along_outputs == along_inputs)
+    return along_outputs < along_inputs or (forms and along_outputs <= FORMING_WASTE * along_inputs)
 
 
 def _waste(columns: int, width: int) -> float:
