@@ -232,8 +232,9 @@ def slices(m: int, outputs: int, inputs: int, height: int, element: int, forms: 
     return Slices(-(-m // rows), rows, even(rows, block, height))
 
 
-# How much more of the tile vectors along the outputs may waste where it forms dz, which it reads as vectors then: the
-# pass over dy and y that this spares takes about as long (32 -> 16 at 112 x 112: 1.1 of the speed, 96 -> 16: 1.03).
+# How much more of the tile vectors along the outputs may waste where it forms dz, which it reads as vectors
+# then: the pass over dy and y that this spares takes about as long (32 -> 16 at 112 x 112: 1.1 of the speed,
+# 96 -> 16: 1.03).
 FORMING_WASTE = 1.25
 
 
