@@ -191,7 +191,7 @@ SLICE_BYTES = 512 << 10
 FORMING_SLICE_BYTES = 1280 << 10
 
 # A block's dz, x and panels, where one thread walks: they stay in the second-level cache.
-BLOCK_BYTES = 384 << 10
+BLOCK_BYTES = 512 << 10
 MOST_BLOCK_ROWS = 256
 
 # The same where the team shares a block: larger, since all weights are read and written for each.
