@@ -43,7 +43,7 @@ def test_boxes_cover_the_output_once_and_meet_their_inputs():
 
 @pytest.mark.parametrize("layout", ["apart", "adjacent"])
 def test_skipped_pixels_are_those_that_no_box_meets(layout, threads, monkeypatch):
-    monkeypatch.setattr(partition, "SMALL_SUMS_BYTES", 0)
+    monkeypatch.setattr(partition, "SMALL_CLEARING_BYTES", 0)
     for height, width in product((1, 2, 5), (1, 4)):
         for vertical, horizontal, stride in product(SIDES, SIDES, product((1, 2, 4), (1, 3, 7))):
             dx = np.full((2, 3, height, width, 6), 7.0)[:, :, ::-1, :, : 3 if layout == "apart" else 6]

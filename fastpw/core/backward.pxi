@@ -22,7 +22,6 @@ cdef void lay_out_block(Walk *w) noexcept:
     w.w_at = w.some_panels * w.panel_bytes if w.wants_weights and not w.diagonal else 0
     w.staging_at = w.w_at
     if w.wants_data and w.data.b.base != NULL:
-        w.data_depth = w.data.b.k
         w.staging_at += bytes_of_panels(&w.data.b, w.data.b.count if w.packs_first else 1)
     w.own_bytes = w.staging_at
     if w.source == RECOMPUTED:
@@ -153,7 +152,7 @@ cdef int describe_data(Walk *w, weight, Panels scale, dx) except -1:
                       else <Py_ssize_t>partition.even(matrix.rows, DATA_DEPTH, DATA_STEP))
         b.base, b.stride_k, b.stride_n = matrix.base, matrix.ld, matrix.stride
         if not w.packs_first and b.stride_n == b.kernels.b_size:
-            b.in_place = b.n // b.kernels.tiles[0].nr
+            b.unpacked = b.n // b.kernels.tiles[0].nr
     describe(&w.data, dx, &b, dx, dx if w.accumulates and scale is not None else None, None, LINEAR)
     w.data.entry = FASTPW_FROM_C if w.accumulates else FASTPW_FROM_ZERO
     if w.slices > 1 and not w.accumulates:      # else it is read, too

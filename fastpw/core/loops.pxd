@@ -42,7 +42,7 @@ cdef struct PackedB:
     # others packed by who needs them.
     const char *base
     Py_ssize_t stride_n, stride_k
-    Py_ssize_t in_place
+    Py_ssize_t unpacked
     const char *ahead            # the depths, or the panels, that come then
 
 
@@ -87,9 +87,9 @@ cdef inline void look_ahead(const Gemm *g, Py_ssize_t stop, Py_ssize_t first, Py
     cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, rows = min(g.block_rows, g.pixels.m - stop)
     nothing_ahead(ahead)
     if g.b.base != NULL:
-        if panel + 1 < min(last, g.b.in_place):
+        if panel + 1 < min(last, g.b.unpacked):
             fetch(ahead, g.b.base + (panel + 1) * width * g.b.stride_n, g.b.stride_k, g.b.k)
-        elif panel < g.b.in_place and g.b.ahead != NULL:
+        elif panel < g.b.unpacked and g.b.ahead != NULL:
             fetch(ahead, g.b.ahead + first * width * g.b.stride_n, g.b.stride_k, g.b.k)
         return
     if panel + 1 < g.b.count:
@@ -105,7 +105,7 @@ cdef inline void run_panel(const Gemm *g, fastpw_block *b, Py_ssize_t panel) noe
     cdef const fastpw_tile *tile = tile_of(&g.b, panel)
     cdef Py_ssize_t column = panel * g.b.kernels.tiles[0].nr
     b.n = min(<Py_ssize_t>tile.nr, g.b.n - column)
-    if panel < g.b.in_place:
+    if panel < g.b.unpacked:
         b.panel, b.ldb = g.b.base + column * g.b.stride_n, g.b.stride_k
         g.b.kernels.unpacked(b)
         return

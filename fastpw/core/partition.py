@@ -35,6 +35,9 @@ SMALL_PACKING = 1 << 16
 # As SMALL_WORK, for adding up the sums of slices, most of which another core has written.
 SMALL_SUMS_BYTES = 256 << 10
 
+# As SMALL_WORK, for writing zeros.
+SMALL_CLEARING_BYTES = 256 << 10
+
 # A block's rows of A stay in the second-level cache while the panels pass by.
 A_BLOCK_BYTES = 256 << 10
 

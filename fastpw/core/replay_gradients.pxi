@@ -57,8 +57,7 @@ cdef class GradientsReplay:
     """
 
     cdef Walk walk
-    cdef Skipped skipped         # of dx, if it has any
-    cdef bint skips
+    cdef Skipped skipped         # of dx; no pixels if none are
     cdef Layout layouts[INPUTS + OUTPUTS]
     cdef tuple shapes
     cdef object dtype, threads
@@ -72,8 +71,7 @@ cdef class GradientsReplay:
         dx, _, dbias, dresidual = outputs
         describe_walk(&self.walk, dy, pixels, matrix, None, None, y if reads == "y" else None, z, None, dpixels,
                       dmatrix, dbias, dresidual, False, reads, activation)
-        self.skips = dx is not None and stride != (1, 1)
-        if self.skips:
+        if dx is not None and stride != (1, 1):
             describe_skipped(&self.skipped, dx, (0, 0), stride)
         self.walk.apart = True
         self.s_is_z = reads == "z" or y is None
@@ -118,7 +116,7 @@ cdef class GradientsReplay:
     cdef int run(self, char *const *places) except -1:
         """With the arrays' places in what was recorded."""
         cdef Walk w = self.walk
-        cdef Skipped skipped
+        cdef Skipped skipped = self.skipped
         cdef char *const *outputs = places + INPUTS
         cdef int threads = team(self.team)
         if threads != self.team:
@@ -134,8 +132,7 @@ cdef class GradientsReplay:
             w.data.streams = w.data.large and fills_lines(&w.data)
         w.dweight.base, w.dbias.base = outputs[1], outputs[2]
         w.pixels.rows[DRESIDUAL].base = outputs[3]
-        if self.skips:
-            skipped = self.skipped
+        if skipped.pixels.m:
             skipped.pixels.rows[0].base = outputs[0]
             with nogil:
                 zero_skipped(&skipped, threads)

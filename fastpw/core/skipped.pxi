@@ -6,6 +6,7 @@ cdef struct Skipped:
     # Down and along an image: those from `first` on, `step` apart, are not skipped.
     Py_ssize_t first[2]
     Py_ssize_t step[2]
+    bint small
 
 
 cdef int describe_skipped(Skipped *s, ndarray dx, tuple first, tuple step) except -1:
@@ -15,13 +16,14 @@ cdef int describe_skipped(Skipped *s, ndarray dx, tuple first, tuple step) excep
     s.bytes_of_pixel = shape_of(dx)[axes(dx) - 1] * bytes_of_number(dx)
     s.first[0], s.first[1] = first
     s.step[0], s.step[1] = step
+    s.small = s.pixels.m * s.bytes_of_pixel < partition.SMALL_CLEARING_BYTES
     return 0
 
 
 cdef void zero_pixels(char *first, Py_ssize_t stride, Py_ssize_t count, Py_ssize_t bytes_of_pixel) noexcept nogil:
     cdef Py_ssize_t i
     if stride == bytes_of_pixel:
-        memset(first, 0, max(count, 0) * bytes_of_pixel)
+        memset(first, 0, count * bytes_of_pixel)
         return
     for i in range(count):
         memset(first + i * stride, 0, bytes_of_pixel)
@@ -43,7 +45,7 @@ cdef void zero_row(const Skipped *s, Py_ssize_t number) noexcept nogil:
 
 cdef void zero_skipped(const Skipped *s, int threads) noexcept nogil:
     cdef Py_ssize_t rows = s.pixels.size[0] * s.pixels.size[1], number
-    if threads == 1:
+    if threads == 1 or s.small:
         for number in range(rows):
             zero_row(s, number)
     else:
@@ -64,6 +66,6 @@ def clear_skipped(ndarray dx, tuple first, tuple step, int threads):
     """
     cdef Skipped s
     describe_skipped(&s, dx, first, step)
-    threads = team(threads if (<object>dx).nbytes >= partition.SMALL_SUMS_BYTES else 1)
+    threads = team(threads)
     with nogil:
         zero_skipped(&s, threads)

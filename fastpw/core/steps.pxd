@@ -79,7 +79,6 @@ cdef struct Walk:
     # Behind them each thread's own: some panels of x (or of dz), W or some depths of a panel, and what staging takes.
     Py_ssize_t own_bytes, w_at, staging_at
     Py_ssize_t some_panels, panel_bytes
-    Py_ssize_t data_depth
     Share *shares                # of the slices, or of the steps of a block
     Py_ssize_t groups            # of panels, for each member of a team that shares a step
 
@@ -204,14 +203,14 @@ cdef inline void multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_ssize_t s
     """Panels that are read in place, or one that is not, some depths at a time."""
     cdef const char *next_panels = NULL
     cdef Py_ssize_t depth = 0
-    if last < g.b.in_place:
+    if last < g.b.unpacked:
         next_panels = g.b.base + (last - first) * g.b.kernels.tiles[0].nr * g.b.stride_n
     g.b.panels = own + w.w_at - first * g.b.panel_bytes
     while depth < w.outputs:
-        g.b.k = min(w.data_depth, w.outputs - depth)
+        g.b.k = min(w.data.b.k, w.outputs - depth)
         depth += g.b.k
         g.b.ahead = g.b.base + g.b.k * g.b.stride_k if depth < w.outputs else next_panels
-        if first >= g.b.in_place:
+        if first >= g.b.unpacked:
             pack_panel(&g.b, first, own + w.w_at, NULL, 0)
         run_block(g, start, stop, first, last, own + w.staging_at, False)
         g.entry = FASTPW_FROM_C
@@ -232,6 +231,6 @@ cdef inline void find_dx(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_
         return
     while first < last:
         g = whole
-        end = min(last, max(whole.b.in_place, first + 1))
+        end = min(last, max(whole.b.unpacked, first + 1))
         multiply(w, &g, start, stop, first, end, own)
         first = end
