@@ -177,7 +177,7 @@ def test_import_leaves_the_state_alone():
         "def state():\n"
         "    space = ctypes.create_string_buffer(64)\n"
         "    assert libm.feclearexcept(0x3f) == 0 and libm.fegetenv(space) == 0\n"
-        "    return space.raw\n"
+        "    return space.raw[:12] + space.raw[28:]  # x87's last instruction (or, on ARM, nothing) aside\n"
         "before = state()\n"
         "import fastpw\n"
         "assert state() == before\n"
