@@ -62,6 +62,43 @@ def test_integers_at_the_edges_with_everything_fused_are_exact(isa, dtype, rng):
                 assert np.array_equal(got_z, z[:m, :n]), (m, n, k)
 
 
+@pytest.mark.parametrize("gap", [0, 3])
+def test_few_columns_of_long_rows_are_exact(gap, isa, dtype, rng):
+    """Whose tiles fetch the rows below, the last of which lie beyond the array."""
+    m, n, k = 61, 25, 90
+    x = integers(rng, dtype, m, k + gap)[:, :k]
+    weight, bias, residual = integers(rng, dtype, n, k), integers(rng, dtype, n), integers(rng, dtype, m, n)
+    z = reference.preactivation(x, weight, bias, residual=residual)
+    for columns in range(1, n + 1):
+        got_z = np.empty((m, columns), dtype)
+        first = slice(0, columns)
+        got = fastpw.conv1x1(
+            x, weight[first], bias[first], residual=residual[:, first], activation="relu", out_z=got_z
+        )
+        assert np.array_equal(got_z, z[:, first]), columns
+        assert np.array_equal(got, np.maximum(z, 0)[:, first]), columns
+
+
+def test_a_single_row_is_exact_and_like_others(isa, dtype, rng, keeps_promise):
+    """It meets several panels at a time."""
+    _, columns, _ = largest_edges(isa, dtype)
+    n, k = 3 * columns, 37
+    x, weight, bias = integers(rng, dtype, 3, k), integers(rng, dtype, n, k), integers(rng, dtype, n)
+    residual = integers(rng, dtype, 3, n)
+    fractions = rng.standard_normal((3, k)).astype(dtype)
+    z = reference.preactivation(x, weight, bias, residual=residual)
+    for columns in range(1, n + 1):
+        first = slice(0, columns)
+        given = weight[first], bias[first]
+        got_z = np.empty((1, columns), dtype)
+        got = fastpw.conv1x1(x[:1], *given, residual=residual[:1, first], activation="relu", out_z=got_z)
+        assert np.array_equal(got_z, z[:1, first]), columns
+        assert np.array_equal(got, np.maximum(z, 0)[:1, first]), columns
+        single = fastpw.conv1x1(fractions[:1], *given, activation="gelu")
+        assert keeps_promise(single, fractions[:1], *given, activation="gelu"), columns
+        assert np.array_equal(single, fastpw.conv1x1(fractions, *given, activation="gelu")[:1]), columns
+
+
 # Past the blocks of the caches, past the threshold for two threads, few rows and many, few columns and many.
 LARGE = [
     (1, 3000, 700),

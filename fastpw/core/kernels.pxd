@@ -70,6 +70,7 @@ cdef extern from "kernel_set.h" nogil:
         int32_t n_tiles
         fastpw_tile tiles[FASTPW_MAX_TILES]
         void (*unpacked)(const fastpw_block *) noexcept nogil
+        void (*row)(const fastpw_block *) noexcept nogil
         void (*scale)(const fastpw_block *) noexcept nogil
         void (*outer)(const fastpw_block *) noexcept nogil
         int32_t outer_forms

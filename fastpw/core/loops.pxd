@@ -131,24 +131,47 @@ cdef inline char *columns_from(const Pixels *pixels, int operand, Py_ssize_t row
     return address(pixels, operand, row) + offset
 
 
+cdef inline void place(const Gemm *g, fastpw_block *b, Py_ssize_t row, Py_ssize_t panel) noexcept nogil:
+    """Rows of a block from this one on, and its columns from this panel on."""
+    cdef Py_ssize_t at = panel * g.b.kernels.tiles[0].nr * g.b.kernels.c_size
+    b.a, b.c = address(&g.pixels, A, row), columns_from(&g.pixels, C, row, at)
+    b.residual, b.z = columns_from(&g.pixels, RESIDUAL, row, at), columns_from(&g.pixels, Z, row, at)
+
+
+cdef inline Py_ssize_t run_row(const Gemm *g, fastpw_block *b, Py_ssize_t row, Py_ssize_t first,
+                               Py_ssize_t last) noexcept nogil:
+    """One row against the whole ones of panels first..last-1; the first that is left."""
+    cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, whole = min(last, g.b.n // width)
+    cdef Ahead ahead
+    if g.b.diagonal or g.b.base != NULL or whole <= first:
+        return first
+    nothing_ahead(&ahead)
+    place(g, b, row, first)
+    b.m, b.n, b.ahead = 1, (whole - first) * width, &ahead.runs[0]
+    b.panel, b.ldb = g.b.panels + first * g.b.panel_bytes, g.b.panel_bytes
+    g.b.kernels.row(b)
+    return whole
+
+
 cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
                                 Py_ssize_t last) noexcept nogil:
     cdef const Pixels *pixels = &g.pixels
     cdef fastpw_block b
     cdef Ahead ahead
-    cdef Py_ssize_t row, j, at
+    cdef Py_ssize_t row, j
     b.k, b.entry, b.epilogue, b.streams = g.b.k, g.entry, &g.epilogue, g.streams
     b.lda, b.ldc = pixels.rows[A].stride[2], pixels.rows[C].stride[2]
     b.ldr, b.ldz = pixels.rows[RESIDUAL].stride[2], pixels.rows[Z].stride[2]
+    if stop - start == 1:
+        first = run_row(g, &b, start, first, last)
     for j in range(first, last):
-        row, at = start, j * g.b.kernels.tiles[0].nr * g.b.kernels.c_size
+        row = start
         b.ahead = &g.ahead.runs[0] if g.ahead != NULL else &ahead.runs[0]
         if g.ahead == NULL:
             look_ahead(g, stop, first, last, j, &ahead)
         while row < stop:
             b.m = run_length(pixels, row, stop)
-            b.a, b.c = address(pixels, A, row), columns_from(pixels, C, row, at)
-            b.residual, b.z = columns_from(pixels, RESIDUAL, row, at), columns_from(pixels, Z, row, at)
+            place(g, &b, row, j)
             if g.b.diagonal:
                 b.n, b.panel = g.b.n, g.b.panels
                 g.b.kernels.scale(&b)

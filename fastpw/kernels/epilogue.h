@@ -131,6 +131,15 @@ INLINE void activate_registers(const int rows, const int vectors, const int acti
         UNROLL for (int v = 0; v < vectors; v++) t[i][v] = activate(t[i][v], activation, alpha, beta);
 }
 
+INLINE void activate_cheaply(const int rows, const int vectors, const int activation, tile_row *t,
+                             const fastpw_epilogue *e)
+{
+    if (activation == FASTPW_RELU)
+        activate_registers(rows, vectors, FASTPW_RELU, t, e);
+    else if (activation == FASTPW_CLIP)
+        activate_registers(rows, vectors, FASTPW_CLIP, t, e);
+}
+
 INLINE void activate_stored(const int activation, ptrdiff_t m, ptrdiff_t n, char *c, ptrdiff_t ldc,
                             const fastpw_epilogue *e)
 {
@@ -153,6 +162,7 @@ INLINE void activate_stored(const int activation, ptrdiff_t m, ptrdiff_t n, char
 NOINLINE void activate_memory(ptrdiff_t m, ptrdiff_t n, char *c, ptrdiff_t ldc, const fastpw_epilogue *e)
 {
 #define CASE(activation) case activation: activate_stored(activation, m, n, c, ldc, e); break
+    if (ldc == n * (ptrdiff_t)sizeof(real)) n *= m, m = 1;
     switch (e->activation) {
         CASE(FASTPW_LEAKY_RELU);
         CASE(FASTPW_HARD_SIGMOID);
@@ -204,10 +214,7 @@ INLINE void put_finished(const int rows, const int width, const int streams, con
                          const fastpw_block *b, const tile_columns *has, tile_rows *to)
 {
     if (to->z) to->z = put_tile(rows, width, t, to->z, b->ldz, has);
-    if (activation == FASTPW_RELU)
-        activate_registers(rows, vectors_of(width), FASTPW_RELU, t, b->epilogue);
-    else if (activation == FASTPW_CLIP)
-        activate_registers(rows, vectors_of(width), FASTPW_CLIP, t, b->epilogue);
+    activate_cheaply(rows, vectors_of(width), activation, t, b->epilogue);
     if (streams)
         to->c = stream_rows(rows, vectors_of(width), t, to->c, b->ldc);
     else

@@ -71,7 +71,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
     const char *a; ptrdiff_t lda;            /* row distances in bytes */
-    const char *panel; ptrdiff_t ldb;        /* distance of the depths, for unpacked and outer */
+    const char *panel; ptrdiff_t ldb;        /* distance of the depths, for unpacked and outer; of the panels, for row */
     const fastpw_forming *forming;           /* for outer; NULL: B is there */
     fastpw_ahead *ahead;
     char *c; ptrdiff_t ldc;
@@ -114,6 +114,8 @@ typedef struct {
     /* As the widest tile, but B is not packed: depth p of its nr columns, all of which count, lies at
      * panel + p * ldb.  Entry FROM_ZERO or FROM_C. */
     void (*unpacked)(const fastpw_block *);
+    /* As the widest tile, but one row, and n is the columns of several panels, ldb bytes apart and all whole. */
+    void (*row)(const fastpw_block *);
     /* One weight per channel: C[i][j] = act(A[i][j] * scale[j] + bias[j] + residual[i][j]).
      * The panel is bias[n], then scale[n]; with k = 0 there is no A. */
     void (*scale)(const fastpw_block *);

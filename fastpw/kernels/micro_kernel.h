@@ -1,13 +1,8 @@
-/* The register tiles: rows x columns of accumulators over the whole depth.
+/* The wide register tile: rows x columns of accumulators over the whole depth.
  *
- * Wide: an accumulator is LANES columns of one row.  Each depth broadcasts one
+ * An accumulator is LANES columns of one row.  Each depth broadcasts one
  * element of every row of A against the vectors of the panel, or takes it from
  * a lane where the instruction set multiplies by lane.
- *
- * Narrow: an accumulator is LANES / split columns x split partial depths of one
- * row, so that few columns still fill whole vectors.  Each step repeats `split`
- * elements of every row of A against the vectors of the panel; the partial
- * depths are summed at the end.
  */
 #ifndef FASTPW_MICRO_KERNEL_H
 #define FASTPW_MICRO_KERNEL_H
@@ -20,8 +15,6 @@
  * with three, fewer rows share each vector of the panel. */
 #define WIDE_VECTORS 2
 #define WIDE_COLUMNS (WIDE_VECTORS * LANES)
-#define MAX_NARROW_VECTORS 3
-#define MAX_SPLIT 4                          /* but for one column, whose depths fill a vector */
 #define MAX_ROWS 12
 
 /* Weights that the second-level cache cannot hold come from the third, or from
@@ -31,6 +24,11 @@
  * The others fetch a row of what is next each, as long as there is any. */
 #define LINES_OF_DEPTH ((WIDE_VECTORS * VEC_BYTES + CACHE_LINE - 1) / CACHE_LINE)
 enum { SECOND_LEVEL = 2 };
+
+/* Rows that are few for a panel: GCC would have each of their multiply-adds load it, and 64 bytes are one load a cycle
+ * (3 rows: 0.74 of the speed). Nor is anything fetched for them: the panels pass by in one long stream, which the
+ * processor foresees better (2 rows, 1024 -> 1000: 0.87). */
+enum { FEW_ROWS = 3 };
 
 /* The last depths are computed some rows at a time, which are stored while the next are computed: with all stores of 64
  * bytes at once, the next tile waits (Zen 4, 16 depths: 0.86 of the peak, this way 0.94; 64 depths: 0.96 and 0.98).
@@ -77,10 +75,10 @@ INLINE int end_of_group(const int first, const int rows, const int vectors)
 INLINE void wide_depth(const int rows, const int first, const int last, const int vectors, tile_row *acc, const char *a,
                        const char *a_low, ptrdiff_t lda, const char *w)
 {
-    const int half = (rows + 1) / 2;
+    const int half = (rows + 1) / 2, few = last - first < rows || rows <= FEW_ROWS;
     vec panel[WIDE_VECTORS];
     UNROLL for (int v = 0; v < vectors; v++)
-        panel[v] = last - first == rows ? vec_load(w + v * VEC_BYTES) : vec_load_once(w + v * VEC_BYTES);
+        panel[v] = few ? vec_load_once(w + v * VEC_BYTES) : vec_load(w + v * VEC_BYTES);
     UNROLL for (int i = first; i < last; i++) {
         const vec x = vec_set(real_load(i < half ? a + i * lda : a_low + (i - half) * lda));
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
@@ -140,93 +138,30 @@ INLINE void wide_tile(const int rows, const int vectors, const int streams, cons
     tile_end(rows, b, at);
 }
 
-INLINE void narrow_step(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],
-                        const char *a, ptrdiff_t lda, const real *w)
+/* One row of A against several panels. The accumulators of one would wait for each other: here those of the others are
+ * computed meanwhile. The roles are exchanged: the panels are the rows of the tile, and A is what they have in common. */
+INLINE void row_tile(const int panels, const fastpw_block *b, const tile_place *at)
 {
-    vec panel[MAX_NARROW_VECTORS];
-    UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * LANES);
-    UNROLL for (int i = 0; i < rows; i++) {
-        const vec x = vec_load_repeated(split, a + i * lda);
-        UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
+    const ptrdiff_t ld = b->lda, depth = WIDE_VECTORS * VEC_BYTES;
+    const char *w = at->a, *a = b->panel;
+    const int from_bias = b->entry == FASTPW_FROM_BIAS;
+    tile_row acc[MAX_ROWS];
+    UNROLL for (int i = 0; i < panels; i++)
+        UNROLL for (int v = 0; v < WIDE_VECTORS; v++)
+            acc[i][v] = from_bias ? vec_load(w + i * ld + v * VEC_BYTES) : (vec){0};
+    if (b->entry == FASTPW_FROM_C)
+        add_tile(panels, WIDE_COLUMNS, acc, at->c, b->ldc, &at->has);
+    else if (at->residual)
+        add_tile(panels, WIDE_COLUMNS, acc, at->residual, b->ldr, &at->has);
+    w += depth;
+    for (ptrdiff_t left = b->k; left > 0; left--, a += sizeof(real), w += depth) {
+        const vec x = vec_set(real_load(a));
+        UNROLL for (int i = 0; i < panels; i++)
+            UNROLL for (int v = 0; v < WIDE_VECTORS; v++) acc[i][v] += x * vec_load(w + i * ld + v * VEC_BYTES);
     }
-}
-
-/* The last depths, fewer than a step: beyond them lies memory that is not ours. */
-INLINE void narrow_last(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],
-                        const char *a, ptrdiff_t lda, const real *w, ptrdiff_t left)
-{
-    if (split == LANES) {
-        const vec_lanes lanes = vec_first(left);
-        const vec panel = vec_load(w);
-        UNROLL for (int i = 0; i < rows; i++) acc[i][0] += vec_load_lanes(a + i * lda, lanes) * panel;
-        return;
-    }
-    real rest[MAX_ROWS][MAX_SPLIT];
-    memset(rest, 0, sizeof rest);
-    for (int i = 0; i < rows; i++) memcpy(rest[i], a + i * lda, (size_t)left * sizeof(real));
-    narrow_step(rows, vectors, split, acc, (const char *)rest, sizeof rest[0], w);
-}
-
-/* The partial depths of `split` neighbouring accumulators, summed: LANES columns. */
-INLINE vec sum_split(const vec *acc, const int split, const int count)
-{
-    vec part[MAX_SPLIT];
-    UNROLL for (int s = 0; s < split; s++) part[s] = s < count ? acc[s] : (vec){0};
-    UNROLL for (int s = 1; s < split; s *= 2)
-        UNROLL for (int v = 0; v < split; v += 2 * s)
-            part[v] = v < count ? vec_pair_sums(part[v], part[v + s]) : (vec){0};
-    return part[0];
-}
-
-/* The same of one vector in each row: four rows together, which need a third of the additions. */
-INLINE void sum_rows(const int rows, const int split, vec acc[][MAX_NARROW_VECTORS], tile_row *sums)
-{
-    const int columns = LANES / split;
-    UNROLL for (int i = 0; i < rows; i += 4) {
-        vec part[4];
-        UNROLL for (int r = 0; r < 4; r++) part[r] = i + r < rows ? acc[i + r][0] : (vec){0};
-        vec total = vec_pair_sums(vec_pair_sums(part[0], part[1]), vec_pair_sums(part[2], part[3]));
-        UNROLL for (int s = 4; s < split; s *= 2) total = vec_pair_sums(total, total);
-        UNROLL for (int r = 0; r < 4; r++)
-            if (i + r < rows) sums[i + r][0] = vec_from_lane(total, r * columns);
-    }
-}
-
-INLINE void narrow_tile(const int rows, const int vectors, const int split, const fastpw_block *b,
-                        const tile_place *at)
-{
-    const int columns = vectors * LANES / split;
-    const ptrdiff_t lda = b->lda, step = split * (int)sizeof(real);
-    const char *a = at->a;
-    const real *w = (const real *)b->panel + columns;
-    vec acc[MAX_ROWS][MAX_NARROW_VECTORS];
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
-
-    ptrdiff_t left = b->k;
-    /* Two steps a turn, where that spills nothing: the loop's own instructions cost up to a tenth. */
-    for (; NARROW_UNROLLS && left >= 2 * split; left -= 2 * split, a += 2 * step, w += 2 * vectors * LANES) {
-        narrow_step(rows, vectors, split, acc, a, lda, w);
-        narrow_step(rows, vectors, split, acc, a + step, lda, w + vectors * LANES);
-    }
-    for (; left >= split; left -= split, a += step, w += vectors * LANES)
-        narrow_step(rows, vectors, split, acc, a, lda, w);
-    if (split > 1 && left > 0) narrow_last(rows, vectors, split, acc, a, lda, w, left);
-
-    /* The sums first: the accumulators are free when bias and residual come in. */
-    tile_row sums[MAX_ROWS], start[MAX_ROWS];
-    if (vectors == 1 && split >= 4)
-        sum_rows(rows, split, acc, sums);
-    else
-        UNROLL for (int i = 0; i < rows; i++)
-            UNROLL for (int v = 0; v < vectors; v += split)
-                sums[i][v / split] = sum_split(&acc[i][v], split, vectors - v);
-    tile_begin(rows, columns, start, b, at);
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors_of(columns); v++) sums[i][v] += start[i][v];
     tile_rows to = {at->c, at->z};
-    put_finished(rows, columns, 0, b->epilogue->activation, sums, b, &at->has, &to);
-    tile_end(rows, b, at);
+    put_finished(panels, WIDE_COLUMNS, 0, b->epilogue->activation, acc, b, &at->has, &to);
+    tile_end(panels, b, at);
 }
 
 #endif

@@ -118,23 +118,18 @@ INLINE void outer_tile(const int rows, const int vectors, const int forms, const
 }
 
 /* One vector across where the columns left over need no more. */
-#define OUTER_FUNCTION(tile, rows, vectors, forms)                                       \
-    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
-    {                                                                                    \
-        outer_tile(rows, vectors, forms, b, at);                                         \
-    }
-#define OUTER_1_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, 1, 0)
-#define OUTER_2_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, 2, 0)
-HEIGHTS(ROWS_WIDE, OUTER_1_FUNCTION, OUTER_1)
-HEIGHTS(ROWS_WIDE, OUTER_2_FUNCTION, OUTER_2)
+#define OUTER_1_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, outer_tile(rows, 1, 0, b, at))
+#define OUTER_2_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, outer_tile(rows, 2, 0, b, at))
+DEFINE_HEIGHTS(OUTER_1, OUTER_1, ROWS_WIDE)
+DEFINE_HEIGHTS(OUTER_2, OUTER_2, ROWS_WIDE)
 
 /* The tiles that form dz, where registers are left for it and its sums: it comes for the price of its instructions,
  * while the caches that it comes from and goes to would do nothing. */
 #if OUTER_FORMS
-#  define FORMING_1_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, 1, 1)
-#  define FORMING_2_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, 2, 1)
-HEIGHTS(ROWS_WIDE, FORMING_1_FUNCTION, FORMING_1)
-HEIGHTS(ROWS_WIDE, FORMING_2_FUNCTION, FORMING_2)
+#  define FORMING_1_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, outer_tile(rows, 1, 1, b, at))
+#  define FORMING_2_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, outer_tile(rows, 2, 1, b, at))
+DEFINE_HEIGHTS(FORMING_1, FORMING_1, ROWS_WIDE)
+DEFINE_HEIGHTS(FORMING_2, FORMING_2, ROWS_WIDE)
 #endif
 
 /* Some panels at a time, so that rows are read in long runs: 64 bytes of each would touch a page each. */
@@ -160,13 +155,9 @@ static void split_rows(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld,
 
 static void outer_block(const fastpw_block *b)
 {
-    static tile_function *const one[] = {HEIGHTS(ROWS_WIDE, NAME, OUTER_1)};
-    static tile_function *const two[] = {HEIGHTS(ROWS_WIDE, NAME, OUTER_2)};
-    tile_function *const *tiles = b->n <= LANES ? one : two, *const *first = tiles;
+    tile_function *const *tiles = b->n <= LANES ? heights_OUTER_1 : heights_OUTER_2, *const *first = tiles;
 #if OUTER_FORMS
-    static tile_function *const forming_one[] = {HEIGHTS(ROWS_WIDE, NAME, FORMING_1)};
-    static tile_function *const forming_two[] = {HEIGHTS(ROWS_WIDE, NAME, FORMING_2)};
-    if (b->forming) first = b->n <= LANES ? forming_one : forming_two;
+    if (b->forming) first = b->n <= LANES ? heights_FORMING_1 : heights_FORMING_2;
 #endif
     run_tiles(b, first, tiles, ROWS_WIDE, sizeof(real));
 }

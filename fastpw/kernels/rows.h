@@ -15,7 +15,7 @@
     const fastpw_kernel_set fastpw_##isa##_##dtype = {                                    \
         #isa, sizeof(real) == 4 ? "float32" : "float64",                                  \
         sizeof(real), sizeof(real), sizeof(real), LANES, N_TILES, {TILES},       \
-        unpacked_block, scale_block, outer_block, OUTER_FORMS, split_rows, transpose, gradient,   \
+        unpacked_block, row_block, scale_block, outer_block, OUTER_FORMS, split_rows, transpose, gradient,   \
         column_sums, peak}
 
 #endif

@@ -4,6 +4,7 @@
 #define FASTPW_TILES_H
 
 #include "micro_kernel.h"
+#include "narrow_tile.h"
 #include "pack.h"
 
 /* The tallest tile by the vectors across: its accumulators leave registers for
@@ -16,12 +17,20 @@
 #  define ROWS_1 12
 #  define ROWS_2 12
 #  define ROWS_3 8
+#  if LANES < 12
+#    define ROWS_COLUMN 8
+#  else
+#    define ROWS_COLUMN 12
+#  endif
 #else
 #  define ROWS_WIDE 6
 #  define ROWS_1 6
 #  define ROWS_2 6
 #  define ROWS_3 3
+#  define ROWS_COLUMN 6
 #endif
+
+#define PANELS_OF_ROW 4
 
 #define HEIGHTS_3(F, width) F(width, 1) F(width, 2) F(width, 3)
 #define HEIGHTS_4(F, width) HEIGHTS_3(F, width) F(width, 4)
@@ -44,9 +53,11 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
                       const int highest, ptrdiff_t lda)
 {
     const int tallest = highest > WAYS && lda && lda % SAME_SET == 0 ? WAYS : highest;
+    static fastpw_ahead nothing;
     tile_function *const *by_height = first;
     tile_place at;
-    at.a = b->a, at.residual = b->residual, at.c = b->c, at.z = b->z, at.ahead = b->ahead;
+    at.a = b->a, at.residual = b->residual, at.c = b->c, at.z = b->z;
+    at.ahead = b->m > FEW_ROWS ? b->ahead : &nothing;
     set_columns(&at.has, b->n);
     /* (in 32 bits, which divide faster) */
     const uint32_t tiles = (uint32_t)((b->m + tallest - 1) / tallest);
@@ -63,57 +74,46 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
     }
 }
 
-#define WIDE_FUNCTION(tile, rows)                                                        \
+/* A tile's functions for every number of rows, and the table of them. */
+#define TILE_FUNCTION(tile, rows, call)                                                  \
     NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
     {                                                                                    \
-        wide_tile(rows, WIDE_VECTORS, 0, 1, b, at);                                      \
-    }
-#define NARROW_FUNCTION(tile, rows)                                                      \
-    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
-    {                                                                                    \
-        if (SPLIT_##tile == 1)                                                           \
-            wide_tile(rows, VECTORS_##tile, 0, 1, b, at);                                \
-        else                                                                             \
-            narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, b, at);                      \
-    }
-#define STREAMING_FUNCTION(tile, rows)                                                   \
-    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
-    {                                                                                    \
-        wide_tile(rows, WIDE_VECTORS, 1, 1, b, at);                                      \
-    }
-#define UNPACKED_FUNCTION(tile, rows)                                                    \
-    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
-    {                                                                                    \
-        wide_tile(rows, WIDE_VECTORS, 0, 0, b, at);                                      \
+        call;                                                                            \
     }
 #define NAME(tile, rows) tile_##tile##_##rows,
+#define DEFINE_HEIGHTS(tile, kind, tallest)                                              \
+    HEIGHTS(tallest, kind##_FUNCTION, tile)                                              \
+    static tile_function *const heights_##tile[] = {HEIGHTS(tallest, NAME, tile)};
 
-HEIGHTS(ROWS_WIDE, STREAMING_FUNCTION, STREAMING)
-
-/* The tiles of a block: others if its C is to go past the caches and is not read again. */
-INLINE tile_function *const *tiles_for(const fastpw_block *b, tile_function *const *usual, const int columns)
-{
-    static tile_function *const streaming[] = {HEIGHTS(ROWS_WIDE, NAME, STREAMING)};
-    const int whole = columns == WIDE_COLUMNS && b->n == WIDE_COLUMNS;
-    return b->streams && whole && is_cheap(b->epilogue->activation) ? streaming : usual;
-}
-
-HEIGHTS(ROWS_WIDE, UNPACKED_FUNCTION, UNPACKED)
+#define WIDE_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, wide_tile(rows, WIDE_VECTORS, 0, 1, b, at))
+#define STREAMING_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, wide_tile(rows, WIDE_VECTORS, 1, 1, b, at))
+#define UNPACKED_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, wide_tile(rows, WIDE_VECTORS, 0, 0, b, at))
+#define ROW_FUNCTION(tile, panels) TILE_FUNCTION(tile, panels, row_tile(panels, b, at))
+DEFINE_HEIGHTS(WIDE, WIDE, ROWS_WIDE)
+DEFINE_HEIGHTS(STREAMING, STREAMING, ROWS_WIDE)
+DEFINE_HEIGHTS(UNPACKED, UNPACKED, ROWS_WIDE)
+DEFINE_HEIGHTS(ROW, ROW, PANELS_OF_ROW)
 
 static void unpacked_block(const fastpw_block *b)
 {
-    static tile_function *const by_height[] = {HEIGHTS(ROWS_WIDE, NAME, UNPACKED)};
-    run_tiles(b, by_height, by_height, ROWS_WIDE, b->lda);
+    run_tiles(b, heights_UNPACKED, heights_UNPACKED, ROWS_WIDE, b->lda);
+}
+
+static void row_block(const fastpw_block *b)
+{
+    fastpw_block panels = *b;
+    panels.m = b->n / WIDE_COLUMNS, panels.n = WIDE_COLUMNS;
+    panels.a = b->panel, panels.lda = b->ldb, panels.panel = b->a;
+    panels.ldc = panels.ldr = panels.ldz = WIDE_COLUMNS * (ptrdiff_t)sizeof(real);
+    run_tiles(&panels, heights_ROW, heights_ROW, PANELS_OF_ROW, panels.lda);
 }
 
 /* A row of the table of tiles: its functions and its panels. */
-#define DEFINE_TILE(tile, kind, tallest, columns, step)                                                 \
-    HEIGHTS(tallest, kind##_FUNCTION, tile)                                                             \
+#define DEFINE_TILE(tile, tallest, columns, step, heights, highest)                                     \
     static void block_##tile(const fastpw_block *b)                                                     \
     {                                                                                                   \
-        static tile_function *const by_height[] = {HEIGHTS(tallest, NAME, tile)};                       \
-        tile_function *const *tiles = tiles_for(b, by_height, columns);                                 \
-        run_tiles(b, tiles, tiles, tallest, b->lda);                                                    \
+        tile_function *const *tiles = heights;                                                          \
+        run_tiles(b, tiles, tiles, highest, b->lda);                                                    \
     }                                                                                                   \
     static void pack_##tile(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,   \
                             ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)                \
@@ -122,57 +122,73 @@ static void unpacked_block(const fastpw_block *b)
     }                                                                                                   \
     enum { ROWS_OF_##tile = tallest, COLUMNS_OF_##tile = columns, STEP_OF_##tile = step };
 #define TILE(tile) {ROWS_OF_##tile, COLUMNS_OF_##tile, STEP_OF_##tile, pack_##tile, block_##tile}
-#define DEFINE_NARROW(columns, tallest) DEFINE_TILE(columns, NARROW, tallest, columns, SPLIT_##columns)
 
-DEFINE_TILE(WIDE, WIDE, ROWS_WIDE, WIDE_COLUMNS, 1)
+/* Whether C is to go past the caches, and may: its columns are all there, and it is not read again. */
+INLINE int goes_past_caches(const fastpw_block *b)
+{
+    return b->streams && b->n == WIDE_COLUMNS && is_cheap(b->epilogue->activation);
+}
+
+DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, goes_past_caches(b) ? heights_STREAMING : heights_WIDE, ROWS_WIDE)
 
 /* The narrow tiles: vectors across and the depths in each. The smaller the split, the less there is to sum at the
  * end: 16 columns as one vector (32 depths) run at 0.98 of the peak, as two that split depths at 0.86; those of 12
  * columns took as long up to 96 depths. Tiles of 20 and 28 columns had too few rows: those of 24 and of 32 took no
- * more time at any depth. One column is a product of vectors, as they lie. */
+ * more time at any depth. Those that split depths fetch LONG rows of A. */
+#define WHOLE_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, wide_tile(rows, VECTORS_##tile, 0, 1, b, at))
+#define SPLIT_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, 0, b, at))
+#define LONG_FUNCTION(tile, rows) \
+    TILE_FUNCTION(LONG_##tile, rows, narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, 1, b, at))
+#define COLUMN_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, column_tile(rows, b, at))
+#define DEFINE_WHOLE(columns, tallest)                                                                  \
+    DEFINE_HEIGHTS(columns, WHOLE, tallest)                                                             \
+    DEFINE_TILE(columns, tallest, columns, 1, heights_##columns, tallest)
+#define DEFINE_SPLIT(columns, tallest)                                                                  \
+    DEFINE_HEIGHTS(columns, SPLIT, tallest)                                                             \
+    HEIGHTS(tallest, LONG_FUNCTION, columns)                                                            \
+    static tile_function *const long_heights_##columns[] = {HEIGHTS(tallest, NAME, LONG_##columns)};    \
+    DEFINE_TILE(columns, tallest, columns, SPLIT_##columns,                                             \
+                has_long_rows(b) ? long_heights_##columns : heights_##columns, tallest)
+#define DEFINE_COLUMN(tallest)                                                                          \
+    DEFINE_HEIGHTS(1, COLUMN, tallest)                                                                  \
+    DEFINE_TILE(1, tallest, 1, LANES, heights_1, has_long_rows(b) ? LONG_ROWS_OF_COLUMN : tallest)
+
 #if LANES == 16
-#  define VECTORS_1 1
-#  define SPLIT_1 16
 #  define VECTORS_4 1
 #  define SPLIT_4 4
 #  define VECTORS_8 2
 #  define SPLIT_8 4
 #  define VECTORS_16 1
-#  define SPLIT_16 1
 #  define VECTORS_24 3
 #  define SPLIT_24 2
-DEFINE_NARROW(1, ROWS_1)
-DEFINE_NARROW(4, ROWS_1)
-DEFINE_NARROW(8, ROWS_2)
-DEFINE_NARROW(16, ROWS_1)
-DEFINE_NARROW(24, ROWS_3)
+DEFINE_COLUMN(ROWS_COLUMN)
+DEFINE_SPLIT(4, ROWS_1)
+DEFINE_SPLIT(8, ROWS_2)
+DEFINE_WHOLE(16, ROWS_1)
+DEFINE_SPLIT(24, ROWS_3)
 #  define N_TILES 6
 #  define TILES TILE(WIDE), TILE(24), TILE(16), TILE(8), TILE(4), TILE(1)
 #elif LANES == 8
-#  define VECTORS_1 1
-#  define SPLIT_1 8
 #  define VECTORS_4 1
 #  define SPLIT_4 2
 #  define VECTORS_8 2
 #  define SPLIT_8 2
 #  define VECTORS_12 3
 #  define SPLIT_12 2
-DEFINE_NARROW(1, ROWS_1)
-DEFINE_NARROW(4, ROWS_1)
-DEFINE_NARROW(8, ROWS_2)
-DEFINE_NARROW(12, ROWS_3)
+DEFINE_COLUMN(ROWS_COLUMN)
+DEFINE_SPLIT(4, ROWS_1)
+DEFINE_SPLIT(8, ROWS_2)
+DEFINE_SPLIT(12, ROWS_3)
 #  define N_TILES 5
 #  define TILES TILE(WIDE), TILE(12), TILE(8), TILE(4), TILE(1)
 #elif LANES == 4
 #  define VECTORS_4 1
-#  define SPLIT_4 1
-DEFINE_NARROW(4, ROWS_1)
+DEFINE_WHOLE(4, ROWS_1)
 #  define N_TILES 2
 #  define TILES TILE(WIDE), TILE(4)
 #else
 #  define VECTORS_2 1
-#  define SPLIT_2 1
-DEFINE_NARROW(2, ROWS_1)
+DEFINE_WHOLE(2, ROWS_1)
 #  define N_TILES 2
 #  define TILES TILE(WIDE), TILE(2)
 #endif
