@@ -188,7 +188,8 @@ cdef int describe_walk(Walk *w, dy, x, weight, Panels forward_panels, Panels sca
 
 cdef int team_of(const Walk *w, int threads) except -1:
     """So many threads at most."""
-    return 1 if w.pixels.m * w.outputs * max(w.inputs, 1) < partition.SMALL_WORK else threads
+    cdef Py_ssize_t work = w.pixels.m * w.outputs * max(w.inputs, 1) * max(w.wants_data + w.wants_weights, 1)
+    return 1 if work < partition.SMALL_WORK else threads
 
 
 def backward(dy, x, weight, Panels forward_panels, y, z, residual, dx, dweight, dbias, dresidual,
