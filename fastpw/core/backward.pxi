@@ -139,6 +139,11 @@ cdef int walk(Walk *w, int threads) except -1:
 LINEAR = (FASTPW_LINEAR, 0.0, 0.0)
 
 
+cdef Py_ssize_t row_bytes(const Walk *w) noexcept:
+    """What is read and written of a pixel."""
+    return (w.outputs * (1 + (w.source != NOT_NEEDED)) + w.inputs * (1 + w.wants_weights)) * w.kernels.a_size
+
+
 cdef int describe_data(Walk *w, weight, Panels scale, dx) except -1:
     """dx = dz . W. W is packed first if each panel is needed often, else read in place if its columns are adjacent."""
     cdef Matrix matrix
@@ -156,7 +161,7 @@ cdef int describe_data(Walk *w, weight, Panels scale, dx) except -1:
     describe(&w.data, dx, &b, dx, dx if w.accumulates and scale is not None else None, None, LINEAR)
     w.data.entry = FASTPW_FROM_C if w.accumulates else FASTPW_FROM_ZERO
     if w.slices > 1 and not w.accumulates:      # else it is read, too
-        w.data.large = partition.leaves_caches(dx.nbytes)
+        w.data.large = partition.leaves_caches(w.pixels.m * row_bytes(w))
         w.data.streams = w.data.large and fills_lines(&w.data)
     return 0
 

@@ -26,8 +26,7 @@
 enum { SECOND_LEVEL = 2 };
 
 /* Rows that are few for a panel: GCC would have each of their multiply-adds load it, and 64 bytes are one load a cycle
- * (3 rows: 0.74 of the speed). Nor is anything fetched for them: the panels pass by in one long stream, which the
- * processor foresees better (2 rows, 1024 -> 1000: 0.87). */
+ * (3 rows: 0.74 of the speed). */
 enum { FEW_ROWS = 3 };
 
 /* The last depths are computed some rows at a time, which are stored while the next are computed: with all stores of 64

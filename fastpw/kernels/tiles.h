@@ -53,11 +53,9 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
                       const int highest, ptrdiff_t lda)
 {
     const int tallest = highest > WAYS && lda && lda % SAME_SET == 0 ? WAYS : highest;
-    static fastpw_ahead nothing;
     tile_function *const *by_height = first;
     tile_place at;
-    at.a = b->a, at.residual = b->residual, at.c = b->c, at.z = b->z;
-    at.ahead = b->m > FEW_ROWS ? b->ahead : &nothing;
+    at.a = b->a, at.residual = b->residual, at.c = b->c, at.z = b->z, at.ahead = b->ahead;
     set_columns(&at.has, b->n);
     /* (in 32 bits, which divide faster) */
     const uint32_t tiles = (uint32_t)((b->m + tallest - 1) / tallest);
