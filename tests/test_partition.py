@@ -80,3 +80,14 @@ TILES = ((32, 1), (24, 2), (16, 1), (8, 4), (4, 4), (1, 16))  # columns, depths 
 )
 def test_the_last_panel_is_the_narrowest_that_is_worth_it(n, k, expected):
     assert partition.column_panels(n, k, TILES) == expected
+
+
+MIB = 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("result", "touched", "expected"),
+    [(27, 27, False), (26, 28, True), (7, 28, True), (6, 28, False)],
+)
+def test_large_results_leave_the_caches(result, touched, expected):
+    assert partition.leaves_caches(result * MIB, touched * MIB) == expected

@@ -161,7 +161,7 @@ cdef int describe_data(Walk *w, weight, Panels scale, dx) except -1:
     describe(&w.data, dx, &b, dx, dx if w.accumulates and scale is not None else None, None, LINEAR)
     w.data.entry = FASTPW_FROM_C if w.accumulates else FASTPW_FROM_ZERO
     if w.slices > 1 and not w.accumulates:      # else it is read, too
-        w.data.large = partition.leaves_caches(w.pixels.m * row_bytes(w))
+        w.data.large = partition.leaves_caches(dx.nbytes, w.pixels.m * row_bytes(w))
         w.data.streams = w.data.large and fills_lines(&w.data)
     return 0
 

@@ -156,13 +156,15 @@ def _by_panels(m: int, panels: int, most: int, height: int, threads: int) -> Blo
 # A result is written past the caches, which spares reading the lines that it is written to, if its first line
 # would have left them before the last is written: if so much is read and written (16 -> 96 at 8 x 112 x 112,
 # 45 MB: 1.8 of the speed; 64 -> 256 at 8 x 56 x 56, 32 MB: 1.08; 48 -> 64 at 256 x 256, 29 MB: 1.09; 64 -> 1
-# there, 34 MB, gradients: 2.2. 64 -> 256 at 56 x 56, 4 MB: 0.9).
+# there, 34 MB, gradients: 2.2. 64 -> 256 at 56 x 56, 4 MB: 0.9). A result that is a small part of that is not:
+# little is spared (128 -> 32 at 256 x 256: 0.98).
 STREAMED_BYTES = 28 << 20
+STREAMED_PART = 1 / 4
 
 
-def leaves_caches(touched: int) -> bool:
-    """Whether the first of so many bytes are on their way to memory when the last are read or written."""
-    return touched >= STREAMED_BYTES
+def leaves_caches(result: int, touched: int) -> bool:
+    """Whether a result is to go past the caches, of `touched` bytes that are read and written in all."""
+    return touched >= STREAMED_BYTES and result >= STREAMED_PART * touched
 
 
 # What a task stages of C, the residual and Z: with its rows of A, no thread needs more than 1 MiB of

@@ -64,7 +64,8 @@ cdef void set_blocks(Gemm *g, const fastpw_kernel_set *kernels, int *threads) ex
     g.block_rows, g.block_panels, g.by_panels, threads[0] = partition.blocks(
         g.pixels.m, g.b.count, g.b.k, widest.mr, widest.nr, kernels.a_size, threads[0])
     g.row_unit = widest.mr if threads[0] == 1 else 1
-    g.large = partition.leaves_caches(g.pixels.m * (g.b.k * kernels.a_size + g.b.n * kernels.c_size))
+    g.large = partition.leaves_caches(g.pixels.m * g.b.n * kernels.c_size,
+                                      g.pixels.m * (g.b.k * kernels.a_size + g.b.n * kernels.c_size))
     if not in_place(g):
         g.block_panels = min(g.block_panels, <Py_ssize_t>partition.staged_panels(g.block_rows, widest.nr,
                                                                                  kernels.c_size))

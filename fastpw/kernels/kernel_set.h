@@ -71,7 +71,7 @@ typedef struct {
 typedef struct {
     ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
     const char *a; ptrdiff_t lda;            /* row distances in bytes */
-    const char *panel; ptrdiff_t ldb;        /* distance of the depths, for unpacked and outer; of the panels, for row */
+    const char *panel; ptrdiff_t ldb;        /* distance of the panels for row, of the depths for unpacked and outer */
     const fastpw_forming *forming;           /* for outer; NULL: B is there */
     fastpw_ahead *ahead;
     char *c; ptrdiff_t ldc;

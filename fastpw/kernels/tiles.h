@@ -30,6 +30,7 @@
 #  define ROWS_COLUMN 6
 #endif
 
+/* Panels that one row meets together: eight sums, of which as many are under way. */
 #define PANELS_OF_ROW 4
 
 #define HEIGHTS_3(F, width) F(width, 1) F(width, 2) F(width, 3)
