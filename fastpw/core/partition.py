@@ -156,8 +156,8 @@ def _by_panels(m: int, panels: int, most: int, height: int, threads: int) -> Blo
 # A result is written past the caches, which spares reading the lines that it is written to, if its first line
 # would have left them before the last is written: if so much is read and written (16 -> 96 at 8 x 112 x 112,
 # 45 MB: 1.8 of the speed; 64 -> 256 at 8 x 56 x 56, 32 MB: 1.08; 48 -> 64 at 256 x 256, 29 MB: 1.09; 64 -> 1
-# there, 34 MB, gradients: 2.2. 64 -> 256 at 56 x 56, 4 MB: 0.9). A small part of that is not: little is spared
-# (128 -> 32 at 256 x 256: 0.98).
+# there, 34 MB, gradients: 2.2. 64 -> 256 at 56 x 56, 4 MB: 0.9). A small part of that is not, as it spares
+# little (128 -> 32 at 256 x 256: 0.98).
 STREAMED_BYTES = 28 << 20
 STREAMED_PART = 1 / 4
 
