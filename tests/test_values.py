@@ -1,5 +1,7 @@
 """Promise 1: exact where the arithmetic is, within Higham's bound elsewhere."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 
@@ -69,14 +71,13 @@ def test_few_columns_of_long_rows_are_exact(gap, isa, dtype, rng):
     x = integers(rng, dtype, m, k + gap)[:, :k]
     weight, bias, residual = integers(rng, dtype, n, k), integers(rng, dtype, n), integers(rng, dtype, m, n)
     z = reference.preactivation(x, weight, bias, residual=residual)
-    for columns in range(1, n + 1):
-        got_z = np.empty((m, columns), dtype)
-        first = slice(0, columns)
-        got = fastpw.conv1x1(
-            x, weight[first], bias[first], residual=residual[:, first], activation="relu", out_z=got_z
-        )
-        assert np.array_equal(got_z, z[:, first]), columns
-        assert np.array_equal(got, np.maximum(z, 0)[:, first]), columns
+    for columns, rows in product(range(1, n + 1), (*range(1, 14), m)):
+        here = slice(0, rows), slice(0, columns)
+        got_z = np.empty((rows, columns), dtype)
+        given = weight[:columns], bias[:columns]
+        got = fastpw.conv1x1(x[:rows], *given, residual=residual[here], activation="relu", out_z=got_z)
+        assert np.array_equal(got_z, z[here]), (rows, columns)
+        assert np.array_equal(got, np.maximum(z, 0)[here]), (rows, columns)
 
 
 def test_a_single_row_is_exact_and_like_others(isa, dtype, rng, keeps_promise):

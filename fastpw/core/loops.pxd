@@ -30,7 +30,7 @@ cdef enum:
     # processor foresees better (48 -> 16: 0.8).
     LONG_ROW = 256
     # Panels that meet so few rows pass by in one long stream, which it foresees, too (2 rows, 1024 -> 1000: 1.15).
-    FEW_ROWS = 3
+    FORESEEN_ROWS = 3
 
 
 cdef struct PackedB:
@@ -95,7 +95,7 @@ cdef inline void look_ahead(const Gemm *g, Py_ssize_t stop, Py_ssize_t first, Py
         elif panel < g.b.unpacked and g.b.ahead != NULL:
             fetch(ahead, g.b.ahead + first * width * g.b.stride_n, g.b.stride_k, g.b.k)
         return
-    if g.pixels.m <= FEW_ROWS:
+    if g.pixels.m <= FORESEEN_ROWS:
         return
     if panel + 1 < g.b.count:
         fetch(ahead, g.b.panels + (panel + 1) * g.b.panel_bytes, width * g.b.kernels.b_size, g.b.k)

@@ -285,13 +285,12 @@ INLINE vec vec_load_lanes(const void *p, vec_lanes lanes)
 INLINE void vec_store_lanes(void *p, vec v, vec_lanes lanes) { memcpy(p, &v, (size_t)lanes * sizeof(real)); }
 #endif
 
-/* `count` elements of memory (1, 2, 4 or LANES), over and over. */
+/* `count` elements of memory (1, 2 or 4), over and over. */
 INLINE vec vec_load_repeated(const int count, const void *p)
 {
 #if VEC_BYTES >= 32 && defined(REAL_F32)
     typedef double pair __attribute__((aligned(1), may_alias));
 #endif
-    if (count == LANES) return vec_load(p);
 #if VEC_BYTES == 64 && defined(REAL_F32)
     if (count == 4) return (vec)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
     if (count == 2) return (vec)_mm512_set1_pd(*(const pair *)p);
