@@ -298,6 +298,8 @@ INLINE vec vec_load_repeated(const int count, const void *p)
     if (count == 2) return (vec)_mm512_broadcast_f64x2(_mm_loadu_pd(p));
 #elif VEC_BYTES == 32 && defined(REAL_F32)
     if (count == 2) return (vec)_mm256_set1_pd(*(const pair *)p);
+#else
+    (void)count;    /* nothing but 1 comes where vectors are shorter */
 #endif
     return vec_set(real_load(p));
 }
