@@ -7,7 +7,7 @@ along them.  B is packed.  A task is a block of rows x a run of panels; within
 it each panel meets all the rows while it is in the cache.
 """
 
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, threadid
 
 from fastpw.core.ahead cimport Ahead, fetch, fetch_pixels, nothing_ahead
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_block, fastpw_enter_float_state, fastpw_epilogue,
@@ -298,11 +298,10 @@ cdef inline void run_share(const Gemm *g, int member, int members) noexcept nogi
 
 
 cdef inline void run_gemm(const Gemm *g, int threads) noexcept:
-    cdef int member
     share_out(g.shares, row_blocks(g) * panel_blocks(g), threads)
     with nogil:
         if threads == 1:
             run_share(g, 0, 1)
         else:
-            for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-                run_share(g, member, threads)
+            with parallel(num_threads=threads):
+                run_share(g, threadid(), threads)

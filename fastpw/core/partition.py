@@ -54,8 +54,10 @@ SMALL_B_BYTES = 256 << 10
 SHARED_A_BYTES = 512 << 10
 MOST_SHARED_ROWS = 256
 
-# Tasks per thread, so that a thread that is held up leaves work to the others.
+# Tasks per thread, so that a thread that is held up leaves work to the others; each of so many multiply-adds
+# at least, a few microseconds, since blocks are cut for them.
 TASKS_PER_THREAD = 4
+TASK_WORK = 1 << 18
 
 
 # Depths from which on a narrow tile that splits them is worth its sums. Few columns have few sums: so many
@@ -110,7 +112,8 @@ def blocks(m: int, panels: int, k: int, height: int, width: int, element: int, t
     threads : int
         The most threads that may be used.
     """
-    if threads > 1 and m * panels * width * max(k, LEAST_DEPTH) < SMALL_WORK:
+    work = m * panels * width * max(k, LEAST_DEPTH)
+    if work < SMALL_WORK:
         threads = 1
     columns, bytes_of_row = panels * width, max(1, k * element)
     small_b = columns * bytes_of_row <= SMALL_B_BYTES
@@ -121,20 +124,24 @@ def blocks(m: int, panels: int, k: int, height: int, width: int, element: int, t
         rows = max(height, min(MOST_SHARED_ROWS, SHARED_A_BYTES // bytes_of_row))
     if threads == 1:
         return Blocks(even(m, rows, height), panels, False, 1)
+    tasks = max(1, min(TASKS_PER_THREAD, work // (threads * TASK_WORK)))
     if by_rows:
-        return Blocks(_rows_of_team(m, rows, height, threads), panels, False, threads)
-    return _by_panels(m, panels, rows, height, threads)
+        return Blocks(_rows_of_team(m, rows, height, threads, tasks), panels, False, threads)
+    return _by_panels(m, panels, rows, height, threads, tasks)
 
 
-def _rows_of_team(m: int, most: int, height: int, threads: int) -> int:
-    """Rows per block such that every thread has as many blocks, all of nearly full tiles."""
+def _rows_of_team(m: int, most: int, height: int, threads: int, tasks: int) -> int:
+    """Rows per block such that every thread has as many blocks, `tasks` or more, all of nearly full tiles."""
     tiles = -(-m // (threads * height))
-    tiles_of_block = min(most // height, -(-tiles // TASKS_PER_THREAD))
+    tiles_of_block = min(most // height, -(-tiles // tasks))
     return -(-m // (threads * -(-tiles // tiles_of_block)))
 
 
-def _by_panels(m: int, panels: int, most: int, height: int, threads: int) -> Blocks:
-    """Blocks such that the thread with most to compute has the least, and the largest of these."""
+def _by_panels(m: int, panels: int, most: int, height: int, threads: int, tasks: int) -> Blocks:
+    """Blocks such that the thread with most to compute has the least, and the largest of these.
+
+    `tasks` or more for each thread.
+    """
 
     def busiest(blocks):
         row_blocks = -(-m // blocks.rows)
@@ -147,7 +154,7 @@ def _by_panels(m: int, panels: int, most: int, height: int, threads: int) -> Blo
         (
             Blocks(-(-m // row_blocks), panels_of_block, True, threads)
             for row_blocks in (least, least * threads)
-            for panels_of_block in range(-(-panels // (TASKS_PER_THREAD * threads)), 0, -1)
+            for panels_of_block in range(-(-panels // (tasks * threads)), 0, -1)
         ),
         key=busiest,
     )

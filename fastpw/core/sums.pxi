@@ -66,16 +66,18 @@ cdef void finish_rows(const Walk *w, const Matrix *out, char *sums, Py_ssize_t b
         first = stop
 
 
+cdef void finish_share(const Walk *w, const Matrix *out, char *sums, Py_ssize_t bytes_of_slice, bint adds, int member,
+                       int members) noexcept nogil:
+    cdef fastpw_float_state state = fastpw_enter_float_state()
+    finish_rows(w, out, sums, bytes_of_slice, adds, out.rows * member // members, out.rows * (member + 1) // members)
+    fastpw_leave_float_state(state)
+
+
 cdef void finish(const Walk *w, const Matrix *out, char *sums, Py_ssize_t bytes_of_slice, bint adds,
                  int threads) noexcept nogil:
     """out (+)= the sums of all slices."""
-    cdef fastpw_float_state state
-    cdef int member
     if threads == 1:
-        finish_rows(w, out, sums, bytes_of_slice, adds, 0, out.rows)
+        finish_share(w, out, sums, bytes_of_slice, adds, 0, 1)
         return
-    for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-        state = fastpw_enter_float_state()
-        finish_rows(w, out, sums, bytes_of_slice, adds, out.rows * member // threads,
-                    out.rows * (member + 1) // threads)
-        fastpw_leave_float_state(state)
+    with parallel(num_threads=threads):
+        finish_share(w, out, sums, bytes_of_slice, adds, threadid(), omp_get_num_threads())

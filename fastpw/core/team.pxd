@@ -5,6 +5,10 @@ forked child inherits the record of the pool but none of its threads, and
 would wait for them for ever: a thread whose pool was lost works alone.  So
 does one whose pool the system has no threads for, since libgomp would end the
 process: before a team grows, its threads are asked for by way of trial.
+
+Who shares tasks does so in a region of `cython.parallel.parallel`: a `prange` has
+all threads meet at its start, for the sake of its index, which takes 0.3
+microseconds (libgomp wakes with a system call whether or not anyone sleeps).
 """
 
 cdef extern from *:
@@ -57,3 +61,4 @@ cdef extern from *:
     # The threads that a call which may use `threads` of them starts with.
     int team "fastpw_team"(int threads) noexcept nogil
     int omp_get_max_threads() noexcept nogil
+    int omp_get_num_threads() noexcept nogil

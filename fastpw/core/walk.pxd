@@ -13,7 +13,7 @@ blocks   Few pixels or large weights.  Block after block, all threads share
          many share that too.
 """
 
-from cython.parallel cimport prange
+from cython.parallel cimport parallel, threadid
 from libc.string cimport memset
 
 from fastpw.core.ahead cimport Ahead, fetch_pixels, nothing_ahead
@@ -210,29 +210,28 @@ cdef inline void form_dz_of_block(const Walk *w, const Block *b, int member, int
 cdef inline void walk_block(const Walk *w, Py_ssize_t start, int threads) noexcept nogil:
     """One block, shared by the team step by step."""
     cdef Block b = block_from(w, start, threads)
-    cdef int step, member
+    cdef int step
     for step in range(STEPS):
         share_out(w.shares + step * threads, b.steps[step].turns * threads, threads)
     if threads == 1:
         share_steps(w, &b, FORM_DZ, STEPS, 0, 1)
         return
     if w.apart and w.copies > 1:
-        for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-            form_dz_of_block(w, &b, member, threads)
-            share_steps(w, &b, FORM_DZ + 1, STEPS, member, threads)
+        with parallel(num_threads=threads):
+            form_dz_of_block(w, &b, threadid(), threads)
+            share_steps(w, &b, FORM_DZ + 1, STEPS, threadid(), threads)
         return
     # Nothing is written to the caller's arrays before all of dz is there: they may be those that it is made of.
-    for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-        form_dz_of_block(w, &b, member, threads)
-    for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-        share_steps(w, &b, FORM_DZ + 1, STEPS, member, threads)
+    with parallel(num_threads=threads):
+        form_dz_of_block(w, &b, threadid(), threads)
+    with parallel(num_threads=threads):
+        share_steps(w, &b, FORM_DZ + 1, STEPS, threadid(), threads)
 
 
 # ---- all -----------------------------------------------------------------------------------------------------
 
 cdef inline void run_walk(const Walk *w, int threads) noexcept nogil:
     cdef Py_ssize_t block
-    cdef int member
     if w.slices == 1:
         for block in range((w.pixels.m + w.block_rows - 1) // w.block_rows):
             walk_block(w, block * w.block_rows, threads)
@@ -241,5 +240,5 @@ cdef inline void run_walk(const Walk *w, int threads) noexcept nogil:
     if threads == 1:
         walk_slices(w, 0, 1)
         return
-    for member in prange(threads, num_threads=threads, schedule="static", chunksize=1):
-        walk_slices(w, member, threads)
+    with parallel(num_threads=threads):
+        walk_slices(w, threadid(), threads)
