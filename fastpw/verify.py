@@ -71,9 +71,10 @@ def _used(result, *arrays, **options):
 
 def edge_sizes(kernel_set):
     """Rows, columns and depths at the edges of every register tile."""
-    rows, columns, depths = zip(*kernel_set["tiles"], strict=True)
+    rows, columns, steps, least_depths = zip(*kernel_set["tiles"], strict=True)
+    depths = {*_edges(steps, 9), *(depth + 1 for depth in least_depths)}
     worst = 0
-    for m, n, k in product(_edges(rows, 30), _edges(columns, 130), _edges(depths, 9)):
+    for m, n, k in product(_edges(rows, 30), _edges(columns, 130), sorted(depths)):
         x, weight, bias = _integers(m * n * k, kernel_set["dtype"], (m, k), (n, k), n)
         y, _ = bounds.promise(x, weight, bias)
         if not np.array_equal(fastpw.conv1x1(x, weight, bias), y):
@@ -177,7 +178,7 @@ def gradients(kernel_set):
 
 def edge_sizes_of_gradients(kernel_set):
     """Few pixels and many, rows and columns of dweight at the edges of every register tile."""
-    rows, columns, _ = zip(*kernel_set["tiles"], strict=True)
+    rows, columns, *_ = zip(*kernel_set["tiles"], strict=True)
     worst = 0
     for m, short, long in product((1, 600), _edges(rows, 30), _edges(columns, 70)):
         for K, C in ((short, long), (long, short)):

@@ -49,7 +49,7 @@ def assert_frame_untouched(view):
 def largest_edges(isa, dtype):
     """2·MR and 2·NR + 1 of the largest tiles of a kernel set."""
     tiles = next(row["tiles"] for row in passes.kernel_sets() if (row["isa"], row["dtype"]) == (isa, dtype))
-    rows, columns, _ = map(max, zip(*tiles, strict=True))
+    rows, columns, *_ = map(max, zip(*tiles, strict=True))
     return 2 * rows, 2 * columns + 1
 
 

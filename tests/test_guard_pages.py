@@ -127,8 +127,8 @@ ACTIVATIONS = [None, "relu", ("clip", -2, 9)]
 def forward_cases(kernel_set):
     """All widths up to two tiles and one, with all edges of rows and depths; the rest takes turns."""
     rng, dtype = np.random.default_rng(0), kernel_set["dtype"]
-    rows, columns, steps = (max(sizes) for sizes in zip(*kernel_set["tiles"], strict=True))
-    depths = around([1, steps, 2 * steps, kernel_set["lanes"], 2 * kernel_set["lanes"]])
+    rows, columns, steps, least_depth = (max(sizes) for sizes in zip(*kernel_set["tiles"], strict=True))
+    depths = around([1, steps, 2 * steps, least_depth, kernel_set["lanes"], 2 * kernel_set["lanes"]])
     turns, places, activations = count(), cycle(PLACES), cycle(ACTIVATIONS)
     for n, m, k in product(range(1, 2 * columns + 2), around([1, rows, 2 * rows]), depths):
         turn, place, activation = next(turns), next(places), next(activations)
@@ -187,7 +187,7 @@ def test_images(kernel_set):
 def backward_cases(kernel_set):
     """Columns of dx and of the weights' sums at all edges of the tiles; the rest takes turns."""
     rng, dtype = np.random.default_rng(0), kernel_set["dtype"]
-    rows, columns, _ = (max(sizes) for sizes in zip(*kernel_set["tiles"], strict=True))
+    rows, columns, *_ = (max(sizes) for sizes in zip(*kernel_set["tiles"], strict=True))
     others = (1, 2, kernel_set["lanes"] + 1)
     pairs = [*product(range(1, 2 * columns + 2), others)]
     pairs += [(K, C) for C, K in pairs]
@@ -224,7 +224,7 @@ def sliced_cases(kernel_set):
     partition.LEAST_SLICE_ROWS = 24  # in this process, which ends with the cases
     partition.slices.cache_clear()
     rng, dtype = np.random.default_rng(0), kernel_set["dtype"]
-    rows, columns, _ = (max(sizes) for sizes in zip(*kernel_set["tiles"], strict=True))
+    rows, columns, *_ = (max(sizes) for sizes in zip(*kernel_set["tiles"], strict=True))
     places, m = cycle(PLACES), partition.LEAST_SLICES * partition.LEAST_SLICE_ROWS + 5
     edges = around([kernel_set["lanes"], columns, columns + kernel_set["lanes"], 2 * columns])
     for K, C in product(edges, (1, rows, rows + 1)):

@@ -20,10 +20,10 @@ def integers(rng, dtype, *shape):
 
 
 def largest_edges(isa, dtype):
-    """2·MR, 2·NR + 1 and 2·step + 1 of the largest tiles of a kernel set."""
+    """2·MR, 2·NR + 1, and 2·step + 1 (or the least depth and one) of the largest tiles of a kernel set."""
     tiles = next(row["tiles"] for row in passes.kernel_sets() if (row["isa"], row["dtype"]) == (isa, dtype))
-    rows, columns, steps = map(max, zip(*tiles, strict=True))
-    return 2 * rows, 2 * columns + 1, 2 * steps + 1
+    rows, columns, steps, least_depths = map(max, zip(*tiles, strict=True))
+    return 2 * rows, 2 * columns + 1, max(2 * steps, least_depths) + 1
 
 
 def test_integers_at_all_edge_sizes_are_exact(isa, dtype, rng):

@@ -1,7 +1,7 @@
 # Which kernels there are, which are in use, and what the machine can do at most.
 
 cdef const fastpw_kernel_set *chosen[2]        # float32, float64
-cdef dict tiles_of = {}                        # (isa, element size): columns and depths in a step of each tile
+cdef dict tiles_of = {}                        # (isa, element size): columns and least depth of each tile
 
 
 cdef const fastpw_kernel_set *best(bytes isa, Py_ssize_t size):
@@ -38,7 +38,8 @@ def kernel_sets():
         rows.append({
             "isa": s.isa.decode(), "dtype": s.dtype.decode(), "runs": bool(fastpw_cpu_runs(s)),
             "chosen": s == chosen[0] or s == chosen[1], "lanes": s.lanes,
-            "tiles": [(s.tiles[t].mr, s.tiles[t].nr, s.tiles[t].depth_step) for t in range(s.n_tiles)],
+            "tiles": [(s.tiles[t].mr, s.tiles[t].nr, s.tiles[t].depth_step, s.tiles[t].least_depth)
+                      for t in range(s.n_tiles)],
         })
         i += 1
     return rows
@@ -49,7 +50,7 @@ def know_tiles():
     cdef int i = 0, t
     while fastpw_kernel_sets[i] != NULL:
         s = fastpw_kernel_sets[i]
-        tiles_of[s.isa, s.a_size] = tuple([(s.tiles[t].nr, s.tiles[t].depth_step) for t in range(s.n_tiles)])
+        tiles_of[s.isa, s.a_size] = tuple([(s.tiles[t].nr, s.tiles[t].least_depth) for t in range(s.n_tiles)])
         i += 1
 
 

@@ -57,7 +57,7 @@ cdef extern from "kernel_set.h" nogil:
         const fastpw_epilogue *epilogue
 
     ctypedef struct fastpw_tile:
-        int32_t mr, nr, depth_step
+        int32_t mr, nr, depth_step, least_depth
         void (*pack)(char *, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t,
                      const char *, Py_ssize_t) noexcept nogil
         void (*block)(const fastpw_block *) noexcept nogil

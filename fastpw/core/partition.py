@@ -60,13 +60,6 @@ TASKS_PER_THREAD = 4
 TASK_WORK = 1 << 18
 
 
-# Depths from which on a narrow tile that splits them is worth its sums. Few columns have few sums: so many
-# depths for each, and once more (8 columns of 3 depths take three times as long as 16, of 16 depths nine
-# tenths; 4 columns of 12 depths 0.85, one column of 4 depths 0.88).
-LEAST_SPLIT_DEPTH = 16
-LEAST_DEPTH_PER_COLUMN = 2
-
-
 @lru_cache(maxsize=1024)
 def column_panels(n: int, k: int, tiles: tuple[tuple[int, int], ...]) -> tuple[int, int]:
     """Cut `n` columns into panels as wide as possible and one for the rest.
@@ -76,8 +69,7 @@ def column_panels(n: int, k: int, tiles: tuple[tuple[int, int], ...]) -> tuple[i
     n, k : int
         Columns and depth of the GEMM.
     tiles : tuple of (int, int)
-        Columns and depths in a step of each tile of the kernel set, widest
-        first.
+        Columns and least depth of each tile of the kernel set, widest first.
 
     Returns
     -------
@@ -89,12 +81,7 @@ def column_panels(n: int, k: int, tiles: tuple[tuple[int, int], ...]) -> tuple[i
     """
     count = -(-n // tiles[0][0])
     rest = n - (count - 1) * tiles[0][0]
-    worth_it = [step == 1 or k >= _least_depth(width) for width, step in tiles]
-    return count, max(i for i, (width, _) in enumerate(tiles) if width >= rest and worth_it[i])
-
-
-def _least_depth(columns: int) -> int:
-    return min(LEAST_SPLIT_DEPTH, LEAST_DEPTH_PER_COLUMN * (columns + 1))
+    return count, max(i for i, (width, least_depth) in enumerate(tiles) if width >= rest and k >= least_depth)
 
 
 @lru_cache(maxsize=1024)

@@ -85,6 +85,7 @@ typedef struct {
 /* A register tile: at most mr x nr accumulators. */
 typedef struct {
     int32_t mr, nr, depth_step;
+    int32_t least_depth;                     /* with less, a wider tile takes no longer */
     /* Packs n <= nr columns of B: B[p][j] lies at b + p * stride_k + j * stride_n
      * (bytes), bias[j] at bias + j * stride_bias; bias NULL means zeros. */
     void (*pack)(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,

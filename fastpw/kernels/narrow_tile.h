@@ -44,10 +44,10 @@ INLINE void narrow_step(const int rows, const int vectors, const int split, vec 
 INLINE void narrow_last(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],
                         const char *a, ptrdiff_t lda, const real *w, ptrdiff_t left)
 {
-    real rest[MAX_ROWS][MAX_SPLIT];
-    memset(rest, 0, sizeof rest);
-    for (int i = 0; i < rows; i++) memcpy(rest[i], a + i * lda, (size_t)left * sizeof(real));
-    narrow_step(rows, vectors, split, acc, (const char *)rest, sizeof rest[0], w);
+    UNROLL for (int i = 0; i < rows; i++) {
+        const vec x = vec_load_rest_repeated(split, a + i * lda, left);
+        UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * vec_load(w + v * LANES);
+    }
 }
 
 /* The partial depths of `split` neighbouring accumulators, summed: LANES columns. */

@@ -108,7 +108,7 @@ static void row_block(const fastpw_block *b)
 }
 
 /* A row of the table of tiles: its functions and its panels. */
-#define DEFINE_TILE(tile, tallest, columns, step, heights, highest)                                     \
+#define DEFINE_TILE(tile, tallest, columns, step, least_depth, heights, highest)                        \
     static void block_##tile(const fastpw_block *b)                                                     \
     {                                                                                                   \
         tile_function *const *tiles = heights;                                                          \
@@ -119,8 +119,12 @@ static void row_block(const fastpw_block *b)
     {                                                                                                   \
         pack_panel(columns, step, panel, n, k, b, stride_n, stride_k, bias, stride_bias);               \
     }                                                                                                   \
-    enum { ROWS_OF_##tile = tallest, COLUMNS_OF_##tile = columns, STEP_OF_##tile = step };
-#define TILE(tile) {ROWS_OF_##tile, COLUMNS_OF_##tile, STEP_OF_##tile, pack_##tile, block_##tile}
+    enum {                                                                                              \
+        ROWS_OF_##tile = tallest, COLUMNS_OF_##tile = columns, STEP_OF_##tile = step,                   \
+        LEAST_OF_##tile = least_depth                                                                   \
+    };
+#define TILE(tile) \
+    {ROWS_OF_##tile, COLUMNS_OF_##tile, STEP_OF_##tile, LEAST_OF_##tile, pack_##tile, block_##tile}
 
 /* Whether C is to go past the caches, and may: its columns are all there, and it is not read again. */
 INLINE int goes_past_caches(const fastpw_block *b)
@@ -128,12 +132,13 @@ INLINE int goes_past_caches(const fastpw_block *b)
     return b->streams && b->n == WIDE_COLUMNS && is_cheap(b->epilogue->activation);
 }
 
-DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, goes_past_caches(b) ? heights_STREAMING : heights_WIDE, ROWS_WIDE)
+DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, 0, goes_past_caches(b) ? heights_STREAMING : heights_WIDE, ROWS_WIDE)
 
-/* The narrow tiles: vectors across and the depths in each. The smaller the split, the less there is to sum at the
- * end: 16 columns as one vector (32 depths) run at 0.98 of the peak, as two that split depths at 0.86; those of 12
- * columns took as long up to 96 depths. Tiles of 20 and 28 columns had too few rows: those of 24 and of 32 took no
- * more time at any depth. Those that split depths fetch LONG rows of A. */
+/* The narrow tiles: vectors across, the depths in each, and the least depth that is worth its sums, below which a wider
+ * tile takes no longer (8 columns of 14 depths: 0.88 of its speed, of 20: 1.14; 24 of 18: 0.86, of 20: 1.06). The smaller
+ * the split, the less there is to sum at the end: 16 columns as one vector (32 depths) run at 0.98 of the peak, as two
+ * that split depths at 0.86; those of 12 columns took as long up to 96 depths. Tiles of 20 and 28 columns had too few
+ * rows: those of 24 and of 32 took no more time at any depth. Those that split depths fetch LONG rows of A. */
 #define WHOLE_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, wide_tile(rows, VECTORS_##tile, 0, 1, b, at))
 #define SPLIT_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, 0, b, at))
 #define LONG_FUNCTION(tile, rows) \
@@ -141,25 +146,29 @@ DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, goes_past_caches(b) ? heights_STRE
 #define COLUMN_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, column_tile(rows, b, at))
 #define DEFINE_WHOLE(columns, tallest)                                                                  \
     DEFINE_HEIGHTS(columns, WHOLE, tallest)                                                             \
-    DEFINE_TILE(columns, tallest, columns, 1, heights_##columns, tallest)
+    DEFINE_TILE(columns, tallest, columns, 1, 0, heights_##columns, tallest)
 #define DEFINE_SPLIT(columns, tallest)                                                                  \
     DEFINE_HEIGHTS(columns, SPLIT, tallest)                                                             \
     HEIGHTS(tallest, LONG_FUNCTION, columns)                                                            \
     static tile_function *const long_heights_##columns[] = {HEIGHTS(tallest, NAME, LONG_##columns)};    \
-    DEFINE_TILE(columns, tallest, columns, SPLIT_##columns,                                             \
+    DEFINE_TILE(columns, tallest, columns, SPLIT_##columns, LEAST_##columns,                            \
                 has_long_rows(b) ? long_heights_##columns : heights_##columns, tallest)
 #define DEFINE_COLUMN(tallest)                                                                          \
     DEFINE_HEIGHTS(1, COLUMN, tallest)                                                                  \
-    DEFINE_TILE(1, tallest, 1, LANES, heights_1, has_long_rows(b) ? LONG_ROWS_OF_COLUMN : tallest)
+    DEFINE_TILE(1, tallest, 1, LANES, LEAST_1, heights_1, has_long_rows(b) ? LONG_ROWS_OF_COLUMN : tallest)
 
 #if LANES == 16
+#  define LEAST_1 4
 #  define VECTORS_4 1
 #  define SPLIT_4 4
+#  define LEAST_4 10
 #  define VECTORS_8 2
 #  define SPLIT_8 4
+#  define LEAST_8 18
 #  define VECTORS_16 1
 #  define VECTORS_24 3
 #  define SPLIT_24 2
+#  define LEAST_24 20
 DEFINE_COLUMN(ROWS_COLUMN)
 DEFINE_SPLIT(4, ROWS_1)
 DEFINE_SPLIT(8, ROWS_2)
@@ -168,12 +177,21 @@ DEFINE_SPLIT(24, ROWS_3)
 #  define N_TILES 6
 #  define TILES TILE(WIDE), TILE(24), TILE(16), TILE(8), TILE(4), TILE(1)
 #elif LANES == 8
+#  define LEAST_1 2
 #  define VECTORS_4 1
 #  define SPLIT_4 2
+#  define LEAST_4 2
 #  define VECTORS_8 2
 #  define SPLIT_8 2
 #  define VECTORS_12 3
 #  define SPLIT_12 2
+#  if VEC_REGISTERS == 32
+#    define LEAST_8 4
+#    define LEAST_12 16
+#  else
+#    define LEAST_8 2
+#    define LEAST_12 32
+#  endif
 DEFINE_COLUMN(ROWS_COLUMN)
 DEFINE_SPLIT(4, ROWS_1)
 DEFINE_SPLIT(8, ROWS_2)

@@ -285,6 +285,18 @@ INLINE vec vec_load_lanes(const void *p, vec_lanes lanes)
 INLINE void vec_store_lanes(void *p, vec v, vec_lanes lanes) { memcpy(p, &v, (size_t)lanes * sizeof(real)); }
 #endif
 
+#if LANES >= 8
+/* Lane lanes[i] of v in lane i. */
+INLINE vec vec_permute(vec v, ivec lanes)
+{
+#  if VEC_BYTES == 64
+    return (vec)X86(_mm512_permutexvar)((__m512i)lanes, v);
+#  else
+    return (vec)_mm256_permutevar8x32_ps(v, (__m256i)lanes);
+#  endif
+}
+#endif
+
 /* `count` elements of memory (1, 2 or 4), over and over. */
 INLINE vec vec_load_repeated(const int count, const void *p)
 {
@@ -304,17 +316,30 @@ INLINE vec vec_load_repeated(const int count, const void *p)
     return vec_set(real_load(p));
 }
 
+/* The first `left` of them, fewer than `count`, and zeros for the others. */
+INLINE vec vec_load_rest_repeated(const int count, const void *p, ptrdiff_t left)
+{
+#if VEC_BYTES == 64
+    ivec lanes;
+    UNROLL for (int i = 0; i < LANES; i++) lanes[i] = i % count;
+    return vec_permute(vec_load_lanes(p, vec_first(left)), lanes);
+#else
+    (void)count, (void)left;    /* one of two */
+#  if VEC_BYTES == 32 && defined(REAL_F32)
+    return (vec)_mm256_broadcastsd_pd(_mm_castps_pd(_mm_load_ss(p)));
+#  else
+    return vec_set(real_load(p));
+#  endif
+#endif
+}
+
 /* v from lane `first` on; what comes after its last lane is of no account. */
 INLINE vec vec_from_lane(vec v, const int first)
 {
 #if LANES >= 8
     ivec lanes;
     UNROLL for (int i = 0; i < LANES; i++) lanes[i] = (first + i) % LANES;
-#  if VEC_BYTES == 64
-    return (vec)X86(_mm512_permutexvar)((__m512i)lanes, v);
-#  else
-    return (vec)_mm256_permutevar8x32_ps(v, (__m256i)lanes);
-#  endif
+    return vec_permute(v, lanes);
 #else
     real lanes[2 * LANES] = {0};
     vec_store(lanes, v);
