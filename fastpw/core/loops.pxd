@@ -60,9 +60,7 @@ cdef struct Gemm:
     Py_ssize_t block_rows, block_panels          # at most
     Py_ssize_t row_unit          # blocks are made of so many rows, and as nearly equal as that allows
     bint by_panels               # the order of the tasks: by panels first, or by rows first
-    char *workspace              # for staged rows
-    Py_ssize_t workspace_bytes   # for each thread
-    Share *shares                # one for each thread
+    Py_ssize_t workspace_bytes   # of each thread, for staged rows
 
 
 cdef inline const fastpw_tile *tile_of(const PackedB *b, Py_ssize_t panel) noexcept nogil:
@@ -273,7 +271,7 @@ cdef inline Py_ssize_t panel_blocks(const Gemm *g) noexcept nogil:
     return (g.b.count + g.block_panels - 1) // g.block_panels
 
 
-cdef inline Py_ssize_t run_task(const Gemm *g, Py_ssize_t task, int member, Py_ssize_t gathered) noexcept nogil:
+cdef inline Py_ssize_t run_task(const Gemm *g, Py_ssize_t task, char *workspace, Py_ssize_t gathered) noexcept nogil:
     """Which block of rows it was of, and which the task before."""
     cdef Py_ssize_t row_block, panel_block, first
     if g.by_panels:
@@ -282,26 +280,28 @@ cdef inline Py_ssize_t run_task(const Gemm *g, Py_ssize_t task, int member, Py_s
         row_block, panel_block = task // panel_blocks(g), task % panel_blocks(g)
     first = panel_block * g.block_panels
     run_block(g, first_row(g, row_block), first_row(g, row_block + 1), first,
-              min(first + g.block_panels, g.b.count), g.workspace + member * g.workspace_bytes, row_block == gathered)
+              min(first + g.block_panels, g.b.count), workspace, row_block == gathered)
     return row_block
 
 
-cdef inline void run_share(const Gemm *g, int member, int members) noexcept nogil:
+cdef inline void run_share(const Gemm *g, Share *shares, char *workspace, int member, int members) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
-    cdef Py_ssize_t task = next_task(g.shares, member, members), row_block = -1
+    cdef Py_ssize_t task = next_task(shares, member, members), row_block = -1
+    workspace += member * g.workspace_bytes
     while task >= 0:
-        row_block = run_task(g, task, member, row_block)
-        task = next_task(g.shares, member, members)
+        row_block = run_task(g, task, workspace, row_block)
+        task = next_task(shares, member, members)
     fastpw_leave_float_state(state)
     if g.streams:
         all_stored()
 
 
-cdef inline void run_gemm(const Gemm *g, int threads) noexcept:
-    share_out(g.shares, row_blocks(g) * panel_blocks(g), threads)
+cdef inline void run_gemm(const Gemm *g, Share *shares, char *workspace, int threads) noexcept:
+    """With a share and g.workspace_bytes for each thread."""
+    share_out(shares, row_blocks(g) * panel_blocks(g), threads)
     with nogil:
         if threads == 1:
-            run_share(g, 0, 1)
+            run_share(g, shares, workspace, 0, 1)
         else:
             with parallel(num_threads=threads):
-                run_share(g, threadid(), threads)
+                run_share(g, shares, workspace, threadid(), threads)

@@ -69,6 +69,7 @@ cdef void set_blocks(Gemm *g, const fastpw_kernel_set *kernels, int *threads) ex
     if not in_place(g):
         g.block_panels = min(g.block_panels, <Py_ssize_t>partition.staged_panels(g.block_rows, widest.nr,
                                                                                  kernels.c_size))
+    g.workspace_bytes = whole_lines(staging_bytes(g))
 
 
 # Threads whose shares need no memory of their own.
@@ -79,15 +80,16 @@ cdef enum:
 cdef void run(Gemm *g, int threads) except *:
     """Run a GEMM, with the workspace that it needs."""
     cdef Share few[FEW_THREADS]
+    cdef Share *shares = few
     cdef char *memory = NULL
+    cdef bint streams = g.large and fills_lines(g)
     threads = team(threads)
-    g.streams = g.large and fills_lines(g)
-    g.shares, g.workspace = few, NULL
-    g.workspace_bytes = whole_lines(staging_bytes(g))
+    if g.streams != streams:
+        g.streams = streams
     if threads > FEW_THREADS or g.workspace_bytes:
         memory = new_memory(threads * (sizeof(Share) + g.workspace_bytes), "the workspace")
-        g.shares, g.workspace = <Share *>memory, memory + threads * sizeof(Share)
-    run_gemm(g, threads)
+        shares = <Share *>memory
+    run_gemm(g, shares, memory + threads * sizeof(Share), threads)
     free(memory)
 
 

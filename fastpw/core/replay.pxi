@@ -36,6 +36,22 @@ cdef bint fits(const Layout *layout, array) noexcept:
     return True
 
 
+cdef extern from *:
+    bint test_and_set "__atomic_test_and_set"(void *flag, int order) nogil
+    void clear "__atomic_clear"(char *flag, int order) nogil
+    enum:
+        ACQUIRE "__ATOMIC_ACQUIRE"
+        RELEASE "__ATOMIC_RELEASE"
+
+
+cdef void move(Gemm *g, char *x, char *y) noexcept:
+    """To other arrays."""
+    if g.pixels.rows[A].base != x:
+        g.pixels.rows[A].base = x
+    if g.pixels.rows[C].base != y:
+        g.pixels.rows[C].base = y
+
+
 cdef class Replay:
     """``replay(x, out)``: y of a call like the one recorded; None if it is another and has to be checked.
 
@@ -52,6 +68,7 @@ cdef class Replay:
     """
 
     cdef Gemm gemm
+    cdef char busy               # whether a call is using it
     cdef Panels panels
     cdef Layout x, y
     cdef object threads, shape, dtype
@@ -79,7 +96,18 @@ cdef class Replay:
         return x + self.x.high <= y + self.y.low or y + self.y.high <= x + self.x.low
 
     cdef int run(self, char *x, char *y) except -1:
-        cdef Gemm g = self.gemm
-        g.pixels.rows[A].base, g.pixels.rows[C].base = x, y
-        run(&g, self.team)
+        """What was recorded, in its place: other cores have it in their caches, while a copy, or what is written to,
+        they would have to fetch anew. (Two calls at a time are rare; one of them takes a copy.)"""
+        cdef Gemm copy
+        cdef bint busy = test_and_set(&self.busy, ACQUIRE)
+        if busy:
+            copy = self.gemm
+            move(&copy, x, y)
+            run(&copy, self.team)
+            return 0
+        try:
+            move(&self.gemm, x, y)
+            run(&self.gemm, self.team)
+        finally:
+            clear(&self.busy, RELEASE)
         return 0
