@@ -50,8 +50,9 @@ INLINE void narrow_last(const int rows, const int vectors, const int split, vec 
     }
 }
 
-/* The partial depths of `split` neighbouring accumulators, summed: LANES columns. */
-INLINE vec sum_split(const vec *acc, const int split, const int count)
+/* The partial depths of a row's next `count` accumulators, summed: LANES columns. (In loops: written out as below, three
+ * vectors would spill accumulators.) */
+INLINE vec sum_split(const int split, const int count, const vec *acc)
 {
     vec part[MAX_SPLIT];
     UNROLL for (int s = 0; s < split; s++) part[s] = s < count ? acc[s] : (vec){0};
@@ -61,16 +62,52 @@ INLINE vec sum_split(const vec *acc, const int split, const int count)
     return part[0];
 }
 
-/* The same of one vector in each row: four rows together, which need a third of the additions. */
-INLINE void sum_rows(const int rows, const int columns, vec acc[][MAX_NARROW_VECTORS], tile_row *sums)
+/* The same of the next `count` rows of one vector each: their columns, row by row. */
+INLINE vec sum_rows(const int split, const int count, vec acc[][MAX_NARROW_VECTORS])
 {
-    UNROLL for (int i = 0; i < rows; i += 4) {
-        vec part[4];
-        UNROLL for (int r = 0; r < 4; r++) part[r] = i + r < rows ? acc[i + r][0] : (vec){0};
-        const vec total = vec_pair_sums(vec_pair_sums(part[0], part[1]), vec_pair_sums(part[2], part[3]));
-        UNROLL for (int r = 0; r < 4; r++)
-            if (i + r < rows) sums[i + r][0] = vec_from_lane(total, r * columns);
+    vec part[MAX_SPLIT];
+    UNROLL for (int r = 0; r < split; r++) part[r] = r < count ? acc[r][0] : (vec){0};
+    const vec first = vec_pair_sums(part[0], part[1]);
+    if (split == 2) return first;
+    return vec_pair_sums(first, count > 2 ? vec_pair_sums(part[2], part[3]) : (vec){0});
+}
+
+/* Whether the rows follow each other in memory without gaps, of C and of what is added and kept. */
+INLINE int rows_adjoin(const int columns, const fastpw_block *b, const tile_place *at)
+{
+    const ptrdiff_t row = b->n * (ptrdiff_t)sizeof(real);
+    return (VEC_CLOSES_GAPS || b->n == columns) && b->ldc == row && (!at->residual || b->ldr == row) &&
+           (!at->z || b->ldz == row);
+}
+
+/* Those rows, `split` of them in a vector. */
+INLINE void put_adjoining(const int rows, const int columns, const int split, vec acc[][MAX_NARROW_VECTORS],
+                          const fastpw_block *b, const tile_place *at)
+{
+    const int vectors = (rows + split - 1) / split;
+    const ptrdiff_t step = split * b->n * (ptrdiff_t)sizeof(real);
+    const vec_lanes there = vec_first_of_each(columns, b->n), all = vec_first(split * b->n),
+                    last = vec_first((rows - (vectors - 1) * split) * b->n);
+    const vec bias = b->entry == FASTPW_FROM_BIAS ? vec_repeat(columns, vec_load_lanes(b->panel, vec_first(columns)))
+                                                  : (vec){0};
+    const char *earlier = b->entry == FASTPW_FROM_C ? at->c : at->residual;
+    tile_row y[MAX_ROWS], start[MAX_ROWS];
+#define LANES_OF(i) ((i) < vectors - 1 ? all : last)
+    UNROLL for (int i = 0; i < vectors; i++) {
+        y[i][0] = sum_rows(split, rows - i * split, acc + i * split);
+        start[i][0] = bias;
     }
+    if (earlier)
+        UNROLL for (int i = 0; i < vectors; i++)
+            start[i][0] += vec_open_gaps(vec_load_lanes(earlier + i * step, LANES_OF(i)), there);
+    UNROLL for (int i = 0; i < vectors; i++) y[i][0] += start[i][0];
+    if (at->z)
+        UNROLL for (int i = 0; i < vectors; i++)
+            vec_store_lanes(at->z + i * step, vec_close_gaps(y[i][0], there), LANES_OF(i));
+    activate_cheaply(vectors, 1, b->epilogue->activation, y, b->epilogue);
+    UNROLL for (int i = 0; i < vectors; i++)
+        vec_store_lanes(at->c + i * step, vec_close_gaps(y[i][0], there), LANES_OF(i));
+#undef LANES_OF
 }
 
 INLINE void narrow_tile(const int rows, const int vectors, const int split, const int fetches, const fastpw_block *b,
@@ -97,14 +134,23 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
     }
     if (left > 0) narrow_last(rows, vectors, split, acc, a, lda, w, left);
 
+    if (vectors == 1 && rows_adjoin(columns, b, at)) {
+        put_adjoining(rows, columns, split, acc, b, at);
+        tile_end(rows, b, at);
+        return;
+    }
     /* The sums first: the accumulators are free when bias and residual come in. */
     tile_row sums[MAX_ROWS], start[MAX_ROWS];
-    if (vectors == 1 && split == 4)
-        sum_rows(rows, columns, acc, sums);
+    if (vectors == 1)
+        UNROLL for (int i = 0; i < rows; i += split) {
+            const vec some = sum_rows(split, rows - i, acc + i);
+            UNROLL for (int r = 0; r < split; r++)
+                if (i + r < rows) sums[i + r][0] = vec_from_lane(some, r * columns);
+        }
     else
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int v = 0; v < vectors; v += split)
-                sums[i][v / split] = sum_split(&acc[i][v], split, vectors - v);
+                sums[i][v / split] = sum_split(split, vectors - v, &acc[i][v]);
     tile_begin(rows, columns, start, b, at);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors_of(columns); v++) sums[i][v] += start[i][v];

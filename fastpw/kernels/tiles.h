@@ -161,7 +161,7 @@ DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, 0, goes_past_caches(b) ? heights_S
 #  define LEAST_1 4
 #  define VECTORS_4 1
 #  define SPLIT_4 4
-#  define LEAST_4 10
+#  define LEAST_4 8
 #  define VECTORS_8 2
 #  define SPLIT_8 4
 #  define LEAST_8 18

@@ -227,6 +227,14 @@ INLINE vec_lanes vec_first(ptrdiff_t count)
 }
 INLINE vec vec_load_lanes(const void *p, vec_lanes lanes) { return (vec)X86(_mm512_maskz_loadu)(lanes, p); }
 INLINE void vec_store_lanes(void *p, vec v, vec_lanes lanes) { X86(_mm512_mask_storeu)(p, lanes, v); }
+/* The first n of every `columns` lanes; these as the first lanes of all, and back to their places. */
+#  define VEC_CLOSES_GAPS 1
+INLINE vec_lanes vec_first_of_each(const int columns, ptrdiff_t n)
+{
+    return (vec_lanes)(((1u << LANES) - 1) / ((1u << columns) - 1) * ((1u << n) - 1));
+}
+INLINE vec vec_close_gaps(vec v, vec_lanes lanes) { return (vec)X86(_mm512_maskz_compress)(lanes, v); }
+INLINE vec vec_open_gaps(vec v, vec_lanes lanes) { return (vec)X86(_mm512_maskz_expand)(lanes, v); }
 #elif defined(ISA_AVX2)
 #  define VEC_MASK_IS_FREE 0
 typedef struct {
@@ -284,6 +292,12 @@ INLINE vec vec_load_lanes(const void *p, vec_lanes lanes)
 }
 INLINE void vec_store_lanes(void *p, vec v, vec_lanes lanes) { memcpy(p, &v, (size_t)lanes * sizeof(real)); }
 #endif
+#ifndef VEC_CLOSES_GAPS
+#  define VEC_CLOSES_GAPS 0                  /* there are none then */
+INLINE vec_lanes vec_first_of_each(const int columns, ptrdiff_t n) { return (void)columns, vec_first(n); }
+INLINE vec vec_close_gaps(vec v, vec_lanes lanes) { return (void)lanes, v; }
+INLINE vec vec_open_gaps(vec v, vec_lanes lanes) { return (void)lanes, v; }
+#endif
 
 #if LANES >= 8
 /* Lane lanes[i] of v in lane i. */
@@ -295,6 +309,16 @@ INLINE vec vec_permute(vec v, ivec lanes)
     return (vec)_mm256_permutevar8x32_ps(v, (__m256i)lanes);
 #  endif
 }
+
+/* The first `count` lanes, over and over. */
+INLINE vec vec_repeat(const int count, vec v)
+{
+    ivec lanes;
+    UNROLL for (int i = 0; i < LANES; i++) lanes[i] = i % count;
+    return vec_permute(v, lanes);
+}
+#else
+INLINE vec vec_repeat(const int count, vec v) { return (void)count, vec_set(v[0]); }    /* one */
 #endif
 
 /* `count` elements of memory (1, 2 or 4), over and over. */
@@ -320,9 +344,7 @@ INLINE vec vec_load_repeated(const int count, const void *p)
 INLINE vec vec_load_rest_repeated(const int count, const void *p, ptrdiff_t left)
 {
 #if VEC_BYTES == 64
-    ivec lanes;
-    UNROLL for (int i = 0; i < LANES; i++) lanes[i] = i % count;
-    return vec_permute(vec_load_lanes(p, vec_first(left)), lanes);
+    return vec_repeat(count, vec_load_lanes(p, vec_first(left)));
 #else
     (void)count, (void)left;    /* one of two */
 #  if VEC_BYTES == 32 && defined(REAL_F32)
