@@ -82,14 +82,15 @@ cdef void run(Gemm *g, int threads) except *:
     cdef Share few[FEW_THREADS]
     cdef Share *shares = few
     cdef char *memory = NULL
+    cdef char *workspace = NULL
     cdef bint streams = g.large and fills_lines(g)
     threads = team(threads)
     if g.streams != streams:
         g.streams = streams
     if threads > FEW_THREADS or g.workspace_bytes:
         memory = new_memory(threads * (sizeof(Share) + g.workspace_bytes), "the workspace")
-        shares = <Share *>memory
-    run_gemm(g, shares, memory + threads * sizeof(Share), threads)
+        shares, workspace = <Share *>memory, memory + threads * sizeof(Share)
+    run_gemm(g, shares, workspace, threads)
     free(memory)
 
 

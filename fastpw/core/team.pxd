@@ -6,9 +6,8 @@ would wait for them for ever: a thread whose pool was lost works alone.  So
 does one whose pool the system has no threads for, since libgomp would end the
 process: before a team grows, its threads are asked for by way of trial.
 
-Who shares tasks does so in a region of `cython.parallel.parallel`: a `prange` has
-all threads meet at its start, for the sake of its index, which takes 0.3
-microseconds (libgomp wakes with a system call whether or not anyone sleeps).
+A team that shares out tasks runs in a plain parallel region, which starts sooner
+than a prange.
 """
 
 cdef extern from *:
