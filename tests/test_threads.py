@@ -67,6 +67,28 @@ def test_a_block_ends_with_an_exception():
     assert fastpw.get_num_threads() == default
 
 
+SAME_AS_ALONE = """
+import numpy as np, fastpw
+random = np.random.default_rng(0)
+numbers = lambda *shape: random.integers(-8, 9, shape).astype("f4")
+calls = [(numbers(m, n), numbers(m, k), numbers(n, k)) for m, n, k in
+         ((49, 512, 256), (3000, 40, 24), (3000, 96, 512), (400, 900, 300))]
+def results():
+    for dy, x, weight in calls:
+        yield fastpw.Conv1x1(weight)(x)
+        yield from fastpw.conv1x1_backward(dy, x, weight)[:3]
+fastpw.set_num_threads(6)
+together = list(results())
+fastpw.set_num_threads(1)
+print(all(map(np.array_equal, together, results())))
+"""
+
+
+@pytest.mark.parametrize("variables", [{"OMP_THREAD_LIMIT": "2"}, {"OMP_DYNAMIC": "true"}], ids="".join)
+def test_openmp_may_give_fewer_threads_than_asked(variables):
+    assert run(SAME_AS_ALONE, **variables) == "True"
+
+
 def test_threadpoolctl_limits():
     threadpoolctl = pytest.importorskip("threadpoolctl")
     default = fastpw.get_num_threads()
