@@ -112,6 +112,7 @@ typedef integer ivec __attribute__((vector_size(VEC_BYTES)));
 /* Users' arrays may be unaligned. */
 typedef real vec_unaligned __attribute__((vector_size(VEC_BYTES), aligned(1), may_alias));
 typedef real real_unaligned __attribute__((aligned(1), may_alias));
+typedef double pair_unaligned __attribute__((aligned(1), may_alias));      /* of float */
 
 INLINE vec vec_set(real s) { return s - (vec){0}; }
 INLINE real real_load(const void *p) { return *(const real_unaligned *)p; }
@@ -267,17 +268,17 @@ INLINE void vec_store_lanes(void *p, vec v, vec_lanes lanes)
         to += 16, rest = _mm256_extractf128_ps(v, 1);
     }
     if (lanes.count & 2) {
-        _mm_storel_pi((__m64 *)to, rest);
+        *(pair_unaligned *)to = _mm_castps_pd(rest)[0];
         to += 8, rest = _mm_movehl_ps(rest, rest);
     }
-    if (lanes.count & 1) _mm_store_ss((float *)to, rest);
+    if (lanes.count & 1) *(real_unaligned *)to = rest[0];
 #  else
     __m128d rest = _mm256_castpd256_pd128(v);
     if (lanes.count & 2) {
         _mm_storeu_pd((double *)to, rest);
         to += 16, rest = _mm256_extractf128_pd(v, 1);
     }
-    if (lanes.count & 1) _mm_store_sd((double *)to, rest);
+    if (lanes.count & 1) *(real_unaligned *)to = rest[0];
 #  endif
 }
 #else
@@ -324,16 +325,13 @@ INLINE vec vec_repeat(const int count, vec v) { return (void)count, vec_set(v[0]
 /* `count` elements of memory (1, 2 or 4), over and over. */
 INLINE vec vec_load_repeated(const int count, const void *p)
 {
-#if VEC_BYTES >= 32 && defined(REAL_F32)
-    typedef double pair __attribute__((aligned(1), may_alias));
-#endif
 #if VEC_BYTES == 64 && defined(REAL_F32)
     if (count == 4) return (vec)_mm512_broadcast_f32x4(_mm_loadu_ps(p));
-    if (count == 2) return (vec)_mm512_set1_pd(*(const pair *)p);
+    if (count == 2) return (vec)_mm512_set1_pd(*(const pair_unaligned *)p);
 #elif VEC_BYTES == 64
     if (count == 2) return (vec)_mm512_broadcast_f64x2(_mm_loadu_pd(p));
 #elif VEC_BYTES == 32 && defined(REAL_F32)
-    if (count == 2) return (vec)_mm256_set1_pd(*(const pair *)p);
+    if (count == 2) return (vec)_mm256_set1_pd(*(const pair_unaligned *)p);
 #else
     (void)count;    /* nothing but 1 comes where vectors are shorter */
 #endif
@@ -348,7 +346,7 @@ INLINE vec vec_load_rest_repeated(const int count, const void *p, ptrdiff_t left
 #else
     (void)count, (void)left;    /* one of two */
 #  if VEC_BYTES == 32 && defined(REAL_F32)
-    return (vec)_mm256_broadcastsd_pd(_mm_castps_pd(_mm_load_ss(p)));
+    return (vec)_mm256_broadcastsd_pd(_mm_castps_pd(_mm_set_ss(real_load(p))));
 #  else
     return vec_set(real_load(p));
 #  endif
