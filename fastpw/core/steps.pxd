@@ -71,24 +71,25 @@ cdef struct Walk:
     char *ones                   # outputs zeros, then outputs ones, where something is added to dz or read from z
     Py_ssize_t ones_bytes
     Py_ssize_t slices, slice_rows, block_rows
-    # The buffers of a block, dz first, and how their rows lie: for each thread, or for all.
+    # The buffers of a block, dz first, and how their rows lie: for all threads, or for each before its own.
     char *workspace
     Py_ssize_t copies, block_bytes
     Py_ssize_t s_at, x_at
     Py_ssize_t dz_ld, x_ld
-    # Behind them each thread's own: some panels of x (or of dz), W or some depths of a panel, and what staging takes.
+    # Each thread's own: some panels of x (or of dz), W or some depths of a panel, and what staging takes.
     Py_ssize_t own_bytes, w_at, staging_at
+    Py_ssize_t member_bytes      # from one thread's to the next one's
     Py_ssize_t some_panels, panel_bytes
     Share *shares                # of the slices, or of the steps of a block
     Py_ssize_t groups            # of panels, for each member of a team that shares a step
 
 
 cdef inline char *block_of(const Walk *w, int member) noexcept nogil:
-    return w.workspace + (member * w.block_bytes if w.copies > 1 else 0)
+    return w.workspace + (member * w.member_bytes if w.copies > 1 else 0)
 
 
 cdef inline char *own_of(const Walk *w, int member) noexcept nogil:
-    return w.workspace + w.copies * w.block_bytes + member * w.own_bytes
+    return w.workspace + w.block_bytes + member * w.member_bytes
 
 
 cdef inline Py_ssize_t rows_of_weights(const Walk *w) noexcept nogil:
