@@ -74,8 +74,8 @@ cdef void choose_weights(Walk *w) noexcept:
     w.forms = w.slices > 1 and w.across and may_form(w)
 
 
-# A core fetches ahead of the rows that it reads one after the other. What one thread writes and reads so often lies in
-# one piece, with a gap behind it, or it would take from other cores what they write (two threads, 1024 -> 256 at 14 x 14:
+# A core fetches ahead of rows that it reads one after the other. What a thread writes and reads so often lies in one
+# piece, with a gap behind it, or it would take from other cores what they write (two threads, 1024 -> 256 at 14 x 14:
 # 1.02 to 1.04 of the speed; 1.14, 32 -> 16 at 112 x 112 1.2, while a line of another core takes four times as long).
 cdef enum:
     GAP_ROWS = 32
@@ -89,11 +89,12 @@ cdef int lay_out_walk(Walk *w, int threads) except -1:
     w.member_bytes = w.own_bytes + min(<Py_ssize_t>GAP_ROWS * w.dz_ld, <Py_ssize_t>MOST_GAP_BYTES)
     if w.copies > 1:
         w.member_bytes += w.block_bytes
-    w.bias_bytes = whole_lines(w.outputs * w.kernels.c_size)
+    w.bias_bytes = whole_lines(w.outputs * w.kernels.c_size) if w.wants_bias else 0
     w.weights_bytes = 0
     if w.wants_weights and not w.direct:
         w.weights_bytes = whole_lines(rows_of_weights(w) * columns_of_weights(w) * w.kernels.c_size)
-    w.adding_threads = 1 if w.slices * w.weights_bytes < partition.SMALL_SUMS_BYTES else threads
+    w.sums_bytes = w.bias_bytes + w.weights_bytes
+    w.adding_threads = 1 if w.weights_bytes < partition.SMALL_SUMS_BYTES else threads
     w.ones_bytes = 0
     if w.source == FROM_Z or w.pixels.rows[DRESIDUAL].base != NULL:
         w.ones_bytes = whole_lines(2 * w.outputs * w.kernels.c_size)
@@ -121,7 +122,8 @@ cdef inline char *carve(char **memory, Py_ssize_t size) noexcept nogil:
 cdef int walk(Walk *w, int threads) except -1:
     """Walk, with buffers for the blocks and the sums, in one piece of memory."""
     cdef Py_ssize_t shares_bytes = STEPS * threads * sizeof(Share)
-    cdef Py_ssize_t size = (w.ones_bytes + shares_bytes + w.slices * (w.bias_bytes + w.weights_bytes)
+    cdef Py_ssize_t arrived_bytes = whole_lines(2 * sizeof(int)), half = w.slices // 2 * w.sums_bytes
+    cdef Py_ssize_t size = (w.ones_bytes + shares_bytes + arrived_bytes + w.slices * w.sums_bytes
                             + (w.block_bytes if w.copies == 1 else 0) + threads * w.member_bytes)
     cdef char *memory = new_memory(size, "the workspace")
     cdef char *rest = memory
@@ -133,15 +135,17 @@ cdef int walk(Walk *w, int threads) except -1:
             w.ones = carve(&rest, w.ones_bytes)
             set_ones(w, w.ones)
         w.shares = <Share *>carve(&rest, shares_bytes)
-        w.bias = carve(&rest, w.slices * w.bias_bytes)
-        w.weights = carve(&rest, w.slices * w.weights_bytes) if w.weights_bytes else w.dweight.base
+        w.arrived = <int *>carve(&rest, arrived_bytes)
+        memset(w.arrived, 0, arrived_bytes)
+        w.bias = carve(&rest, w.slices * w.sums_bytes)
+        w.weights = w.bias + w.bias_bytes if w.weights_bytes else w.dweight.base
         w.workspace = rest
         run_walk(w, threads)
         if w.weights_bytes:
             sums = transposed(&w.dweight) if w.across else w.dweight
-            finish(w, &sums, w.weights, w.weights_bytes, w.accumulates, w.adding_threads)
+            finish(w, &sums, w.weights, half, w.accumulates, w.adding_threads)
         if w.wants_bias:
-            finish(w, &w.dbias, w.bias, w.bias_bytes, w.accumulates, 1)
+            finish(w, &w.dbias, w.bias, half, w.accumulates, 1)
         fastpw_leave_float_state(state)
     free(memory)
     return 0

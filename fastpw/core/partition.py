@@ -33,8 +33,8 @@ LEAST_DEPTH = 8
 # As SMALL_WORK, for packing: elements of B.
 SMALL_PACKING = 1 << 16
 
-# As SMALL_WORK, for adding up the sums of slices, most of which another core has written.
-SMALL_SUMS_BYTES = 256 << 10
+# As SMALL_WORK, for adding the sums that another core has written.
+SMALL_SUMS_BYTES = 32 << 10
 
 # As SMALL_WORK, for writing zeros.
 SMALL_CLEARING_BYTES = 256 << 10
@@ -230,14 +230,14 @@ def slices(m: int, outputs: int, inputs: int, height: int, element: int, forms: 
     """
     most = FORMING_SLICE_BYTES if forms else SLICE_BYTES
     count = min(MOST_SLICES, m // LEAST_SLICE_ROWS, most // (outputs * inputs * element))
-    count -= count % 2
     row_bytes = 2 * (outputs + inputs) * element
     if count < LEAST_SLICES:
         block = max(height, min(MOST_SHARED_BLOCK_ROWS, SHARED_BLOCK_BYTES // row_bytes))
         return Slices(1, m, even(m, block, height))
+    count -= count % 2
     rows = -(-m // count)
     block = max(height, min(MOST_BLOCK_ROWS, BLOCK_BYTES // row_bytes))
-    return Slices(-(-m // rows), rows, even(rows, block, height))
+    return Slices(count, rows, even(rows, block, height))
 
 
 # How much more of the tile vectors along the outputs may waste where it forms dz, which it reads as vectors

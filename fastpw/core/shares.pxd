@@ -34,11 +34,15 @@ cdef extern from *:
         return -1;
     }
 
+    /* How many came before; who is told sees what those wrote. */
+    static int fastpw_arrive(int *arrived) { return __atomic_fetch_add(arrived, 1, __ATOMIC_ACQ_REL); }
+
     /* What went past the caches is there for everyone (it is no part of the order of other stores). */
     static void fastpw_all_stored(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
     """
     ctypedef struct Share "fastpw_share":
         pass
     void share_out "fastpw_share_out"(Share *shares, Py_ssize_t tasks, int members) noexcept nogil
+    int arrive "fastpw_arrive"(int *arrived) noexcept nogil
     void all_stored "fastpw_all_stored"() noexcept nogil
     Py_ssize_t next_task "fastpw_next_task"(Share *shares, int member, int members) noexcept nogil

@@ -63,11 +63,13 @@ cdef struct Walk:
     bint direct                  # in dweight itself
     bint x_in_place              # x lies at one distance
     bint forms                   # dz is formed by who sums the weights
-    char *weights                # where it is summed: one after the other for all slices
+    char *weights                # where it is summed: for the first slice
     Py_ssize_t weights_ld, weights_bytes
     bint adds_to_weights         # the first block adds to what is there
-    char *bias                   # likewise, outputs sums for each slice
+    char *bias                   # likewise, before the weights' sums
     Py_ssize_t bias_bytes
+    Py_ssize_t sums_bytes        # of both, for each slice
+    int *arrived                 # of each half of the slices, how many sums are there
     char *ones                   # outputs zeros, then outputs ones, where something is added to dz or read from z
     Py_ssize_t ones_bytes
     Py_ssize_t slices, slice_rows, block_rows

@@ -3,9 +3,9 @@
 Two ways to share it out, chosen by the shape alone:
 
 slices   Many pixels.  The pixels are cut into a fixed number of slices; each
-         walks its own blocks and sums its own dW and db, and at the end the
-         slices are added in order.  Where the kernels can, dz is formed as the
-         weights are summed.
+         walks its own blocks and sums its own dW and db.  Half of the slices
+         are added up when all of them are there, the two halves at the end.
+         Where the kernels can, dz is formed as the weights are summed.
 blocks   Few pixels or large weights.  Block after block, all threads share
          the GEMM for dx and the sums of dW by their panels: nothing needs
          adding up but the blocks.  dz comes first: a few threads each form
@@ -19,7 +19,7 @@ from libc.string cimport memset
 from fastpw.core.ahead cimport Ahead, fetch_pixels, nothing_ahead
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
 from fastpw.core.outer cimport sum_bias, sum_weights, weight_panels
-from fastpw.core.shares cimport Share, all_stored, next_task, share_out
+from fastpw.core.shares cimport Share, all_stored, arrive, next_task, share_out
 from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, copy_x, find_dx, form_dz, own_of, pack_weights,
                                 put_residual, rows_of_weights)
 
@@ -39,7 +39,7 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *
     cdef Py_ssize_t start = index * w.slice_rows
     cdef Py_ssize_t end = min(start + w.slice_rows, w.pixels.m)
     cdef Py_ssize_t row = start, stop
-    cdef char *bias = w.bias + index * w.bias_bytes if w.wants_bias else NULL
+    cdef char *bias = w.bias + index * w.sums_bytes if w.wants_bias else NULL
     cdef Ahead ahead
     if w.wants_bias:
         memset(bias, 0, w.bias_bytes)
@@ -52,12 +52,22 @@ cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *
             form_dz(w, row, row, stop, space, own, bias)
         if w.wants_weights:
             sum_weights(w, row, stop - row, 0, rows_of_weights(w), 0, weight_panels(w), row > start,
-                        w.weights + index * w.weights_bytes, space, own, bias, &ahead)
+                        w.weights + index * w.sums_bytes, space, own, bias, &ahead)
         if w.pixels.rows[DRESIDUAL].base != NULL:
             put_residual(w, row, row, stop, space)
         if w.wants_data:
             find_dx(w, row, row, stop, 0, w.data.b.count, space, own, &ahead)
         row = stop
+
+
+cdef inline void add_half(const Walk *w, Py_ssize_t index) noexcept nogil:
+    """If this slice is the last of its half, add up their sums, in the first of them: on two threads, they are in this
+    core's caches."""
+    cdef Py_ssize_t slices = w.slices // 2, half = index // slices
+    cdef char *sums = w.bias + half * slices * w.sums_bytes
+    if arrive(w.arrived + half) == slices - 1:
+        w.kernels.column_sums(slices - 1, w.sums_bytes // w.kernels.c_size, sums + w.sums_bytes, w.sums_bytes, NULL, 0,
+                              sums)
 
 
 cdef inline void walk_slices(const Walk *w, int member, int members) noexcept nogil:
@@ -67,6 +77,7 @@ cdef inline void walk_slices(const Walk *w, int member, int members) noexcept no
         pack_weights(w, own_of(w, member))
     while index >= 0:
         walk_slice(w, index, block_of(w, member), own_of(w, member))
+        add_half(w, index)
         index = next_task(w.shares, member, members)
     fastpw_leave_float_state(state)
     if w.data.streams:
