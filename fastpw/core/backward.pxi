@@ -129,17 +129,17 @@ cdef int walk(Walk *w, int threads) except -1:
     cdef char *rest = memory
     cdef fastpw_float_state state
     cdef Matrix sums
+    if w.ones_bytes:
+        point(&w.ones, carve(&rest, w.ones_bytes))
+        set_ones(w, w.ones)
+    point(&w.shares, carve(&rest, shares_bytes))
+    point(&w.arrived, carve(&rest, arrived_bytes))
+    memset(w.arrived, 0, arrived_bytes)
+    point(&w.bias, carve(&rest, w.slices * w.sums_bytes))
+    point(&w.weights, w.bias + w.bias_bytes if w.weights_bytes else w.dweight.base)
+    point(&w.workspace, rest)
     with nogil:
         state = fastpw_enter_float_state()
-        if w.ones_bytes:
-            w.ones = carve(&rest, w.ones_bytes)
-            set_ones(w, w.ones)
-        w.shares = <Share *>carve(&rest, shares_bytes)
-        w.arrived = <int *>carve(&rest, arrived_bytes)
-        memset(w.arrived, 0, arrived_bytes)
-        w.bias = carve(&rest, w.slices * w.sums_bytes)
-        w.weights = w.bias + w.bias_bytes if w.weights_bytes else w.dweight.base
-        w.workspace = rest
         run_walk(w, threads)
         if w.weights_bytes:
             sums = transposed(&w.dweight) if w.across else w.dweight

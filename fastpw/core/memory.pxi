@@ -50,6 +50,12 @@ def apart(written, read=()):
     return True
 
 
+cdef inline void point(char **pointer, char *place) noexcept nogil:
+    """Let a pointer point there. It is not written if it does: what is written, other cores have to fetch anew."""
+    if pointer[0] != place:
+        pointer[0] = place
+
+
 def begins_with(whole, part):
     """Whether the first elements of two arrays, or of None and None, are one."""
     return whole is part or rows_of(whole).base == rows_of(part).base

@@ -46,10 +46,8 @@ cdef extern from *:
 
 cdef void move(Gemm *g, char *x, char *y) noexcept:
     """To other arrays."""
-    if g.pixels.rows[A].base != x:
-        g.pixels.rows[A].base = x
-    if g.pixels.rows[C].base != y:
-        g.pixels.rows[C].base = y
+    point(&g.pixels.rows[A].base, x)
+    point(&g.pixels.rows[C].base, y)
 
 
 cdef class Replay:

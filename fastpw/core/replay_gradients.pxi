@@ -57,6 +57,7 @@ cdef class GradientsReplay:
     """
 
     cdef Walk walk
+    cdef char busy               # whether a call is using it
     cdef Skipped skipped         # of dx; no pixels if none are
     cdef Layout layouts[INPUTS + OUTPUTS]
     cdef tuple shapes
@@ -114,27 +115,43 @@ cdef class GradientsReplay:
         return tuple(arrays)
 
     cdef int run(self, char *const *places) except -1:
-        """With the arrays' places in what was recorded."""
-        cdef Walk w = self.walk
+        """What was recorded, in its place (as Replay), or a copy if that is busy or the team another."""
+        cdef Walk copy
+        cdef int threads = team(self.team)
+        if threads != self.team or test_and_set(&self.busy, ACQUIRE):
+            copy = self.walk
+            lay_out_walk(&copy, threads)
+            self.walk_at(&copy, places, threads)
+            return 0
+        try:
+            self.walk_at(&self.walk, places, threads)
+        finally:
+            clear(&self.busy, RELEASE)
+        return 0
+
+    cdef int walk_at(self, Walk *w, char *const *places, int threads) except -1:
+        """With other arrays."""
         cdef Skipped skipped = self.skipped
         cdef char *const *outputs = places + INPUTS
-        cdef int threads = team(self.team)
-        if threads != self.team:
-            lay_out_walk(&w, threads)
-        w.pixels.rows[DY].base = places[0]
+        cdef bint streams
+        point(&w.pixels.rows[DY].base, places[0])
         if w.source != NOT_NEEDED:
-            w.pixels.rows[S].base = places[5 if self.s_is_z else 4]
+            point(&w.pixels.rows[S].base, places[5 if self.s_is_z else 4])
         if w.wants_weights:
-            w.pixels.rows[XS].base = places[1]
+            point(&w.pixels.rows[XS].base, places[1])
         if w.wants_data:
-            w.data.b.base = places[2]
-            w.data.pixels.rows[A].base = w.data.pixels.rows[C].base = outputs[0]
-            w.data.streams = w.data.large and fills_lines(&w.data)
-        w.dweight.base, w.dbias.base = outputs[1], outputs[2]
-        w.pixels.rows[DRESIDUAL].base = outputs[3]
+            point(<char **>&w.data.b.base, places[2])
+            point(&w.data.pixels.rows[A].base, outputs[0])
+            point(&w.data.pixels.rows[C].base, outputs[0])
+            streams = w.data.large and fills_lines(&w.data)
+            if w.data.streams != streams:
+                w.data.streams = streams
+        point(&w.dweight.base, outputs[1])
+        point(&w.dbias.base, outputs[2])
+        point(&w.pixels.rows[DRESIDUAL].base, outputs[3])
         if skipped.pixels.m:
             skipped.pixels.rows[0].base = outputs[0]
             with nogil:
                 zero_skipped(&skipped, threads)
-        walk(&w, threads)
+        walk(w, threads)
         return 0

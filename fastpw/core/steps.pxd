@@ -8,7 +8,6 @@ from fastpw.core.ahead cimport Ahead
 from fastpw.core.kernels cimport FASTPW_FROM_C, fastpw_block, fastpw_epilogue, fastpw_gradient, fastpw_kernel_set
 from fastpw.core.loops cimport A, C, Gemm, PackedB, pack_panel, run_block
 from fastpw.core.pixels cimport Pixels, address, contiguous, gather, run_length
-from fastpw.core.shares cimport Share
 
 
 # The operands of the walk that have rows.
@@ -69,7 +68,7 @@ cdef struct Walk:
     char *bias                   # likewise, before the weights' sums
     Py_ssize_t bias_bytes
     Py_ssize_t sums_bytes        # of both, for each slice
-    int *arrived                 # of each half of the slices, how many sums are there
+    char *arrived                # two int: of each half of the slices, how many sums are there
     char *ones                   # outputs zeros, then outputs ones, where something is added to dz or read from z
     Py_ssize_t ones_bytes
     Py_ssize_t slices, slice_rows, block_rows
@@ -82,7 +81,7 @@ cdef struct Walk:
     Py_ssize_t own_bytes, w_at, staging_at
     Py_ssize_t member_bytes      # from one thread's to the next one's
     Py_ssize_t some_panels, panel_bytes
-    Share *shares                # of the slices, or of the steps of a block
+    char *shares                 # as many Share as there are threads, for each step
     Py_ssize_t groups            # of panels, for each member of a team that shares a step
 
 

@@ -24,6 +24,11 @@ from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, copy_x, find_dx, 
                                 put_residual, rows_of_weights)
 
 
+cdef inline Share *shares_of(const Walk *w, Py_ssize_t step, int members) noexcept nogil:
+    """Of the slices, for which there is one step, or of a step of a block."""
+    return <Share *>w.shares + step * members
+
+
 # ---- slices --------------------------------------------------------------------------------------------------
 
 cdef inline void look_ahead(const Walk *w, Py_ssize_t start, Py_ssize_t stop, Ahead *ahead) noexcept nogil:
@@ -65,20 +70,20 @@ cdef inline void add_half(const Walk *w, Py_ssize_t index) noexcept nogil:
     core's caches."""
     cdef Py_ssize_t slices = w.slices // 2, half = index // slices
     cdef char *sums = w.bias + half * slices * w.sums_bytes
-    if arrive(w.arrived + half) == slices - 1:
+    if arrive(<int *>w.arrived + half) == slices - 1:
         w.kernels.column_sums(slices - 1, w.sums_bytes // w.kernels.c_size, sums + w.sums_bytes, w.sums_bytes, NULL, 0,
                               sums)
 
 
 cdef inline void walk_slices(const Walk *w, int member, int members) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
-    cdef Py_ssize_t index = next_task(w.shares, member, members)
+    cdef Py_ssize_t index = next_task(shares_of(w, 0, members), member, members)
     if index >= 0 and w.packs_first:
         pack_weights(w, own_of(w, member))
     while index >= 0:
         walk_slice(w, index, block_of(w, member), own_of(w, member))
         add_half(w, index)
-        index = next_task(w.shares, member, members)
+        index = next_task(shares_of(w, 0, members), member, members)
     fastpw_leave_float_state(state)
     if w.data.streams:
         all_stored()
@@ -200,11 +205,11 @@ cdef inline void share_steps(const Walk *w, const Block *b, int first, int last,
     cdef int step
     look_ahead(w, b.stop, min(b.stop + w.block_rows, w.pixels.m), &ahead)
     for step in range(first, last):
-        task = next_task(w.shares + step * members, member, members)
+        task = next_task(shares_of(w, step, members), member, members)
         while task >= 0:
             part = part_of(&b.steps[step], task, members)
             run_step(w, b, step, &part, space, own, &ahead)
-            task = next_task(w.shares + step * members, member, members)
+            task = next_task(shares_of(w, step, members), member, members)
     fastpw_leave_float_state(state)
 
 
@@ -223,7 +228,7 @@ cdef inline void walk_block(const Walk *w, Py_ssize_t start, int threads) noexce
     cdef Block b = block_from(w, start, threads)
     cdef int step
     for step in range(STEPS):
-        share_out(w.shares + step * threads, b.steps[step].turns * threads, threads)
+        share_out(shares_of(w, step, threads), b.steps[step].turns * threads, threads)
     if threads == 1:
         share_steps(w, &b, FORM_DZ, STEPS, 0, 1)
         return
@@ -247,7 +252,7 @@ cdef inline void run_walk(const Walk *w, int threads) noexcept nogil:
         for block in range((w.pixels.m + w.block_rows - 1) // w.block_rows):
             walk_block(w, block * w.block_rows, threads)
         return
-    share_out(w.shares, w.slices, threads)
+    share_out(shares_of(w, 0, threads), w.slices, threads)
     if threads == 1:
         walk_slices(w, 0, 1)
         return
