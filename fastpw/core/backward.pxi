@@ -11,6 +11,7 @@ cdef int source_of(reads, y, z) except -1:
 cdef void lay_out_block(Walk *w) noexcept:
     """Where the buffers of a block begin, and their sizes."""
     cdef Py_ssize_t element = w.kernels.a_size, width = w.kernels.tiles[0].nr
+    w.depth = OUTER_DEPTH if w.slices > 1 else SHARED_DEPTH
     # An odd number of cache lines from row to row: rows a power of two apart would share a few sets.
     w.dz_ld = odd_lines(w.outputs * element)
     w.x_ld = odd_lines(w.inputs * element)

@@ -12,7 +12,7 @@ from libc.string cimport memset
 from fastpw.core.ahead cimport Ahead
 from fastpw.core.kernels cimport FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_forming
 from fastpw.core.pixels cimport address, run_length
-from fastpw.core.steps cimport DY, OUTER_DEPTH, S, XS, Walk, columns_of_weights
+from fastpw.core.steps cimport DY, S, XS, Walk, columns_of_weights
 
 
 # Panels of x at a time, if several fit into the first-level cache: dW is then written in long runs.
@@ -87,7 +87,7 @@ cdef inline void sum_panel(const Walk *w, const Outer *outer, Py_ssize_t m, Py_s
         if forming.sums != NULL:
             forming.sums += panel * outer.panel_step
     while depth < m:
-        b.k = min(<Py_ssize_t>OUTER_DEPTH, m - depth)
+        b.k = min(w.depth, m - depth)
         b.ahead, forming.dz = &ahead.runs[0], <char *>b.panel
         w.kernels.outer(&b)
         b.entry = FASTPW_FROM_C
