@@ -89,6 +89,30 @@ def test_openmp_may_give_fewer_threads_than_asked(variables):
     assert run(SAME_AS_ALONE, **variables) == "True"
 
 
+FOLLOWS = """
+import os, numpy as np, fastpw
+rng = np.random.default_rng(0)
+x, weight, dy = (rng.random(shape, np.float32) for shape in ((3000, 64), (96, 64), (3000, 96)))
+layer = fastpw.Conv1x1(weight)
+call = {call}
+def threads():
+    return len(os.listdir("/proc/self/task"))
+fastpw.set_num_threads(1)
+for _ in range(3):
+    call()
+before = threads()
+fastpw.set_num_threads(3)
+call()
+print(threads() - before)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.parametrize("call", ["lambda: layer(x)", "lambda: fastpw.conv1x1_backward(dy, x, weight)"])
+def test_a_call_made_again_may_use_more_threads_than_before(call):
+    assert run(FOLLOWS.format(call=call)) == "2"
+
+
 def test_threadpoolctl_limits():
     threadpoolctl = pytest.importorskip("threadpoolctl")
     default = fastpw.get_num_threads()
