@@ -11,7 +11,6 @@ cdef int source_of(reads, y, z) except -1:
 cdef void lay_out_block(Walk *w) noexcept:
     """Where the buffers of a block begin, and their sizes."""
     cdef Py_ssize_t element = w.kernels.a_size, width = w.kernels.tiles[0].nr
-    w.depth = OUTER_DEPTH if w.slices > 1 else SHARED_DEPTH
     # An odd number of cache lines from row to row: rows a power of two apart would share a few sets.
     w.dz_ld = odd_lines(w.outputs * element)
     w.x_ld = odd_lines(w.inputs * element)
@@ -123,7 +122,7 @@ cdef inline char *carve(char **memory, Py_ssize_t size) noexcept nogil:
 cdef int walk(Walk *w, int threads) except -1:
     """Walk, with buffers for the blocks and the sums, in one piece of memory."""
     cdef Py_ssize_t shares_bytes = STEPS * threads * sizeof(Share)
-    cdef Py_ssize_t arrived_bytes = whole_lines(2 * sizeof(int)), half = w.slices // 2 * w.sums_bytes
+    cdef Py_ssize_t arrived_bytes = whole_lines(2 * sizeof(int))
     cdef Py_ssize_t size = (w.ones_bytes + shares_bytes + arrived_bytes + w.slices * w.sums_bytes
                             + (w.block_bytes if w.copies == 1 else 0) + threads * w.member_bytes)
     cdef char *memory = new_memory(size, "the workspace")
@@ -144,9 +143,9 @@ cdef int walk(Walk *w, int threads) except -1:
         run_walk(w, threads)
         if w.weights_bytes:
             sums = transposed(&w.dweight) if w.across else w.dweight
-            finish(w, &sums, w.weights, half, w.accumulates, w.adding_threads)
+            finish(w, &sums, w.weights, w.accumulates, w.adding_threads)
         if w.wants_bias:
-            finish(w, &w.dbias, w.bias, half, w.accumulates, 1)
+            finish(w, &w.dbias, w.bias, w.accumulates, 1)
         fastpw_leave_float_state(state)
     free(memory)
     return 0

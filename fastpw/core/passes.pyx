@@ -29,9 +29,8 @@ from fastpw.core.ndarray cimport (FLOAT32, axes, bytes_of_number, first_byte, ho
 from fastpw.core.outer cimport PANELS_BYTES
 from fastpw.core.pixels cimport Pixels, Rows, address, at_one_distance, join_all_axes
 from fastpw.core.shares cimport Share
-from fastpw.core.steps cimport (DATA_DEPTH, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, OUTER_DEPTH,
-                                RECOMPUTED, SHARED_DEPTH, S, XS, Matrix, Walk, columns_of_weights, copies_x,
-                                rows_of_weights)
+from fastpw.core.steps cimport (DATA_DEPTH, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED,
+                                RECOMPUTED, S, XS, Matrix, Walk, columns_of_weights, copies_x, rows_of_weights)
 from fastpw.core.team cimport omp_get_max_threads, omp_get_num_threads, pool_is_lost, team, watch_forks
 from fastpw.core.walk cimport STEPS, run_walk
 

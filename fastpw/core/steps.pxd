@@ -24,11 +24,9 @@ cdef enum:
     DATA_STEP = 8                # whole steps of every tile
 
 # Rows that are summed at a time, for db and dW: that much of a panel, and of the columns that one tile reads, stays in
-# the first-level cache. Of a block that a team shares, few pixels, a little less does; but they take one turn for two,
-# and dW need not be read for the second (14 x 14, 1024 -> 256: 1.03 of the speed, in the mean 1.01).
+# the first-level cache.
 cdef enum:
     OUTER_DEPTH = 128
-    SHARED_DEPTH = 208
 
 # Where S comes from.
 cdef enum:
@@ -74,7 +72,6 @@ cdef struct Walk:
     char *ones                   # outputs zeros, then outputs ones, where something is added to dz or read from z
     Py_ssize_t ones_bytes
     Py_ssize_t slices, slice_rows, block_rows
-    Py_ssize_t depth             # rows at a time for dW
     # The buffers of a block, dz first, and how their rows lie: for all threads, or for each before its own.
     char *workspace
     Py_ssize_t copies, block_bytes

@@ -1,4 +1,4 @@
-# The sums of a walk's halves, added and put where they belong.
+# The sums of a walk's two halves, or of its one slice, put where they belong.
 
 cdef Matrix matrix_of(ndarray array) except *:
     """Where an array of one axis (a row) or two lies; nowhere for None."""
@@ -54,9 +54,10 @@ cdef enum:
     SOME_ROWS = 16
 
 
-cdef void finish_rows(const Walk *w, const Matrix *out, char *sums, Py_ssize_t half, bint adds, Py_ssize_t first,
+cdef void finish_rows(const Walk *w, const Matrix *out, char *sums, bint adds, Py_ssize_t first,
                       Py_ssize_t last) noexcept nogil:
     cdef Py_ssize_t stop, ld = out.columns * w.kernels.c_size
+    cdef Py_ssize_t half = w.slices // 2 * w.sums_bytes          # to the sums of the second half; 0: there is none
     while first < last:
         stop = min(first + SOME_ROWS, last)
         w.kernels.column_sums(half != 0, (stop - first) * out.columns, sums + first * ld + half, 0, NULL, 0,
@@ -65,17 +66,16 @@ cdef void finish_rows(const Walk *w, const Matrix *out, char *sums, Py_ssize_t h
         first = stop
 
 
-cdef void finish_share(const Walk *w, const Matrix *out, char *sums, Py_ssize_t half, bint adds, int member,
-                       int members) noexcept nogil:
+cdef void finish_share(const Walk *w, const Matrix *out, char *sums, bint adds, int member, int members) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
-    finish_rows(w, out, sums, half, adds, out.rows * member // members, out.rows * (member + 1) // members)
+    finish_rows(w, out, sums, adds, out.rows * member // members, out.rows * (member + 1) // members)
     fastpw_leave_float_state(state)
 
 
-cdef void finish(const Walk *w, const Matrix *out, char *sums, Py_ssize_t half, bint adds, int threads) noexcept nogil:
-    """out (+)= the sums of all slices: of two halves that lie so far apart, or of one (0)."""
+cdef void finish(const Walk *w, const Matrix *out, char *sums, bint adds, int threads) noexcept nogil:
+    """out (+)= the sums of all slices."""
     if threads == 1:
-        finish_share(w, out, sums, half, adds, 0, 1)
+        finish_share(w, out, sums, adds, 0, 1)
         return
     with parallel(num_threads=threads):
-        finish_share(w, out, sums, half, adds, threadid(), omp_get_num_threads())
+        finish_share(w, out, sums, adds, threadid(), omp_get_num_threads())
