@@ -86,7 +86,9 @@ cdef int lay_out_walk(Walk *w, int threads) except -1:
     """Sizes of all that a walk of so many threads needs."""
     w.groups = partition.TASKS_PER_THREAD
     w.copies = threads if w.slices > 1 or threads <= partition.MOST_COPIES else 1
-    w.member_bytes = w.own_bytes + min(<Py_ssize_t>GAP_ROWS * w.dz_ld, <Py_ssize_t>MOST_GAP_BYTES)
+    w.member_bytes = w.own_bytes
+    if threads > 1:
+        w.member_bytes += min(<Py_ssize_t>GAP_ROWS * w.dz_ld, <Py_ssize_t>MOST_GAP_BYTES)
     if w.copies > 1:
         w.member_bytes += w.block_bytes
     w.bias_bytes = whole_lines(w.outputs * w.kernels.c_size) if w.wants_bias else 0
