@@ -11,8 +11,8 @@ import pytest
 import fastpw
 
 CALLERS, CALLS = 8, 1000
-# KiB in two rounds, 8 bytes a call. Allocators that find other places grow now and then, a leak goes on.
-LITTLE, MOST_ROUNDS = 128, 10
+# KiB in two rounds, 64 bytes a call. Allocators that find other places grow now and then, a leak goes on.
+LITTLE, MOST_ROUNDS = 1024, 10
 
 
 @pytest.fixture
