@@ -22,12 +22,22 @@ cdef void lay_out_block(Walk *w) noexcept:
     w.w_at = w.some_panels * w.panel_bytes if w.wants_weights and not w.diagonal else 0
     w.staging_at = w.w_at
     if w.wants_data and w.data.b.base != NULL:
-        w.staging_at += bytes_of_panels(&w.data.b, w.data.b.count if w.packs_first else 1)
+        w.staging_at += bytes_of_packed(w)
     w.own_bytes = w.staging_at
     if w.source == RECOMPUTED:
         w.own_bytes = max(w.own_bytes, w.staging_at + staging_for(&w.recompute, w.block_rows))
     if w.wants_data:
         w.own_bytes = max(w.own_bytes, w.staging_at + staging_for(&w.data, w.block_rows))
+
+
+cdef Py_ssize_t bytes_of_packed(const Walk *w) noexcept:
+    """What is packed of W at a time: all of it, or a panel of some depths, of all depths if its tile splits them."""
+    cdef PackedB b = w.data.b
+    if w.packs_first:
+        return bytes_of_panels(&b, b.count)
+    if splits_depth(&b, b.count - 1):
+        b.k = w.outputs
+    return max(b.panel_bytes, panel_bytes(&b.kernels.tiles[b.last_tile], b.k, b.kernels.b_size))
 
 
 cdef Py_ssize_t odd_lines(Py_ssize_t size) noexcept nogil:

@@ -67,6 +67,11 @@ cdef inline const fastpw_tile *tile_of(const PackedB *b, Py_ssize_t panel) noexc
     return &b.kernels.tiles[b.last_tile if panel == b.count - 1 else 0]
 
 
+cdef inline bint splits_depth(const PackedB *b, Py_ssize_t panel) noexcept nogil:
+    """Whether a panel's tile sums parts of the depth apart."""
+    return tile_of(b, panel).depth_step > 1
+
+
 cdef inline void pack_panel(const PackedB *b, Py_ssize_t j, char *panel, const char *bias,
                             Py_ssize_t stride_bias) noexcept nogil:
     cdef const fastpw_tile *tile = tile_of(b, j)

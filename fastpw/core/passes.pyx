@@ -23,7 +23,7 @@ from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_FROM_Z
                                   fastpw_cpu_runs, fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state,
                                   fastpw_kernel_set, fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fills_lines, in_place, pack_panel,
-                                run_gemm, staging_bytes)
+                                run_gemm, splits_depth, staging_bytes)
 from fastpw.core.ndarray cimport (FLOAT32, axes, bytes_of_number, first_byte, holds, may_be_written, ndarray,
                                   shape_of, strides_of, type_of)
 from fastpw.core.outer cimport PANELS_BYTES

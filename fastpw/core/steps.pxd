@@ -6,7 +6,7 @@
 
 from fastpw.core.ahead cimport Ahead
 from fastpw.core.kernels cimport FASTPW_FROM_C, fastpw_block, fastpw_epilogue, fastpw_gradient, fastpw_kernel_set
-from fastpw.core.loops cimport A, C, Gemm, PackedB, pack_panel, run_block
+from fastpw.core.loops cimport A, C, Gemm, PackedB, pack_panel, run_block, splits_depth
 from fastpw.core.pixels cimport Pixels, address, contiguous, gather, run_length
 
 
@@ -202,14 +202,15 @@ cdef inline void pack_weights(const Walk *w, char *own) noexcept nogil:
 
 cdef inline void multiply(const Walk *w, Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
                           Py_ssize_t last, char *own) noexcept nogil:
-    """Panels that are read in place, or one that is not, some depths at a time."""
+    """Panels that are read in place, or one that is not, some depths at a time: all of them where the tile sums parts
+    of the depth apart, since that order of the additions must not depend on the number of rows."""
     cdef const char *next_panels = NULL
-    cdef Py_ssize_t depth = 0
+    cdef Py_ssize_t depth = 0, step = w.outputs if splits_depth(&g.b, first) else w.data.b.k
     if last < g.b.unpacked:
         next_panels = g.b.base + (last - first) * g.b.kernels.tiles[0].nr * g.b.stride_n
     g.b.panels = own + w.w_at - first * g.b.panel_bytes
     while depth < w.outputs:
-        g.b.k = min(w.data.b.k, w.outputs - depth)
+        g.b.k = min(step, w.outputs - depth)
         depth += g.b.k
         g.b.ahead = g.b.base + g.b.k * g.b.stride_k if depth < w.outputs else next_panels
         if first >= g.b.unpacked:
