@@ -39,7 +39,7 @@ def kernel_sources():
             "on macOS set _PYTHON_HOST_PLATFORM=macosx-11.0-arm64 and ARCHFLAGS='-arch arm64'.)"
         )
     names = [f"{isa}_{dtype}" for isa in isas for dtype in ("f32", "f64")]
-    return [f"fastpw/kernels/{name}.c" for name in [*names, "dispatch", "float_state"]]
+    return [f"fastpw/kernels/{name}.c" for name in [*names, "dispatch"]]
 
 
 class BuildExt(build_ext):
@@ -53,19 +53,28 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
-passes = Extension(
-    "fastpw.core.passes",
-    sources=["fastpw/core/passes.pyx", *kernel_sources()],
-    depends=sorted(glob("fastpw/kernels/*.h")),
-    include_dirs=["fastpw/kernels", numpy.get_include()],
-    define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else [],
-    py_limited_api=LIMITED_API,
-    extra_link_args=LINK,
-)
+def extension(module, sources=()):
+    """A compiled module of core/; the kernels are linked into one of them."""
+    return Extension(
+        f"fastpw.core.{module}",
+        sources=[f"fastpw/core/{module}.pyx", *sources],
+        depends=sorted(glob("fastpw/kernels/*.h") + glob("fastpw/core/*.pxd")),
+        include_dirs=["fastpw/kernels", numpy.get_include()],
+        define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else [],
+        py_limited_api=LIMITED_API,
+        extra_link_args=LINK,
+    )
+
+
+FLOAT_STATE = ["fastpw/kernels/float_state.c"]
 
 setup(
     ext_modules=cythonize(
-        [passes],
+        [
+            extension("machine", kernel_sources()),
+            extension("forward", FLOAT_STATE),
+            extension("backward", FLOAT_STATE),
+        ],
         compiler_directives={
             "language_level": 3,
             "boundscheck": False,

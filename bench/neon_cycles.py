@@ -1,6 +1,6 @@
 """What the NEON tiles would reach on a Cortex-A72 and A76, told without one: llvm-mca reads their loops.
 
-    python bench/neon_cycles.py MODULE      the compiled fastpw.core.passes of a 64-bit ARM build
+    python bench/neon_cycles.py MODULE      the compiled fastpw.core.machine of a 64-bit ARM build
 
 For each dtype the hottest loop of every kind of tile, against the loop of the kernel set's `peak`, which does
 nothing but independent multiply-adds, in the same model. An estimate of the core alone, with every load in

@@ -19,9 +19,9 @@ import numpy as np
 
 import fastpw
 from fastpw import activations, bounds
-from fastpw.core import passes
+from fastpw.core import machine
 
-ISAS = list(dict.fromkeys(row["isa"] for row in passes.kernel_sets() if row["runs"]))
+ISAS = list(dict.fromkeys(row["isa"] for row in machine.kernel_sets() if row["runs"]))
 MOST_GROWTH = 16 << 20  # bytes, after the first quarter: holes that allocators keep
 
 
@@ -115,7 +115,7 @@ def soak(seconds, first_seed, callers):
     """Rounds of new threads, each round on another instruction set."""
     start, seeds, failed, settled = time.monotonic(), count(first_seed), [], None
     for number in count():
-        passes.choose_isa(ISAS[number % len(ISAS)])
+        machine.choose_isa(ISAS[number % len(ISAS)])
         until = time.monotonic() + seconds / 40
         threads = [threading.Thread(target=work, args=(seeds, until, failed)) for _ in range(callers)]
         for thread in threads:
@@ -154,7 +154,7 @@ def main():
     print(Call(given.call))
     wrong = {}
     for isa in ISAS:
-        passes.choose_isa(isa)
+        machine.choose_isa(isa)
         wrong[isa] = Call(given.call).check()
         print(f"{isa}: {wrong[isa] or 'right'}")
     return 1 if any(wrong.values()) else 0

@@ -18,7 +18,7 @@ cli.py           fastpw info | verify | bench
 """
 
 # The compiled module first: on small boards libgomp, loaded late, may find no room for thread-local storage.
-from .core import passes as _passes  # noqa: F401, I001
+from .core import machine as _machine  # noqa: F401, I001
 from ._version import __version__
 from .conv import conv1x1
 from .gradients import Gradients, conv1x1_backward

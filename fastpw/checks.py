@@ -14,7 +14,6 @@ from operator import index
 import numpy as np
 
 from . import activations
-from .core import passes
 
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
 MAX_FLOAT32 = (2 - 2.0**-23) * 2.0**127
@@ -149,8 +148,6 @@ def unwritten(a: np.ndarray, written: Iterable[np.ndarray], in_time: Iterable[np
 
 def apart(x, residual, y, z) -> tuple[np.ndarray, np.ndarray | None]:
     """x and residual as they are before y and z are written."""
-    if passes.apart((y, z), (x, residual)):
-        return x, residual
     if z is not None and overlap(y, z):
         raise outputs_overlap("out_z", "out")
     written = (y,) if z is None else (y, z)
@@ -212,14 +209,16 @@ def bias(value, weight: np.ndarray) -> np.ndarray:
     return value
 
 
-def groups(value, filters: int) -> int:
-    """Whether it divides C too shows in the weights: they have C // groups columns."""
+def groups(value) -> int:
     if type(value) is int and value == 1:
         return value
-    value = integer("groups", value, 1)
-    if filters % value:
-        raise ValueError(f"groups: a divisor of K = {filters} is needed, got {shown(value)}")
-    return value
+    return integer("groups", value, 1)
+
+
+def divides(groups: int, filters: int) -> None:
+    """Whether it divides C too shows in the weights: they have C // groups columns."""
+    if filters % groups:
+        raise ValueError(f"groups: a divisor of K = {filters} is needed, got {shown(groups)}")
 
 
 def integer(name: str, value, least: int, most: float = math.inf) -> int:

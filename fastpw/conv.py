@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from .plan import Plan
+from . import programs
+from .convolution import Convolution, options
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,5 +101,15 @@ def conv1x1(
     >>> fastpw.conv1x1(x, weight, activation="relu").shape
     (1, 28, 28, 16)
     """
-    plan = Plan(weight, bias, stride, padding, groups, activation, weight_layout)
-    return plan.run(x, residual, out, out_z)
+    checked = options(stride, padding, groups, activation, weight_layout)
+    program = programs.forward.find(x, weight, checked)
+    if program is not None:
+        y = program(x, residual, out, out_z, weight, bias)
+        if y is not None:
+            return y
+    convolution = Convolution(weight, bias, checked)
+    known = () if program is None else (program,)
+    y, used = convolution.run(known, None, (x, residual, out, out_z))
+    if used is not program and type(x) is type(weight) is np.ndarray:
+        programs.forward.keep(x, weight, checked, used)
+    return y

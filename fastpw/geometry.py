@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import product
 
 import numpy as np
 
@@ -51,38 +50,22 @@ def boxes(x_shape, y_shape, stride: Pair, padding: tuple[Pair, Pair]) -> Iterato
             yield inputs, (..., *outputs, slice(None))
 
 
-def met(a: np.ndarray, stride: Pair) -> np.ndarray:
-    """The pixels that outputs meet where there is no padding."""
-    return a if stride == (1, 1) else a[..., :: stride[0], :: stride[1], :]
+# More boxes than so many take longer than to clear all of an image.
+MOST_SKIPPED = 8
 
 
-def rows(*arrays: np.ndarray | None) -> Iterator[tuple[np.ndarray | None, ...]]:
-    """Brings arrays (..., channels) with the same leading axes to four axes: views, pixels in the same order.
-
-    Neighbouring axes become one where all arrays' strides allow it; what is left beyond four is walked here.
-    """
-    present = [a for a in arrays if a is not None]
-    lead = _merged(present[0].shape[:-1], [a.strides[:-1] for a in present])
-    lead = (1,) * (3 - len(lead)) + lead
-    views = [None if a is None else a.reshape(*lead, a.shape[-1]) for a in arrays]
-    for outer in product(*map(range, lead[:-3])):
-        yield tuple(None if v is None else v[outer] for v in views)
-
-
-def _merged(shape: tuple[int, ...], strides: list[tuple[int, ...]]) -> tuple[int, ...]:
-    """The shape with neighbouring axes as one wherever all arrays' strides let a reshape be a view."""
-    merged: list[int] = []
-    distances: list[int] = []  # of the axis last merged, per array
-    for axis in reversed(range(len(shape))):
-        if shape[axis] == 1:
-            continue
-        here = [s[axis] for s in strides]
-        if merged and all(h == merged[-1] * d for h, d in zip(here, distances, strict=True)):
-            merged[-1] *= shape[axis]
-        else:
-            merged.append(shape[axis])
-            distances = here
-    return tuple(reversed(merged))
+def skipped(shape: tuple[int, ...], inputs: Index, stride: Pair) -> list[Index]:
+    """The pixels of an image (..., H, W, channels) that the box `inputs` leaves out; where those are many boxes, all."""
+    _, rows, columns, _ = inputs
+    between_rows = [slice(first, None, stride[0]) for first in range(min(stride[0], shape[-3])) if first != rows.start]
+    between_columns = [
+        slice(first, None, stride[1]) for first in range(min(stride[1], shape[-2])) if first != columns.start
+    ]
+    if len(between_rows) + len(between_columns) > MOST_SKIPPED:
+        return [...]
+    return [(..., some, slice(None), slice(None)) for some in between_rows] + [
+        (..., rows, some, slice(None)) for some in between_columns
+    ]
 
 
 def group(number: int, groups: int, *arrays: np.ndarray | None) -> Iterator[np.ndarray | None]:

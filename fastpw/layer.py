@@ -2,26 +2,33 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Collection
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, DTypeLike, NDArray
 
 from . import checks
-from .plan import Plan
+from ._typing import Activation, Padding, Stride, WeightLayout
+from .convolution import Convolution, options
+from .core.forward import Forward, PackedWeights
+from .gradients import conv1x1_backward
+from .reference import Gradients
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
+ARGUMENTS = ("weight", "bias", "stride", "padding", "groups", "activation", "weight_layout")
 
-    from .conv import Activation, Padding, Stride, WeightLayout
+# What a pickle of each version holds, besides its version; defaults stand for arguments that came later.
+STATES = {1: set(ARGUMENTS)}
+VERSION = max(STATES)
 
-# What a pickle holds: the constructor's arguments.
-STATE = {"weight", "bias", "stride", "padding", "groups", "activation", "weight_layout"}
+# Programs that a layer keeps, for as many sizes of its input.
+MOST_PROGRAMS = 4
 
 
-def _frozen(name: str, value) -> np.ndarray:
-    copy = checks.array(name, value).copy()
-    copy.flags.writeable = False
-    return copy
+def _frozen(name: str, value: ArrayLike) -> NDArray[np.floating]:
+    """A copy whose memory nobody can make writable again."""
+    array = checks.array(name, value)
+    return np.ndarray(array.shape, array.dtype, array.tobytes())
 
 
 class Conv1x1:
@@ -40,6 +47,10 @@ class Conv1x1:
         (h, w).
     padding : ((int, int), (int, int))
         ((top, bottom), (left, right)).
+    channels, filters : int
+        C and K.
+    dtype : numpy.dtype
+        Of the weights, and of all arrays of a call: float32 or float64.
 
     Raises
     ------
@@ -48,8 +59,8 @@ class Conv1x1:
 
     Notes
     -----
-    Many threads may call one layer at once. It pickles as its attributes and packs again where it is loaded,
-    for the instruction set in use there.
+    A layer does not change: its weights are packed. Many threads may call one layer at once. It pickles as its
+    plain weights and packs again where it is loaded, for the instruction set in use there.
 
     Examples
     --------
@@ -60,15 +71,18 @@ class Conv1x1:
            [3., 3., 3., 3.]], dtype=float32)
     """
 
-    weight: np.ndarray
-    bias: np.ndarray | None
+    __slots__ = (*ARGUMENTS, "__weakref__", "_convolution", "_packed", "_programs")
+
+    weight: NDArray[np.floating]
+    bias: NDArray[np.floating] | None
     stride: tuple[int, int]
     padding: tuple[tuple[int, int], tuple[int, int]]
     groups: int
     activation: Activation
     weight_layout: WeightLayout
-    _plan: Plan
-    _again = None  # makes a call like the last one, without its checks
+    _convolution: Convolution
+    _packed: PackedWeights
+    _programs: tuple[Forward, ...]  # of the last sizes, the latest first
 
     def __init__(
         self,
@@ -81,30 +95,40 @@ class Conv1x1:
         activation: Activation = None,
         weight_layout: WeightLayout = "OI",
     ) -> None:
-        weight = _frozen("weight", weight)
-        bias = None if bias is None else _frozen("bias", bias)
-        plan = Plan(weight, bias, stride, padding, groups, activation, weight_layout)
-        self.__dict__.update(
-            weight=weight,
-            bias=bias,
-            stride=plan.stride,
-            padding=plan.padding,
-            groups=plan.groups,
+        if hasattr(self, "_packed"):
+            raise self._does_not_change("__init__")
+        checked = options(stride, padding, groups, activation, weight_layout)
+        convolution = Convolution(
+            _frozen("weight", weight), None if bias is None else _frozen("bias", bias), checked
+        )
+        self._set(
+            weight=convolution.given,
+            bias=convolution.bias,
+            stride=checked.stride,
+            padding=checked.padding,
+            groups=checked.groups,
             activation=activation,
             weight_layout=weight_layout,
-            _plan=plan,
+            _convolution=convolution,
+            _packed=convolution.pack(),
+            _programs=(),
         )
 
     def __call__(
-        self, x: ArrayLike, residual: ArrayLike | None = None, out: np.ndarray | None = None
-    ) -> np.ndarray:
+        self,
+        x: ArrayLike,
+        *,
+        residual: ArrayLike | None = None,
+        out: NDArray[np.floating] | None = None,
+        out_z: NDArray[np.floating] | None = None,
+    ) -> NDArray[np.floating]:
         """``activation(x @ weight.T + bias + residual)`` at every pixel.
 
         Parameters
         ----------
         x : (..., C) array
         residual : (..., K) array, optional
-        out : (..., K) array, optional
+        out, out_z : (..., K) array, optional
             All as in `conv1x1`.
 
         Returns
@@ -117,37 +141,147 @@ class Conv1x1:
         TypeError, ValueError
             As in `conv1x1`.
         """
-        again = self._again
-        if again is not None and residual is None:
-            y = again(x, out)
+        known = self._programs
+        for program in known:
+            y = program(x, residual, out, out_z)
             if y is not None:
                 return y
-        y = self._plan.run(x, residual, out)
-        if residual is None:
-            self.__dict__["_again"] = self._plan.replay(x, y)
+        y, used = self._convolution.run(known, self._packed, (x, residual, out, out_z))
+        if used not in known:
+            self._set(_programs=(used, *known[: MOST_PROGRAMS - 1]))
         return y
 
+    def backward(
+        self,
+        dy: ArrayLike,
+        x: ArrayLike | None,
+        *,
+        y: ArrayLike | None = None,
+        z: ArrayLike | None = None,
+        residual: ArrayLike | None = None,
+        wrt: Collection[str] | str = ("x", "weight", "bias"),
+        out: Gradients | tuple[NDArray[np.floating] | None, ...] | None = None,
+        accumulate: bool = False,
+    ) -> Gradients:
+        """The gradients of a call: `conv1x1_backward` with the layer's weights and options.
+
+        Parameters
+        ----------
+        dy, x, y, z, residual, wrt, out, accumulate
+            As in `conv1x1_backward`.
+
+        Returns
+        -------
+        Gradients
+            ``dx``, ``dweight``, ``dbias`` and ``dresidual``; None where not wanted.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As in `conv1x1_backward`.
+        """
+        bias = self.bias
+        if bias is None and z is None:  # z is recomputed where it is needed: this layer has no bias, which is one of zeros
+            bias = np.zeros(self.filters, self.dtype)
+        return conv1x1_backward(
+            dy,
+            x,
+            self.weight,
+            bias,
+            y=y,
+            z=z,
+            residual=residual,
+            stride=self.stride,
+            padding=self.padding,
+            groups=self.groups,
+            activation=self.activation,
+            weight_layout=self.weight_layout,
+            wrt=wrt,
+            out=out,
+            accumulate=accumulate,
+        )
+
+    @property
+    def channels(self) -> int:
+        return self._convolution.channels
+
+    @property
+    def filters(self) -> int:
+        return self._convolution.filters
+
+    @property
+    def dtype(self) -> np.dtype[np.floating]:
+        return self._convolution.dtype
+
+    def astype(self, dtype: DTypeLike) -> Conv1x1:
+        """The same layer with its weights in another dtype.
+
+        Parameters
+        ----------
+        dtype : numpy.dtype or what makes one
+            float32 or float64.
+
+        Returns
+        -------
+        Conv1x1
+            A new layer.
+
+        Raises
+        ------
+        TypeError
+            Another dtype.
+        """
+        wanted = checks.dtype("dtype", dtype)
+        arguments = {name: getattr(self, name) for name in ARGUMENTS}
+        for name in ("weight", "bias"):
+            if arguments[name] is not None:
+                arguments[name] = arguments[name].astype(wanted)
+        return type(self)(**arguments)
+
+    # A layer does not change
+
+    def _set(self, **attributes: Any) -> None:
+        for name, value in attributes.items():
+            object.__setattr__(self, name, value)
+
+    def _does_not_change(self, name: str) -> AttributeError:
+        return AttributeError(f"{name}: a Conv1x1 does not change, its weights are packed; make a new one")
+
     def __setattr__(self, name: str, value: Any) -> None:
-        raise AttributeError(f"{name}: a Conv1x1 does not change, its weights are packed; make a new one")
+        raise self._does_not_change(name)
+
+    def __delattr__(self, name: str) -> None:
+        raise self._does_not_change(name)
+
+    # Pickles and copies
 
     def __getstate__(self) -> dict[str, Any]:
-        return {name: self.__dict__[name] for name in STATE}
+        return {"version": VERSION, **{name: getattr(self, name) for name in ARGUMENTS}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        if not isinstance(state, dict) or state.keys() != STATE:
-            came = ", ".join(map(str, state)) if isinstance(state, dict) else f"a {type(state).__name__}"
-            raise ValueError(f"state: a dict of {', '.join(sorted(STATE))} is needed, got {came}")
+        arguments = _arguments(state)
         try:
-            self.__init__(**state)
+            self.__init__(**arguments)
         except (TypeError, ValueError) as error:
             raise ValueError(f"state: {error}") from error
 
     def __repr__(self) -> str:
-        plan = self._plan
-        said = [f"{plan.channels} -> {plan.filters} channels", str(plan.dtype)]
+        said = [f"{self.channels} -> {self.filters} channels", str(self.dtype)]
         said += ["bias"] * (self.bias is not None)
         said += [f"stride {self.stride}"] * (self.stride != checks.ONCE)
         said += [f"padding {self.padding}"] * (self.padding != checks.NOTHING)
         said += [f"{self.groups} groups"] * (self.groups > 1)
         said += [f"activation {self.activation!r}"] * (self.activation is not None)
         return f"<Conv1x1: {', '.join(said)}>"
+
+
+def _arguments(state: Any) -> dict[str, Any]:
+    """The constructor's arguments that a pickle's state holds."""
+    version = state.get("version") if isinstance(state, dict) else None
+    if type(version) is not int or version not in STATES:
+        raise ValueError(f"state: a dict of version 1 to {VERSION} is needed, got {checks.shown(state)[:200]}")
+    arguments = {name: value for name, value in state.items() if name != "version"}
+    if arguments.keys() != STATES[version]:
+        needed, came = (", ".join(sorted(map(str, names))) for names in (STATES[version], arguments))
+        raise ValueError(f"state: {needed} are needed in version {version}, got {came}")
+    return arguments

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from . import checks
 from ._version import __version__
-from .core import passes
+from .core import machine
 
 # The instruction set
 
@@ -21,7 +21,7 @@ def _choose_isa() -> None:
     name = os.environ.get("FASTPW_ISA")
     if name:
         try:
-            passes.choose_isa(name)
+            machine.choose_isa(name)
         except ValueError as error:
             raise ValueError(f"FASTPW_ISA={name}: {error}") from None
 
@@ -78,7 +78,7 @@ def _quota_v1(group: Path) -> float | None:
 
 
 # Read once: what OpenMP would use (OMP_NUM_THREADS, or the CPUs by affinity) and what the container grants.
-_openmp_at_import = passes.openmp_threads()
+_openmp_at_import = machine.openmp_threads()
 _quota = cpu_quota()
 _quota_threads = MOST_THREADS if _quota is None else max(1, math.ceil(_quota))
 
@@ -88,7 +88,7 @@ _in_block: ContextVar[int | None] = ContextVar("fastpw.num_threads", default=Non
 
 def threads() -> int:
     """The most threads a call made here and now may use."""
-    allowed = passes.openmp_threads()
+    allowed = machine.openmp_threads()
     wanted = _in_block.get() or _everywhere
     if wanted is None:
         return min(allowed, _quota_threads)
@@ -102,7 +102,7 @@ def _number(n) -> int:
 
 def get_num_threads() -> int:
     """The most threads that a call made here and now would use. (Small work runs on one.)"""
-    return 1 if passes.in_forked_child() else threads()
+    return 1 if machine.in_forked_child() else threads()
 
 
 def set_num_threads(n: int | None) -> None:
@@ -143,9 +143,9 @@ def num_threads(n: int) -> Iterator[None]:
 
 
 def _why() -> str:
-    if passes.in_forked_child():
+    if machine.in_forked_child():
         return "a child of fork() runs serially: OpenMP's threads stayed with its parent"
-    allowed, wanted = passes.openmp_threads(), _in_block.get() or _everywhere
+    allowed, wanted = machine.openmp_threads(), _in_block.get() or _everywhere
     if allowed < _openmp_at_import and (wanted is None or allowed < wanted):
         return f"OpenMP was limited to {allowed} after the import (threadpoolctl, omp_set_num_threads)"
     if wanted is not None:
@@ -161,12 +161,12 @@ def _why() -> str:
 
 def config() -> dict[str, Any]:
     """What `show_config` shows."""
-    sets = passes.kernel_sets()
+    sets = machine.kernel_sets()
     chosen = {row["dtype"]: row["isa"] for row in sets if row["chosen"]}
     built = list(dict.fromkeys(row["isa"] for row in sets))
     return {
         "fastpw": {"version": __version__},
-        "compiler": passes.compiler(),
+        "compiler": machine.compiler(),
         "instruction sets": {
             "chosen": chosen,
             "built": built,

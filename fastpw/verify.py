@@ -10,27 +10,27 @@ import numpy as np
 
 import fastpw
 from fastpw import activations, bounds
-from fastpw.core import passes
+from fastpw.core import machine
 
 
 def main():
     """Run all checks and print a line for each; returns 1 at the first that fails, else 0."""
-    in_use = next(row["isa"] for row in passes.kernel_sets() if row["chosen"])
+    in_use = next(row["isa"] for row in machine.kernel_sets() if row["chosen"])
     try:
-        for kernel_set in passes.kernel_sets():
+        for kernel_set in machine.kernel_sets():
             if not kernel_set["runs"]:
                 print(f"{kernel_set['isa']:8}  {kernel_set['dtype']}  not run: this CPU lacks it")
             elif not _verify(kernel_set):
                 print("fastpw is NOT right on this machine.")
                 return 1
     finally:
-        passes.choose_isa(in_use)
+        machine.choose_isa(in_use)
     print("All right.")
     return 0
 
 
 def _verify(kernel_set):
-    passes.choose_isa(kernel_set["isa"])
+    machine.choose_isa(kernel_set["isa"])
     for check in CHECKS:
         for name, used in check(kernel_set):
             verdict = "ok" if used <= 1 else "FAILED"

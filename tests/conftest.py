@@ -8,12 +8,12 @@ from hypothesis import HealthCheck, settings
 
 import fastpw
 from fastpw import bounds
-from fastpw.core import passes
+from fastpw.core import machine
 
 # Children of the tests find the installed package too, not the folder that they start in.
 os.environ["PYTHONSAFEPATH"] = "1"
 
-ISAS = list(dict.fromkeys(row["isa"] for row in passes.kernel_sets() if row["runs"]))
+ISAS = list(dict.fromkeys(row["isa"] for row in machine.kernel_sets() if row["runs"]))
 
 settings.register_profile(
     "fastpw",
@@ -29,10 +29,10 @@ settings.load_profile("fastpw")
 @pytest.fixture(params=ISAS)
 def isa(request):
     """The instruction set in use."""
-    before = next(row["isa"] for row in passes.kernel_sets() if row["chosen"])
-    passes.choose_isa(request.param)
+    before = next(row["isa"] for row in machine.kernel_sets() if row["chosen"])
+    machine.choose_isa(request.param)
     yield request.param
-    passes.choose_isa(before)
+    machine.choose_isa(before)
 
 
 @pytest.fixture(params=[1, 2], ids=["1thread", "2threads"])

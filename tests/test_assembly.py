@@ -15,10 +15,10 @@ from dataclasses import dataclass
 
 import pytest
 
-from fastpw.core import passes
+from fastpw.core import machine
 
 OBJDUMP = os.environ.get("OBJDUMP", "objdump")
-BINARY = os.environ.get("FASTPW_ASSEMBLY", passes.__file__)
+BINARY = os.environ.get("FASTPW_ASSEMBLY", machine.__file__)
 
 FUNCTION = re.compile(r"^[0-9a-f]+ <(.+)>:$")
 INSTRUCTION = re.compile(r"^\s*([0-9a-f]+):\s+(\S+)\s*(.*)$")

@@ -7,7 +7,7 @@ import pytest
 
 import fastpw
 from fastpw import activations, bounds, reference
-from fastpw.core import passes
+from fastpw.core import machine
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
@@ -48,7 +48,7 @@ def assert_frame_untouched(view):
 
 def largest_edges(isa, dtype):
     """2·MR and 2·NR + 1 of the largest tiles of a kernel set."""
-    tiles = next(row["tiles"] for row in passes.kernel_sets() if (row["isa"], row["dtype"]) == (isa, dtype))
+    tiles = next(row["tiles"] for row in machine.kernel_sets() if (row["isa"], row["dtype"]) == (isa, dtype))
     rows, columns, *_ = map(max, zip(*tiles, strict=True))
     return 2 * rows, 2 * columns + 1
 

@@ -5,7 +5,7 @@ import pytest
 
 import fastpw
 from fastpw import activations
-from fastpw.core import passes
+from fastpw.core import machine
 
 # Around the heights of tiles, the blocks of rows, and what makes a backward pass walk in slices.
 ROWS = (*range(1, 131), 191, 192, 193, 255, 256, 257, 511, 767, 768, 769, 1023, 1024, 1025, 1537)
@@ -20,14 +20,14 @@ def few_rows(channels, filters):
     return ROWS if channels * filters < 2000 else (1, 2, 3, 5, 8, 13, 49, 130, 256, 767, 768, 1025)
 
 
-@pytest.fixture(params=passes.kernel_sets(), ids=lambda row: f"{row['isa']}-{row['dtype']}")
+@pytest.fixture(params=machine.kernel_sets(), ids=lambda row: f"{row['isa']}-{row['dtype']}")
 def dtype(request):
     row = request.param
     if not row["runs"]:
         pytest.skip(f"this CPU does not run {row['isa']}")
-    passes.choose_isa(row["isa"])
+    machine.choose_isa(row["isa"])
     yield np.dtype(row["dtype"])
-    passes.choose_isa()
+    machine.choose_isa()
 
 
 def numbers(shape, dtype, seed):

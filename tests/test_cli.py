@@ -60,7 +60,7 @@ def test_verify_checks_every_kernel_set_and_restores_the_one_in_use(capsys):
     assert fastpw.show_config("dicts")["instruction sets"]["chosen"] == in_use
     *lines, verdict = capsys.readouterr().out.splitlines()
     assert verdict == "All right."
-    for row in fastpw.core.passes.kernel_sets():
+    for row in fastpw.core.machine.kernel_sets():
         of_set = [line for line in lines if line.split()[:2] == [row["isa"], row["dtype"]]]
         if row["runs"]:
             assert len(of_set) > 15

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import geometry, reference
-from fastpw.core import partition, passes
+from fastpw import geometry, programs, reference
+from fastpw.core import partition
 
 SIDES = [(0, 0), (1, 0), (0, 2), (3, 3), (5, 1)]
 
@@ -41,46 +41,80 @@ def test_boxes_cover_the_output_once_and_meet_their_inputs():
             assert np.array_equal(covered, expected)
 
 
-@pytest.mark.parametrize("layout", ["apart", "adjacent"])
-def test_skipped_pixels_are_those_that_no_box_meets(layout, threads, monkeypatch):
-    monkeypatch.setattr(partition, "SMALL_CLEARING_BYTES", 0)
+def test_skipped_pixels_are_those_that_no_box_meets():
     for height, width in product((1, 2, 5), (1, 4)):
         for vertical, horizontal, stride in product(SIDES, SIDES, product((1, 2, 4), (1, 3, 7))):
-            dx = np.full((2, 3, height, width, 6), 7.0)[:, :, ::-1, :, : 3 if layout == "apart" else 6]
+            dx = np.full((2, 3, height, width, 6), 7.0)
             shape = geometry.output_shape(dx.shape, 1, stride, (vertical, horizontal))
             inputs = next(geometry.boxes(dx.shape, shape, stride, (vertical, horizontal)), (None,))[0]
             if inputs is None:
                 continue
             expected = np.zeros_like(dx)
             expected[inputs] = 7
-            first = inputs[1].start, inputs[2].start
-            for images in dx:
-                passes.clear_skipped(images, first, stride, threads)
+            for index in geometry.skipped(dx.shape, inputs, stride):
+                dx[index] = 0
             assert np.array_equal(dx, expected)
-            assert layout == "adjacent" or np.all(dx.base[..., 3:] == 7)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5, 2), (1, 2, 1, 3, 1, 2), (2, 2, 2, 2, 2, 1)])
-def test_rows_of_many_axes_are_views_in_order(shape):
-    x = np.arange(np.prod(shape)).reshape(shape)
-    wide = np.zeros([size + 1 for size in shape], int)
-    y = wide[tuple(slice(size) for size in shape)]
-    y[...] = x
-    for a, b in ((x, x), (x, y), (y, x), (x[::-1], y[:, ::-1]), (x, np.asfortranarray(x))):
-        seen = []
-        for rows_a, none, rows_b in geometry.rows(a, None, b):
-            assert none is None
-            assert rows_a.ndim == rows_b.ndim == 4
-            assert np.may_share_memory(rows_a, a)
-            assert np.may_share_memory(rows_b, b)
-            seen += [*zip(rows_a.flat, rows_b.flat, strict=True)]
-        assert seen == [*zip(a.flat, b.flat, strict=True)]
+def test_skipped_pixels_in_many_boxes_are_cleared_with_all_others():
+    inputs = next(geometry.boxes((40, 50, 3), (2, 2, 5), (39, 41), ((0, 0), (0, 0))))[0]
+    assert geometry.skipped((40, 50, 3), inputs, (39, 41)) == [...]
 
 
-def test_rows_of_contiguous_arrays_are_one_run():
-    x = np.zeros((2, 3, 4, 5, 6))
-    assert [view.shape for (view,) in geometry.rows(x)] == [(1, 1, 120, 6)]
-    assert [view.shape for (view,) in geometry.rows(x[:, :, :, 1:])] == [(1, 24, 4, 6)]
+@pytest.mark.parametrize("stride", [2, 3, (1, 5), (9, 2), 40])
+@pytest.mark.parametrize("padding", [0, ((1, 0), (2, 1))])
+def test_skipped_pixels_get_zeros(stride, padding, threads, monkeypatch, rng):
+    monkeypatch.setattr(partition, "SMALL_CLEARING_BYTES", 0)
+    x, weight = rng.standard_normal((2, 9, 11, 6)), rng.standard_normal((4, 6))
+    options = {"stride": stride, "padding": padding}
+    dy = rng.standard_normal(fastpw.conv1x1(x, weight, **options).shape)
+    expected = reference.conv1x1_backward(dy, x, weight, **options).dx
+    for frame in (np.full((2, 9, 11, 8), 7.0), np.full((2, 11, 9, 8), 7.0).swapaxes(1, 2)):
+        dx = frame[..., 1:7]
+        fastpw.conv1x1_backward(dy, x, weight, wrt="x", out=(dx, None, None, None), **options)
+        assert np.allclose(dx, expected) and not dx[expected == 0].any()
+        assert np.all(frame[..., 0] == 7) and np.all(frame[..., 7] == 7)
+
+
+@pytest.mark.parametrize("shape", [(2, 3, 4, 5, 2), (1, 2, 1, 3, 1, 2), (2, 2, 2, 2, 2, 1), (2, 3, 2, 2, 3, 2, 4)])
+def test_pixels_along_many_axes(shape, rng):
+    """Used in place, in order, whatever the strides."""
+    x, weight = rng.integers(-8, 9, shape).astype(float), rng.integers(-8, 9, (3, shape[-1])).astype(float)
+    y = x @ weight.T
+    frame = np.full([size + 1 for size in y.shape], np.nan)
+    crop = frame[tuple(slice(size) for size in y.shape)]
+    turned = np.ascontiguousarray(x.swapaxes(0, 2)).swapaxes(0, 2)
+    for some in (x, turned, x[::-1].copy()[::-1], np.asfortranarray(x)):
+        for out in (np.empty_like(y), crop, crop[:, ::-1]):
+            assert fastpw.conv1x1(some, weight, out=out) is out
+            assert np.array_equal(out, y)
+    assert np.isnan(frame[-1]).all()
+    grads = fastpw.conv1x1_backward(crop, turned, weight, wrt=("x", "weight", "bias"))
+    flat = fastpw.conv1x1_backward(
+        crop.reshape(-1, 3).copy(), x.reshape(-1, shape[-1]), weight, wrt=("x", "weight", "bias")
+    )
+    for one, other in zip(grads[:3], flat[:3], strict=True):
+        assert one.tobytes() == other.tobytes()
+
+
+def test_gradients_may_be_written_along_many_axes(rng):
+    x, dy = (rng.integers(-8, 9, (2, 3, 2, 3, 2, n)).astype(float) for n in (4, 5))
+    weight = rng.integers(-8, 9, (5, 4)).astype(float)
+    dx, dresidual = (np.full((3, 4, 3, 4, 3, n), np.nan) for n in (4, 5))
+    out = dx[1:, 1:, 1:, 1:, 1:], None, None, dresidual[:-1, :-1, :-1, :-1, :-1]
+    fastpw.conv1x1_backward(dy, x, weight, wrt=("x", "residual"), out=out)
+    assert np.array_equal(out[0], dy @ weight) and np.array_equal(out[3], dy)
+    assert np.isnan(dx[0]).all() and np.isnan(dresidual[-1]).all()
+
+
+def test_neighbouring_axes_are_one_where_their_strides_allow_it(monkeypatch):
+    monkeypatch.setattr(programs, "forward", programs.Programs(9))
+    x, weight = np.zeros((2, 3, 4, 5, 6)), np.zeros((2, 6))
+    fastpw.conv1x1(x, weight)
+    assert [part["rows"] for part in programs.forward.kept()[0].schedule()] == [120]
+    programs.forward.forget()
+    fastpw.conv1x1(x[:, 1:, 1:, 1:], weight)
+    assert [part["rows"] for part in programs.forward.kept()[0].schedule()] == [24, 24]
 
 
 @pytest.mark.usefixtures("isa", "threads")

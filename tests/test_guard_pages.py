@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import fastpw
 from fastpw import reference
-from fastpw.core import partition, passes
+from fastpw.core import machine, partition
 
 if sys.platform != "linux":
     pytest.skip("mprotect and fork as on Linux", allow_module_level=True)
@@ -106,7 +106,7 @@ def survives(cases):
 
 @pytest.fixture(params=["float32", "float64"])
 def kernel_set(request, isa):
-    return next(row for row in passes.kernel_sets() if (row["isa"], row["dtype"]) == (isa, request.param))
+    return next(row for row in machine.kernel_sets() if (row["isa"], row["dtype"]) == (isa, request.param))
 
 
 def around(sizes):

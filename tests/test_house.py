@@ -17,10 +17,12 @@ FLOORS = [
     ["cli"],
     ["bench", "verify"],
     ["__init__"],
-    ["gradients", "layer"],
+    ["layer"],
+    ["gradients"],
     ["conv"],
-    ["recorded"],
-    ["plan"],
+    ["backward"],
+    ["convolution"],
+    ["programs"],
     ["runtime"],
     ["checks"],
     ["geometry"],
@@ -80,6 +82,57 @@ def test_modules_say_what_they_are(path):
 @pytest.mark.parametrize("name", [name for name in fastpw.__all__ if name != "__version__"])
 def test_public_names_say_what_they_do(name):
     assert len(inspect.getdoc(getattr(fastpw, name))) > 60
+
+
+# ---- core ----------------------------------------------------------------------------------------------
+
+# Top first. A file uses those of the rows below its own.
+CORE = [
+    ["__init__"],
+    ["backward"],
+    ["forward"],
+    ["machine"],
+    ["workspace"],
+    ["walk", "walk_layout"],
+    ["outer", "finish", "clear"],
+    ["steps"],
+    ["gradients"],
+    ["schedule"],
+    ["gemm"],
+    ["ahead"],
+    ["panels", "pixels", "layout"],
+    ["ndarray", "kernels", "shares", "team", "partition", "kept"],
+    ["caches"],
+]
+CORE_ROW = {name: row for row, names in enumerate(CORE) for name in names}
+CYTHON = sorted((HOUSE / "core").glob("*.p[xy]*"))
+USES = re.compile(r"^\s*(?:from fastpw\.core(?:\.(\w+))? c?import ([\w, ]+)|include)", re.MULTILINE)
+
+
+def used_by(path):
+    """The files of core/ that one uses, with cimport or import; "include" for a file that is included as text."""
+    for module, names in USES.findall(path.read_text()):
+        if not names:
+            yield "include"
+        elif module:
+            yield module
+        else:
+            yield from (name.split(" as ")[0].strip() for name in names.split(","))
+
+
+@pytest.mark.parametrize("path", CYTHON, ids=lambda path: path.name)
+def test_files_of_core_use_those_below(path):
+    here = path.stem
+    for other in used_by(path):
+        assert other == here or CORE_ROW[other] > CORE_ROW[here], f"{here} uses {other}, which is not below"
+
+
+@pytest.mark.parametrize("path", CYTHON, ids=lambda path: path.name)
+def test_core_knows_nothing_above(path):
+    """Neither the modules above nor the height and width of an image."""
+    text = path.read_text()
+    assert not re.search(r"from fastpw (c?import)|from fastpw\.(?!core\b)", text)
+    assert not re.search(r"\b(image|images|stride_h|padding)\b", re.sub(r'""".*?"""|#.*', "", text, flags=re.DOTALL))
 
 
 # ---- kernels -------------------------------------------------------------------------------------------

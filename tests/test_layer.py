@@ -5,7 +5,7 @@ import pytest
 
 import fastpw
 from fastpw import reference
-from fastpw.core import passes
+from fastpw.core import machine
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
@@ -109,7 +109,7 @@ def test_residual_now_and_then(layer, pixels, dtype, rng):
     for _ in range(2):
         residual = rng.integers(-8, 9, (40, K)).astype(dtype)
         assert np.array_equal(layer(x), expected(layer, x))
-        assert np.array_equal(layer(x, residual), expected(layer, x, residual=residual))
+        assert np.array_equal(layer(x, residual=residual), expected(layer, x, residual=residual))
         y = expected(layer, x, residual=residual)
         assert np.array_equal(layer(x, residual, residual), y)
 
@@ -135,9 +135,9 @@ def test_a_layer_outlives_a_change_of_the_instruction_set(layer, pixels, isa):
     x = pixels(20)
     y = layer(x)
     try:
-        for row in passes.kernel_sets():
+        for row in machine.kernel_sets():
             if row["runs"]:
-                passes.choose_isa(row["isa"])
+                machine.choose_isa(row["isa"])
                 assert np.array_equal(layer(x), y)
     finally:
-        passes.choose_isa(isa)
+        machine.choose_isa(isa)

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw.core import passes
+from fastpw.core.forward import empty
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -41,10 +41,10 @@ def large_result(value):
 
 
 def test_a_large_result_takes_the_memory_of_one_that_is_gone():
-    first = passes.empty((10 * MIB,), np.dtype("f4"))
+    first = empty((10 * MIB,), np.dtype("f4"))
     first.fill(7)
     del first
-    assert (passes.empty((9 * MIB,), np.dtype("f4")) == 7).all()  # new pages would be clear
+    assert (empty((9 * MIB,), np.dtype("f4")) == 7).all()  # new pages would be clear
 
 
 def test_a_view_holds_the_memory_of_its_result():

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw.core import passes
-from fastpw.layer import STATE
+from fastpw.core import machine
+from fastpw.layer import ARGUMENTS
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
@@ -48,7 +48,7 @@ def test_copies_compute_the_same(duplicate, layer, image):
     again = duplicate(layer)
     assert again(image).tobytes() == y.tobytes()
     assert repr(again) == repr(layer)
-    for name in STATE:
+    for name in ARGUMENTS:
         assert np.array_equal(getattr(again, name), getattr(layer, name))
     assert not again.weight.flags.writeable
 
@@ -79,14 +79,14 @@ def test_between_processes_with_other_instruction_sets(layer, image, tmp_path):
         f"layer, image = pickle.load(open({str(tmp_path / 'layer')!r}, 'rb'))\n"
         "sys.stdout.buffer.write(pickle.dumps(layer(image)))"
     )
-    simplest = [row["isa"] for row in passes.kernel_sets() if row["runs"]][-1]
+    simplest = [row["isa"] for row in machine.kernel_sets() if row["runs"]][-1]
     environment = {**os.environ, "FASTPW_ISA": simplest}
     done = subprocess.run([sys.executable, "-c", code], env=environment, check=True, capture_output=True)
     tolerance = 100 * np.finfo(image.dtype).eps
     assert np.allclose(pickle.loads(done.stdout), layer(image), rtol=tolerance, atol=tolerance)
 
 
-ISAS = list(dict.fromkeys(row["isa"] for row in passes.kernel_sets() if row["runs"]))
+ISAS = list(dict.fromkeys(row["isa"] for row in machine.kernel_sets() if row["runs"]))
 
 
 @pytest.mark.parametrize("theirs", ISAS)
@@ -114,6 +114,7 @@ def test_every_truncated_pickle_is_refused(layer):
 
 
 GOOD = {
+    "version": 1,
     "weight": np.ones((2, 3)),
     "bias": None,
     "stride": (1, 1),
@@ -139,6 +140,8 @@ CORRUPT = {
     "activation": {**GOOD, "activation": ("relu", 1)},
     "activation past all floats": {**GOOD, "activation": ("clip", -(10**5000), 10**5000)},
     "one of a later version": {**GOOD, "version": 2},
+    "no version": {name: value for name, value in GOOD.items() if name != "version"},
+    "a version of another type": {**GOOD, "version": True},
     "layout": {**GOOD, "weight_layout": None},
 }
 

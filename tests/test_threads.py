@@ -13,7 +13,7 @@ import pytest
 
 import fastpw
 from fastpw import runtime
-from fastpw.core import passes
+from fastpw.core import machine
 
 
 def run(code, **variables):
@@ -118,7 +118,7 @@ def test_threadpoolctl_limits():
     default = fastpw.get_num_threads()
     with threadpoolctl.threadpool_limits(1):
         assert fastpw.get_num_threads() == 1
-        if passes.openmp_threads() < runtime._openmp_at_import:
+        if machine.openmp_threads() < runtime._openmp_at_import:
             assert "threadpoolctl" in fastpw.show_config("dicts")["threads"]["why"]
         with fastpw.num_threads(4):
             assert fastpw.get_num_threads() == (4 if runtime._openmp_at_import == 1 else 1)
@@ -178,7 +178,7 @@ def test_a_quota_caps_the_default(monkeypatch):
     monkeypatch.setattr(runtime, "_quota", 0.5)
     monkeypatch.setattr(runtime, "_quota_threads", 1)
     assert fastpw.get_num_threads() == 1
-    if passes.openmp_threads() > 1:
+    if machine.openmp_threads() > 1:
         assert fastpw.show_config("dicts")["threads"]["why"] == "the container's CPU quota is 0.5"
     with fastpw.num_threads(2):
         assert fastpw.get_num_threads() == 2
@@ -195,7 +195,7 @@ def test_isa_by_environment(isa):
 def test_isa_that_is_not_there():
     error = run("import fastpw", FASTPW_ISA="avx1024")
     assert error.startswith("ValueError: FASTPW_ISA=avx1024: ")
-    for row in passes.kernel_sets():
+    for row in machine.kernel_sets():
         assert row["isa"] in error
 
 

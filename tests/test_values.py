@@ -7,7 +7,7 @@ import pytest
 
 import fastpw
 from fastpw import activations, reference
-from fastpw.core import passes
+from fastpw.core import machine
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
@@ -21,7 +21,7 @@ def integers(rng, dtype, *shape):
 
 def largest_edges(isa, dtype):
     """2·MR, 2·NR + 1, and 2·step + 1 (or the least depth and one) of the largest tiles of a kernel set."""
-    tiles = next(row["tiles"] for row in passes.kernel_sets() if (row["isa"], row["dtype"]) == (isa, dtype))
+    tiles = next(row["tiles"] for row in machine.kernel_sets() if (row["isa"], row["dtype"]) == (isa, dtype))
     rows, columns, steps, least_depths = map(max, zip(*tiles, strict=True))
     return 2 * rows, 2 * columns + 1, max(2 * steps, least_depths) + 1
 

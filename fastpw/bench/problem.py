@@ -5,7 +5,7 @@ from functools import lru_cache
 import numpy as np
 
 from fastpw import bounds, reference
-from fastpw.core import passes
+from fastpw.core.forward import empty
 
 # Of a result, spread evenly: the reference takes float64 and its time.
 CHECKED_PIXELS = 64
@@ -48,7 +48,7 @@ class Problem:
 
     def _new(self, shape):
         """Arrays begin with a cache line, as those do that peers make themselves."""
-        return passes.empty(shape, np.dtype(self.setting.dtype))
+        return empty(shape, np.dtype(self.setting.dtype))
 
     def rows_at(self, which, array):
         """Some pixels of an (N, Ho, Wo, channels) array, as rows."""

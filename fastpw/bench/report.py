@@ -10,7 +10,7 @@ import fastpw
 from fastpw.bench.layers import Layer
 from fastpw.bench.setting import Setting
 from fastpw.bench.timing import Timing
-from fastpw.core import passes
+from fastpw.core import machine
 
 
 @dataclass
@@ -91,7 +91,7 @@ class Report:
             "numpy": np.__version__,
             "python": platform.python_version(),
             "machine": platform.platform(),
-            "compiler": passes.compiler(),
+            "compiler": machine.compiler(),
             "isa": chosen_isa(self.setting.dtype),
             **asdict(self.setting),
             "peak_gflops": self.peak_gflops,
@@ -137,4 +137,4 @@ def _mean(ratios):
 
 def chosen_isa(dtype):
     """The instruction set of the kernels in use."""
-    return next(row["isa"] for row in passes.kernel_sets() if row["chosen"] and row["dtype"] == dtype)
+    return next(row["isa"] for row in machine.kernel_sets() if row["chosen"] and row["dtype"] == dtype)

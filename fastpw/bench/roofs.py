@@ -7,7 +7,7 @@ from functools import partial
 import numpy as np
 
 from fastpw.bench.timing import burst, settle
-from fastpw.core import passes
+from fastpw.core import machine
 
 
 class FmaPeak:
@@ -20,9 +20,9 @@ class FmaPeak:
         rounds = 1000
         # Long enough that starting the threads does not show. Seen on one: beside other work a team waits
         # even when it has next to nothing to do.
-        while min(burst(partial(passes.peak, dtype, rounds, 1), 0.005)) < 0.5e-3:
+        while min(burst(partial(machine.peak, dtype, rounds, 1), 0.005)) < 0.5e-3:
             rounds *= 2
-        self._run = partial(passes.peak, dtype, rounds, threads)
+        self._run = partial(machine.peak, dtype, rounds, threads)
         self.flops = self._run()
 
     def burst(self, seconds):

@@ -1,24 +1,38 @@
-"""GEMMs and threads: what lies between the shapes of a convolution and the registers of a CPU.
+"""Programs, GEMMs and threads: what lies between the shapes of a convolution and the registers of a CPU.
 
-kernels.pxd      the contract of ../kernels/kernel_set.h, as Cython reads it
-kept.py          memory of large results that are gone, for the next
-partition.py     how one GEMM or walk is cut into blocks, from its shape
-team.pxd         the OpenMP team, and what is left of it after a fork
-shares.pxd       tasks for a team: each thread's own, and those it takes over
-pixels.pxd       rows over three axes: where the pixels of each operand lie
-ahead.pxd        what is read next, fetched while tiles are computed
-loops.pxd        the blocked, parallel loops of a GEMM
-steps.pxd        the backward pass: what is done with a block of pixels,
-outer.pxd        and what is summed over it
-walk.pxd         one walk over the blocks, for every gradient
-passes.pyx       the passes, each named as one GEMM: the compiled module, with
-  kernel_sets.pxi  which kernels there are and which are in use
-  panels.pxi       packed weights
-  memory.pxi       where arrays lie, and whether they lie apart
-  new_arrays.pxi   new ones, where vectors like to find them
-  sums.pxi         the sums of a walk's slices, added up and put where they belong
-  skipped.pxi      the pixels that a stride skips
-  backward.pxi     what a walk needs
-  replay.pxi       a call made before, made again without its checks
-  replay_gradients.pxi  the same, backward
+A call is described once for arrays laid out in one way, then bound to arrays and run.
+
+    describe   which GEMMs or walks, over which pixels, cut into which tasks: a program, which does not change
+    bind       do these arrays fit the program? Then their addresses are its operands
+    run        one parallel region for each GEMM, without the GIL
+
+==================  =====================================================================
+compiled modules
+forward.pyx         the forward pass as a program
+backward.pyx        the backward pass as a program
+machine.pyx         the kernel sets in use, and threads
+the backward pass
+walk.pxd            one walk over the pixels, shared by a team
+steps.pxd           what is done with a block of pixels,
+outer.pxd           and what is summed over it
+finish.pxd          the sums, put where they belong
+clear.pxd           the pixels that no output meets
+workspace.pxd       the memory that a walk works in,
+walk_layout.pxd     and how it is laid out
+gradients.pxd       what a walk computes, and with which memory
+a GEMM
+schedule.pxd        its tasks, and the team that runs them
+gemm.pxd            one task: some rows against some panels
+ahead.pxd           what is read next, fetched while tiles are computed
+what they stand on
+pixels.pxd          rows over three axes: where the pixels of each operand lie
+panels.pxd          packed weights
+layout.pxd          how an array is laid out, and whether another is laid out so
+ndarray.pxd         what NumPy says of an array
+shares.pxd          tasks for a team: each thread's own, and those it takes over
+team.pxd            the OpenMP team, and what is left of it after a fork
+kernels.pxd         the contract of ../kernels/kernel_set.h, as Cython reads it
+partition.py        how a GEMM or walk is cut into blocks, from its shape
+kept.py             memory of large results that are gone, for the next
+==================  =====================================================================
 """

@@ -31,14 +31,14 @@ cdef inline void fetch(Ahead *ahead, const char *start, Py_ssize_t ld, Py_ssize_
     ahead.runs[ahead.count].ld = ahead.runs[ahead.count].rows = 0
 
 
-cdef inline void fetch_pixels(Ahead *ahead, const Pixels *pixels, int operand, Py_ssize_t row_bytes, Py_ssize_t start,
-                              Py_ssize_t stop, const fastpw_kernel_set *kernels) noexcept nogil:
+cdef inline void fetch_pixels(Ahead *ahead, const Pixels *pixels, char *const *bases, int operand, Py_ssize_t row_bytes,
+                              Py_ssize_t start, Py_ssize_t stop, const fastpw_kernel_set *kernels) noexcept nogil:
     """Add rows start..stop-1 of an operand: in one run, if they lie in one piece."""
     cdef Py_ssize_t piece = kernels.tiles[0].nr * kernels.b_size, row
-    if start >= stop or pixels.rows[operand].base == NULL:
+    if start >= stop or bases[operand] == NULL:
         return
-    if pixels.rows[operand].stride[2] == row_bytes and run_length(pixels, start, stop) == stop - start:
-        fetch(ahead, address(pixels, operand, start), piece, (stop - start) * row_bytes // piece)
+    if pixels.stride[operand][2] == row_bytes and run_length(pixels, start, stop) == stop - start:
+        fetch(ahead, address(pixels, bases, operand, start), piece, (stop - start) * row_bytes // piece)
         return
     for row in range(start, min(stop, start + MOST_RUNS)):
-        fetch(ahead, address(pixels, operand, row), piece, row_bytes // piece)
+        fetch(ahead, address(pixels, bases, operand, row), piece, row_bytes // piece)

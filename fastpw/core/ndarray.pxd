@@ -8,8 +8,8 @@ cdef extern from *:
     #define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
     #include <numpy/ndarraytypes.h>
 
-    /* Numbers of this type in the machine's byte order, aligned. */
-    #define fastpw_holds(array, type) (PyArray_TYPE(array) == (type) && PyArray_ISBEHAVED_RO(array))
+    /* Numbers of this type in the machine's byte order. */
+    #define fastpw_holds(array, type) (PyArray_TYPE(array) == (type) && PyArray_ISNOTSWAPPED(array))
     """
     enum:
         FLOAT32 "NPY_FLOAT32"

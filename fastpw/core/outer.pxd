@@ -3,65 +3,41 @@
     dW = dz^T . x                 sums of outer products over the pixels
     db = sums of dz
 
-A sum over the pixels is made of sums over blocks, which is more accurate than
-one long sum and the same for any number of threads.
+A sum over the pixels is made of sums over blocks, which is more accurate than one long sum and the same for any number
+of threads.
 """
 
 from libc.string cimport memset
 
-from fastpw.core.ahead cimport Ahead
-from fastpw.core.kernels cimport FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_forming
+from fastpw.core.gradients cimport DY, S, XS, Walk, Worker, columns_of_weights, panels_of_weights
+from fastpw.core.kernels cimport fastpw_forming, fastpw_outer_args
 from fastpw.core.pixels cimport address, run_length
-from fastpw.core.steps cimport DY, OUTER_DEPTH, S, XS, Walk, columns_of_weights
+from fastpw.core.steps cimport OUTER_DEPTH
 
 
-# Rows at a time for dW, instead of OUTER_DEPTH, of a block that a team shares. Not all that they read stays in the
-# first-level cache; but such blocks are small, and with one turn for two dW need not be read for the second (14 x 14,
-# 1024 -> 256: 1.03 of the speed, in the mean 1.01).
 cdef enum:
+    # Rows at a time for dW, instead of OUTER_DEPTH, of a block that a team shares: with one turn for two, dW need not
+    # be read for the second. Not all that they read stays in the first-level cache; but such blocks are small.
     SHARED_DEPTH = 208
-
-# Panels of x at a time, if several fit into the first-level cache: dW is then written in long runs.
-cdef enum:
+    # Panels of x at a time, if several fit into the first-level cache: dW is then written in long runs.
     PANELS_BYTES = 32 << 10
-
-# Rows of x so many bytes apart, or a multiple, lie in few sets of the first-level cache: they push each other out,
-# unless they are packed, which costs 3 % elsewhere (56 x 56, 256 -> 64).
-cdef enum:
+    # Rows of x so many bytes apart, or a multiple, lie in few sets of the first-level cache: they push each other out,
+    # unless they are packed.
     FEW_SETS = 2048
-
-# Tiles of dW that a panel meets, one above the other, for which x need not be packed: packing reads and writes it.
-cdef enum:
+    # Tiles of dW that a panel meets, one above the other, for which x need not be packed: packing reads and writes it.
     FEW_TILES = 3
-
-# Tiles of dW, one above the other, that meet a panel before the next.
-cdef enum:
+    # Tiles of dW, one above the other, that meet a panel before the next.
     SOME_TILES = 4
 
 
-cdef inline Py_ssize_t weight_panels(const Walk *w) noexcept nogil:
-    cdef Py_ssize_t width = w.kernels.tiles[0].nr
-    return (columns_of_weights(w) + width - 1) // width
-
-
-cdef inline bint spreads(Py_ssize_t ld) noexcept nogil:
-    """Whether rows so far apart use enough sets of the first-level cache."""
-    return ld % FEW_SETS != 0
-
-
-# `origin` is the first row of the block whose buffers lie at `space`; what is needed besides is at `own`.
-
-cdef inline void pack_columns(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
-                              char *panels) noexcept nogil:
-    """Panels first..last-1 of x, in the order in which the weights' sums read them."""
-    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size
-    cdef Py_ssize_t at = first * width * element, n = min(last * width, columns_of_weights(w)) - first * width
-    cdef Py_ssize_t row = origin, stop = origin + m, run
-    while row < stop:
-        run = run_length(&w.pixels, row, stop)
-        w.kernels.split(run, n, address(&w.pixels, XS, row) + at, w.pixels.rows[XS].stride[2],
-                        panels + (row - origin) * width * element, w.panel_bytes)
-        row += run
+# Some rows and panels of dW, and how they are summed.
+cdef struct Region:
+    Py_ssize_t first, last       # rows of dW
+    Py_ssize_t panel, last_panel
+    Py_ssize_t m                 # pixels of the block
+    bint adds                    # to what is there
+    char *to                     # dW
+    char *bias                   # where sums of dz are added as it is formed; NULL: nowhere
 
 
 # Both operands of the sums of dW: A by its columns, B by its panels.
@@ -74,126 +50,149 @@ cdef struct Outer:
     fastpw_forming forming
 
 
-cdef inline void sum_panel(const Walk *w, const Outer *outer, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
-                           Py_ssize_t panel, bint adds, char *to, Ahead *ahead) noexcept nogil:
-    """Rows first..last-1 of one panel of dW over the m rows of a block."""
-    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size, depth = 0
-    cdef Py_ssize_t most = SHARED_DEPTH if w.slices == 1 else OUTER_DEPTH
-    cdef fastpw_block b
-    cdef fastpw_forming forming = outer.forming
-    cdef bint forms = forming.dy != NULL and first == 0
-    b.m, b.n = last - first, min(width, columns_of_weights(w) - panel * width)
-    b.a, b.lda, b.panel, b.ldb = outer.a + first * element, outer.lda, outer.b + panel * outer.panel_step, outer.ldb
-    b.c, b.ldc = to + first * w.weights_ld + panel * width * element, w.weights_ld
-    b.residual, b.z, b.epilogue, b.streams = NULL, NULL, NULL, False
-    b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
-    b.forming = &forming if forms else NULL
-    if forms:
-        forming.dy += panel * outer.panel_step
-        forming.s += panel * outer.panel_step
-        if forming.sums != NULL:
-            forming.sums += panel * outer.panel_step
-    while depth < m:
-        b.k = min(most, m - depth)
-        b.ahead, forming.dz = &ahead.runs[0], <char *>b.panel
-        w.kernels.outer(&b)
-        b.entry = FASTPW_FROM_C
-        b.a += b.k * b.lda
-        b.panel += b.k * b.ldb
-        if forms:
-            forming.dy += b.k * forming.lddy
-            forming.s += b.k * forming.lds
-        depth += b.k
+# ---- the operands --------------------------------------------------------------------------------------------
 
-
-cdef inline void sum_panels(const Walk *w, const Outer *outer, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
-                            Py_ssize_t panel, Py_ssize_t last_panel, bint adds, char *to,
-                            Ahead *ahead) noexcept nogil:
-    """The same of some panels: a few rows at a time through them."""
-    cdef Py_ssize_t row = first, rows = last - first, j
-    if last_panel - panel > 1:
-        rows = SOME_TILES * w.kernels.tiles[0].mr
-    while row < last:
-        for j in range(panel, last_panel):
-            sum_panel(w, outer, m, row, min(row + rows, last), j, adds, to, ahead)
-        row += rows
-
-
-cdef inline fastpw_forming no_forming() noexcept nogil:
-    cdef fastpw_forming forming
-    forming.dy = forming.s = forming.dz = forming.sums = NULL
-    forming.lddy = forming.lds = 0
-    return forming
-
-
-cdef inline fastpw_forming forming_of(const Walk *w, Py_ssize_t origin, char *bias) noexcept nogil:
-    cdef fastpw_forming forming = no_forming()
-    if w.forms:
-        forming.dy, forming.lddy = address(&w.pixels, DY, origin), w.pixels.rows[DY].stride[2]
-        forming.s, forming.lds = address(&w.pixels, S, origin), w.pixels.rows[S].stride[2]
+cdef inline void set_forming(const Worker *t, char *bias, fastpw_forming *forming) noexcept nogil:
+    cdef const Walk *w = t.walk
+    memset(forming, 0, sizeof(forming[0]))
+    if w.sums.forms:
+        forming.dy, forming.lddy = address(&w.pixels, t.r.rows, DY, t.origin), w.pixels.stride[DY][2]
+        forming.s, forming.lds = address(&w.pixels, t.r.rows, S, t.origin), w.pixels.stride[S][2]
         forming.sums = bias
-    return forming
 
 
-cdef inline Outer outer_of(const Walk *w, Py_ssize_t origin, const char *space, char *bias) noexcept nogil:
+cdef inline void set_outer(const Worker *t, char *bias, Outer *outer) noexcept nogil:
     """A, and B where it lies."""
-    cdef Outer outer
-    outer.forming = forming_of(w, origin, bias)
+    cdef const Walk *w = t.walk
+    cdef const char *x = address(&w.pixels, t.r.rows, XS, t.origin)
+    set_forming(t, bias, &outer.forming)
     outer.panel_step = w.kernels.tiles[0].nr * w.kernels.a_size
-    outer.a, outer.lda = space, w.dz_ld
-    if not w.across:
-        outer.b, outer.ldb = address(&w.pixels, XS, origin), w.pixels.rows[XS].stride[2]
-        return outer
+    outer.a, outer.lda = t.space, w.block.dz_ld
+    if not w.sums.across:
+        outer.b, outer.ldb = x, w.pixels.stride[XS][2]
+        return
     outer.b, outer.ldb = outer.a, outer.lda
-    outer.a, outer.lda = space + w.x_at, w.x_ld
-    if w.x_in_place:
-        outer.a, outer.lda = address(&w.pixels, XS, origin), w.pixels.rows[XS].stride[2]
-    return outer
+    outer.a, outer.lda = t.space + w.block.x_at, w.block.x_ld
+    if w.sums.x_in_place:
+        outer.a, outer.lda = x, w.pixels.stride[XS][2]
+
+
+cdef inline bint spreads(Py_ssize_t ld) noexcept nogil:
+    """Whether rows so far apart use enough sets of the first-level cache."""
+    return ld % FEW_SETS != 0
 
 
 cdef inline Py_ssize_t panels_in_place(const Walk *w, Py_ssize_t rows) noexcept nogil:
     """How many panels are read where they lie: those of dz, whose rows are whole cache lines, and whole ones of x, if
     they stay in the first-level cache from one tile to the next, or meet few tiles."""
-    if w.across:
-        return weight_panels(w)
-    if w.x_in_place and (spreads(w.pixels.rows[XS].stride[2])
-                         or rows <= FEW_TILES * w.kernels.tiles[0].mr):
+    if w.sums.across:
+        return panels_of_weights(w)
+    if w.sums.x_in_place and (spreads(w.pixels.stride[XS][2]) or rows <= FEW_TILES * w.kernels.tiles[0].mr):
         return columns_of_weights(w) // w.kernels.tiles[0].nr
     return 0
 
 
-cdef inline void add_columns(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last, bint adds, char *to,
-                             const char *dz, const char *x) noexcept nogil:
-    """Sums of columns of dz, or of their products with those of x, where each has a weight of its own."""
-    cdef Py_ssize_t at = first * w.kernels.a_size
-    if not adds:
-        memset(to + at, 0, (last - first) * w.kernels.a_size)
-    w.kernels.column_sums(m, last - first, dz + at, w.dz_ld, x + at if x != NULL else NULL, w.x_ld, to + at)
+cdef inline void pack_columns(const Worker *t, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """Panels first..last-1 of x, in the order in which the weights' sums read them."""
+    cdef const Walk *w = t.walk
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size
+    cdef Py_ssize_t offset = first * width * element, n = min(last * width, columns_of_weights(w)) - first * width
+    cdef Py_ssize_t row = t.origin, stop = t.origin + m, run
+    while row < stop:
+        run = run_length(&w.pixels, row, stop)
+        w.kernels.split(run, n, address(&w.pixels, t.r.rows, XS, row) + offset, w.pixels.stride[XS][2],
+                        t.own + (row - t.origin) * width * element, w.own.panel_bytes)
+        row += run
 
 
-cdef inline void sum_weights(const Walk *w, Py_ssize_t origin, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last,
-                             Py_ssize_t panel, Py_ssize_t last_panel, bint adds, char *to, const char *space,
-                             char *own, char *bias, Ahead *ahead) noexcept nogil:
-    """Rows and panels of dW; where they form dz, its sums are added to `bias`, if that is not NULL."""
-    cdef Py_ssize_t width = w.kernels.tiles[0].nr, whole, stop
+# ---- the sums ------------------------------------------------------------------------------------------------
+
+cdef inline void set_panel(const Worker *t, const Outer *outer, const Region *region, Py_ssize_t panel,
+                           fastpw_outer_args *args) noexcept nogil:
+    """The rows of one panel of dW, from the first pixel on."""
+    cdef const Walk *w = t.walk
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size
+    args.m, args.n = region.last - region.first, min(width, columns_of_weights(w) - panel * width)
+    args.a, args.lda = outer.a + region.first * element, outer.lda
+    args.b, args.ldb = outer.b + panel * outer.panel_step, outer.ldb
+    args.c, args.ldc = region.to + region.first * w.sums.ld + panel * width * element, w.sums.ld
+    args.adds, args.ahead, args.forming = region.adds, &t.ahead.runs[0], NULL
+
+
+cdef inline void sum_panel(const Worker *t, const Outer *outer, const Region *region, Py_ssize_t panel) noexcept nogil:
+    """The rows of one panel of dW over the pixels of a block, some at a time."""
+    cdef Py_ssize_t most = SHARED_DEPTH if t.walk.cut.slices == 1 else OUTER_DEPTH, depth = 0
+    cdef bint forms = outer.forming.dy != NULL and region.first == 0
+    cdef fastpw_forming forming = outer.forming
+    cdef fastpw_outer_args args
+    set_panel(t, outer, region, panel, &args)
+    if forms:
+        args.forming = &forming
+        forming.dy += panel * outer.panel_step
+        forming.s += panel * outer.panel_step
+        if forming.sums != NULL:
+            forming.sums += panel * outer.panel_step
+    while depth < region.m:
+        args.k = min(most, region.m - depth)
+        forming.dz = <char *>args.b
+        t.walk.kernels.outer(&args)
+        args.adds = True
+        args.a += args.k * args.lda
+        args.b += args.k * args.ldb
+        if forms:
+            forming.dy += args.k * forming.lddy
+            forming.s += args.k * forming.lds
+        depth += args.k
+
+
+cdef inline void sum_panels(const Worker *t, const Outer *outer, const Region *all_) noexcept nogil:
+    """The same of some panels: a few rows at a time through them."""
+    cdef Py_ssize_t rows = all_.last - all_.first, panel
+    cdef Region region = all_[0]
+    if all_.last_panel - all_.panel > 1:
+        rows = SOME_TILES * t.walk.kernels.tiles[0].mr
+    while region.first < all_.last:
+        region.last = min(region.first + rows, all_.last)
+        for panel in range(all_.panel, all_.last_panel):
+            sum_panel(t, outer, &region, panel)
+        region.first = region.last
+
+
+cdef inline void add_columns(const Worker *t, const Region *region, const char *x) noexcept nogil:
+    """Sums of columns of dz, those from `first` on, or of their products with those of x, where each has a weight of
+    its own."""
+    cdef const Walk *w = t.walk
+    cdef Py_ssize_t offset = region.first * w.kernels.a_size, n = region.last - region.first
+    if not region.adds:
+        memset(region.to + offset, 0, n * w.kernels.a_size)
+    w.kernels.column_sums(region.m, n, t.space + offset, w.block.dz_ld, x + offset if x != NULL else NULL,
+                          w.block.x_ld, region.to + offset)
+
+
+cdef inline void sum_weights(const Worker *t, const Region *all_) noexcept nogil:
+    """Rows and panels of dW; where they form dz, its sums are added to db."""
+    cdef const Walk *w = t.walk
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, whole
     cdef Outer outer
+    cdef Region region = all_[0]
     if w.diagonal:
-        add_columns(w, m, panel * width, min(last_panel * width, w.outputs), adds, to, space, space + w.x_at)
+        region.first, region.last = all_.panel * width, min(all_.last_panel * width, w.outputs)
+        add_columns(t, &region, t.space + w.block.x_at)
         return
-    outer = outer_of(w, origin, space, bias)
-    whole = min(last_panel, panels_in_place(w, last - first))
-    if panel < whole:
-        sum_panels(w, &outer, m, first, last, panel, whole, adds, to, ahead)
-        panel = whole
-    outer.ldb, outer.panel_step = width * w.kernels.a_size, w.panel_bytes
-    while panel < last_panel:
-        stop = min(panel + w.some_panels, last_panel)
-        outer.b = own - panel * w.panel_bytes
-        pack_columns(w, origin, m, panel, stop, own)
-        sum_panels(w, &outer, m, first, last, panel, stop, adds, to, ahead)
-        panel = stop
+    set_outer(t, all_.bias, &outer)
+    whole = min(all_.last_panel, panels_in_place(w, all_.last - all_.first))
+    if region.panel < whole:
+        region.last_panel = whole
+        sum_panels(t, &outer, &region)
+        region.panel = whole
+    outer.ldb, outer.panel_step = width * w.kernels.a_size, w.own.panel_bytes
+    while region.panel < all_.last_panel:
+        region.last_panel = min(region.panel + w.own.some_panels, all_.last_panel)
+        outer.b = t.own - region.panel * w.own.panel_bytes
+        pack_columns(t, all_.m, region.panel, region.last_panel)
+        sum_panels(t, &outer, &region)
+        region.panel = region.last_panel
 
 
-cdef inline void sum_bias(const Walk *w, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last, bint adds, char *to,
-                          const char *space) noexcept nogil:
-    add_columns(w, m, first, last, adds, to, space, NULL)
+cdef inline void sum_bias(const Worker *t, const Region *region) noexcept nogil:
+    add_columns(t, region, NULL)

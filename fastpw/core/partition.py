@@ -9,6 +9,10 @@ blocks) may.
 from functools import lru_cache
 from typing import NamedTuple
 
+from . import caches
+
+CACHES = caches.read()
+
 
 class Blocks(NamedTuple):
     """The tasks of one GEMM: rows x panels that a thread takes at a time.
@@ -40,7 +44,7 @@ SMALL_SUMS_BYTES = 32 << 10
 SMALL_CLEARING_BYTES = 256 << 10
 
 # A block's rows of A stay in the second-level cache while the panels pass by.
-A_BLOCK_BYTES = 256 << 10
+A_BLOCK_BYTES = CACHES.second // 2
 
 # Enough rows to read a panel from the first-level cache more often than from the second. With twice as many,
 # lines that two panels share have left it when the second stores to them (16 -> 96: 0.44 to 0.30 of peak).
@@ -48,10 +52,10 @@ MOST_ROWS = 96
 
 # B that every thread may have in its second-level cache: the threads share out the rows, and each row of A
 # and of C is one thread's. Of a larger B, and where rows are few, they share out the panels.
-SMALL_B_BYTES = 256 << 10
+SMALL_B_BYTES = CACHES.second // 2
 
 # A block's rows of A there: as many as meet a panel of a large B while it is at hand.
-SHARED_A_BYTES = 512 << 10
+SHARED_A_BYTES = CACHES.second
 MOST_SHARED_ROWS = 256
 
 # Tasks per thread, so that a thread that is held up leaves work to the others; each of so many multiply-adds
@@ -152,7 +156,7 @@ def _by_panels(m: int, panels: int, most: int, height: int, threads: int, tasks:
 # 45 MB: 1.8 of the speed; 64 -> 256 at 8 x 56 x 56, 32 MB: 1.08; 48 -> 64 at 256 x 256, 29 MB: 1.09; 64 -> 1
 # there, 34 MB, gradients: 2.2. 64 -> 256 at 56 x 56, 4 MB: 0.9). A small part of that is not, as it spares
 # little (128 -> 32 at 256 x 256: 0.98).
-STREAMED_BYTES = 28 << 20
+STREAMED_BYTES = CACHES.last // 8 * 7
 STREAMED_PART = 1 / 4
 
 

@@ -1,56 +1,104 @@
-"""Rows over three axes: where the pixels of each operand lie."""
+"""Pixels as rows: where each operand's rows lie, over at most three axes.
 
-from libc.string cimport memcpy
+A GEMM numbers its rows over the leading axes of its operands. Neighbouring axes become one wherever every operand's
+rows go on at one distance, so that most arrays, whatever their number of axes, are rows along a single axis.
+"""
+
+from libc.string cimport memcpy, memset
+
+from fastpw.core.ndarray cimport axes, ndarray, shape_of, strides_of
 
 
 cdef enum:
     OPERANDS = 4                 # at most, over the same pixels
-
-
-cdef struct Rows:
-    char *base                   # NULL: there is no such operand
-    Py_ssize_t stride[3]         # bytes
+    AXES = 3                     # of the pixels, after joining
+    MOST_AXES = 64               # of a NumPy array
 
 
 cdef struct Pixels:
     Py_ssize_t m
-    Py_ssize_t size[3]           # along each axis; m in all
-    Rows rows[OPERANDS]
+    Py_ssize_t size[AXES]                    # along each axis; m in all
+    Py_ssize_t stride[OPERANDS][AXES]        # bytes
 
 
-cdef inline bint join_axes(Pixels *pixels, int outer) noexcept nogil:
-    """Make one axis of `outer` and the next, if every operand's rows go on at one distance."""
-    cdef int inner = outer + 1, i
-    cdef Rows *rows
+# The leading axes of all operands, some of them joined; the innermost comes first.
+cdef struct Lead:
+    int count
+    Py_ssize_t size[MOST_AXES]
+    Py_ssize_t stride[OPERANDS][MOST_AXES]
+
+
+cdef inline bint goes_on(const Lead *lead, const Py_ssize_t *stride) noexcept nogil:
+    """Whether an axis with these strides continues the last one, for every operand."""
+    cdef int last = lead.count - 1, i
+    if last < 0:
+        return False
     for i in range(OPERANDS):
-        rows = &pixels.rows[i]
-        if (rows.base != NULL and pixels.size[outer] > 1 and pixels.size[inner] > 1
-                and rows.stride[outer] != pixels.size[inner] * rows.stride[inner]):
+        if stride[i] != lead.size[last] * lead.stride[i][last]:
             return False
-    for i in range(OPERANDS):
-        if pixels.size[inner] == 1:
-            pixels.rows[i].stride[inner] = pixels.rows[i].stride[outer]
-    pixels.size[inner] *= pixels.size[outer]
-    pixels.size[outer] = 1
     return True
 
 
-cdef inline void join_all_axes(Pixels *pixels) noexcept nogil:
-    """Make the last axis as long as can be: rows along it lie at one distance."""
-    join_axes(pixels, 1)
-    join_axes(pixels, 0)
-    join_axes(pixels, 1)
+cdef inline int join_axes(Lead *lead, tuple operands) except -1:
+    """The leading axes of arrays of one leading shape; None is no operand. Axes of one pixel are left out."""
+    cdef int axis, i, lead_axes = -1
+    cdef Py_ssize_t size
+    cdef Py_ssize_t stride[OPERANDS]
+    cdef ndarray array, first = None
+    for item in operands:
+        if item is not None and first is None:
+            first = item
+    lead.count = 0
+    for axis in range(axes(first) - 2, -1, -1):
+        size = shape_of(first)[axis]
+        if size == 1:
+            continue
+        memset(stride, 0, sizeof(stride))
+        for i in range(<int>len(operands)):
+            if operands[i] is not None:
+                array = operands[i]
+                stride[i] = strides_of(array)[axis]
+        if goes_on(lead, stride):
+            lead.size[lead.count - 1] *= size
+            continue
+        lead.size[lead.count] = size
+        for i in range(OPERANDS):
+            lead.stride[i][lead.count] = stride[i]
+        lead.count += 1
+    return 0
 
 
-cdef inline char *address(const Pixels *pixels, int operand, Py_ssize_t row) noexcept nogil:
-    cdef const Rows *rows = &pixels.rows[operand]
-    if rows.base == NULL:
+cdef inline void take_inner_axes(const Lead *lead, Pixels *pixels) noexcept nogil:
+    """The three innermost axes; those beyond are the caller's to walk."""
+    cdef int axis, i
+    memset(pixels, 0, sizeof(pixels[0]))
+    pixels.m = 1
+    for axis in range(AXES):
+        pixels.size[AXES - 1 - axis] = lead.size[axis] if axis < lead.count else 1
+        pixels.m *= pixels.size[AXES - 1 - axis]
+        for i in range(OPERANDS):
+            if axis < lead.count:
+                pixels.stride[i][AXES - 1 - axis] = lead.stride[i][axis]
+
+
+cdef inline void lay_out_rows(Pixels *pixels, int operand, Py_ssize_t ld) noexcept nogil:
+    """Let an operand's rows lie `ld` bytes apart, one after the other."""
+    pixels.stride[operand][2] = ld
+    pixels.stride[operand][1] = pixels.size[2] * ld
+    pixels.stride[operand][0] = pixels.size[1] * pixels.stride[operand][1]
+
+
+cdef inline char *address(const Pixels *pixels, char *const *bases, int operand, Py_ssize_t row) noexcept nogil:
+    """Where a row of an operand lies, of which `bases` holds the first; NULL if there is no such operand."""
+    cdef char *base = bases[operand]
+    cdef const Py_ssize_t *stride = pixels.stride[operand]
+    if base == NULL:
         return NULL
     if row < pixels.size[2]:
-        return rows.base + row * rows.stride[2]
+        return base + row * stride[2]
     cdef Py_ssize_t run = row // pixels.size[2]
-    return (rows.base + (run // pixels.size[1]) * rows.stride[0] + (run % pixels.size[1]) * rows.stride[1]
-            + (row % pixels.size[2]) * rows.stride[2])
+    return (base + (run // pixels.size[1]) * stride[0] + (run % pixels.size[1]) * stride[1]
+            + (row % pixels.size[2]) * stride[2])
 
 
 cdef inline Py_ssize_t run_length(const Pixels *pixels, Py_ssize_t row, Py_ssize_t stop) noexcept nogil:
@@ -60,32 +108,29 @@ cdef inline Py_ssize_t run_length(const Pixels *pixels, Py_ssize_t row, Py_ssize
 
 cdef inline bint at_one_distance(const Pixels *pixels, int operand) noexcept nogil:
     """Whether all the rows of an operand do."""
-    cdef const Rows *rows = &pixels.rows[operand]
-    return ((pixels.size[1] == 1 or rows.stride[1] == pixels.size[2] * rows.stride[2])
-            and (pixels.size[0] == 1 or rows.stride[0] == pixels.size[1] * rows.stride[1]
-                 or (pixels.size[1] == 1 and rows.stride[0] == pixels.size[2] * rows.stride[2])))
+    cdef const Py_ssize_t *stride = pixels.stride[operand]
+    return ((pixels.size[1] == 1 or stride[1] == pixels.size[2] * stride[2])
+            and (pixels.size[0] == 1 or stride[0] == pixels.size[1] * stride[1]
+                 or (pixels.size[1] == 1 and stride[0] == pixels.size[2] * stride[2])))
 
 
-cdef inline Rows contiguous(const Pixels *pixels, char *buffer, Py_ssize_t start, Py_ssize_t ld) noexcept nogil:
-    """A buffer that holds the rows from `start` on, `ld` bytes apart, as an operand of these pixels."""
-    cdef Rows rows
-    rows.stride[2] = ld
-    rows.stride[1] = pixels.size[2] * ld
-    rows.stride[0] = pixels.size[1] * rows.stride[1]
-    rows.base = buffer - start * ld
-    return rows
+# Some bytes of each of some rows.
+cdef struct Columns:
+    Py_ssize_t start, stop       # rows
+    Py_ssize_t offset, size      # bytes of each
 
 
-cdef inline void gather(const Pixels *pixels, int operand, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t offset,
-                        Py_ssize_t size, char *to, Py_ssize_t ld) noexcept nogil:
-    """Copy `size` bytes from `offset` on of every row to rows `ld` bytes apart."""
+cdef inline void gather(const Pixels *pixels, char *const *bases, int operand, const Columns *part, char *to,
+                        Py_ssize_t ld) noexcept nogil:
+    """Copy a part of an operand to rows `ld` bytes apart."""
     cdef Py_ssize_t row
-    for row in range(start, stop):
-        memcpy(to + (row - start) * ld, address(pixels, operand, row) + offset, size)
+    for row in range(part.start, part.stop):
+        memcpy(to + (row - part.start) * ld, address(pixels, bases, operand, row) + part.offset, part.size)
 
 
-cdef inline void scatter(const Pixels *pixels, int operand, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t offset,
-                         Py_ssize_t size, const char *staged) noexcept nogil:
+cdef inline void scatter(const Pixels *pixels, char *const *bases, int operand, const Columns *part,
+                         const char *staged) noexcept nogil:
+    """Copy rows that lie one after the other to a part of an operand."""
     cdef Py_ssize_t row
-    for row in range(start, stop):
-        memcpy(address(pixels, operand, row) + offset, staged + (row - start) * size, size)
+    for row in range(part.start, part.stop):
+        memcpy(address(pixels, bases, operand, row) + part.offset, staged + (row - part.start) * part.size, part.size)

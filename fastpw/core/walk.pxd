@@ -17,75 +17,103 @@ from cython.parallel cimport parallel, threadid
 from libc.string cimport memset
 
 from fastpw.core.ahead cimport Ahead, fetch_pixels, nothing_ahead
+from fastpw.core.gemm cimport Task
+from fastpw.core.gradients cimport (DRESIDUAL, XS, BoundWalk, Walk, Worker, block_of, own_of, panels_of_weights,
+                                    rows_of_weights)
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
-from fastpw.core.outer cimport sum_bias, sum_weights, weight_panels
+from fastpw.core.outer cimport Region, sum_bias, sum_weights
 from fastpw.core.shares cimport Share, all_stored, arrive, next_task, share_out
-from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, copy_x, find_dx, form_dz, own_of, pack_weights,
-                                put_residual, rows_of_weights)
+from fastpw.core.steps cimport copy_x, find_dx, form_dz, pack_all_weights, put_residual
 
 
-cdef inline Share *shares_of(const Walk *w, Py_ssize_t step, int members) noexcept nogil:
+cdef inline Share *shares_of(const BoundWalk *r, Py_ssize_t step) noexcept nogil:
     """Of the slices, for which there is one step, or of a step of a block."""
-    return <Share *>w.shares + step * members
+    return r.shares + step * r.team.threads
+
+
+cdef inline Worker worker_of(const BoundWalk *r, int member) noexcept nogil:
+    cdef Worker t
+    t.r, t.walk, t.origin = r, r.walk, 0
+    t.space, t.own, t.ahead = block_of(r, member), own_of(r, member), NULL
+    return t
+
+
+cdef inline void look_beyond(const BoundWalk *r, Py_ssize_t stop, Ahead *ahead) noexcept nogil:
+    """What is read of the rows of the block after this one: DY, S and XS."""
+    cdef const Walk *w = r.walk
+    cdef int operand
+    nothing_ahead(ahead)
+    for operand in range(DRESIDUAL):
+        fetch_pixels(ahead, &w.pixels, r.rows, operand,
+                     (w.inputs if operand == XS else w.outputs) * w.kernels.a_size, stop,
+                     min(stop + w.cut.block_rows, w.pixels.m), w.kernels)
 
 
 # ---- slices --------------------------------------------------------------------------------------------------
 
-cdef inline void look_ahead(const Walk *w, Py_ssize_t start, Py_ssize_t stop, Ahead *ahead) noexcept nogil:
-    """What is read of rows start..stop-1: DY, S and XS."""
-    cdef int operand
-    nothing_ahead(ahead)
-    for operand in range(DRESIDUAL):
-        fetch_pixels(ahead, &w.pixels, operand, (w.inputs if operand == XS else w.outputs) * w.kernels.a_size, start,
-                     stop, w.kernels)
+cdef inline void sum_slice(const Worker *t, Py_ssize_t m, char *weights, bint adds, char *bias) noexcept nogil:
+    """All of dW over the block."""
+    cdef Region region
+    region.first, region.last, region.panel, region.last_panel = 0, rows_of_weights(t.walk), 0, panels_of_weights(t.walk)
+    region.m, region.adds, region.to, region.bias = m, adds, weights, bias
+    sum_weights(t, &region)
 
 
-cdef inline void walk_slice(const Walk *w, Py_ssize_t index, char *space, char *own) noexcept nogil:
-    cdef Py_ssize_t start = index * w.slice_rows
-    cdef Py_ssize_t end = min(start + w.slice_rows, w.pixels.m)
-    cdef Py_ssize_t row = start, stop
-    cdef char *bias = w.bias + index * w.sums_bytes if w.wants_bias else NULL
+cdef inline void find_block_dx(const Worker *t, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    cdef Task task
+    task.start, task.stop, task.next_stop, task.first, task.last = start, stop, stop, 0, t.walk.data.b.count
+    find_dx(t, &task)
+
+
+cdef inline void walk_slice(Worker *t, Py_ssize_t index) noexcept nogil:
+    cdef const BoundWalk *r = t.r
+    cdef const Walk *w = t.walk
+    cdef Py_ssize_t start = index * w.cut.slice_rows, row = start, stop
+    cdef Py_ssize_t end = min(start + w.cut.slice_rows, w.pixels.m)
+    cdef char *bias = r.bias + index * w.sums.slice_bytes if w.wants_bias else NULL
     cdef Ahead ahead
     if w.wants_bias:
-        memset(bias, 0, w.bias_bytes)
+        memset(bias, 0, w.sums.bias_bytes)
+    t.ahead = &ahead
     while row < end:
-        stop = min(row + w.block_rows, end)
-        look_ahead(w, stop, min(stop + w.block_rows, w.pixels.m), &ahead)
-        if w.forms:
-            copy_x(w, row, row, stop, space)
+        stop = min(row + w.cut.block_rows, end)
+        t.origin = row
+        look_beyond(r, stop, &ahead)
+        if w.sums.forms:
+            copy_x(t, row, stop)
         else:
-            form_dz(w, row, row, stop, space, own, bias)
+            form_dz(t, row, stop, bias)
         if w.wants_weights:
-            sum_weights(w, row, stop - row, 0, rows_of_weights(w), 0, weight_panels(w), row > start,
-                        w.weights + index * w.sums_bytes, space, own, bias, &ahead)
-        if w.pixels.rows[DRESIDUAL].base != NULL:
-            put_residual(w, row, row, stop, space)
+            sum_slice(t, stop - row, r.weights + index * w.sums.slice_bytes, row > start, bias)
+        if r.rows[DRESIDUAL] != NULL:
+            put_residual(t, row, stop)
         if w.wants_data:
-            find_dx(w, row, row, stop, 0, w.data.b.count, space, own, &ahead)
+            find_block_dx(t, row, stop)
         row = stop
 
 
-cdef inline void add_half(const Walk *w, Py_ssize_t index) noexcept nogil:
+cdef inline void add_half(const BoundWalk *r, Py_ssize_t index) noexcept nogil:
     """If this slice is the last of its half, add up their sums, in the first of them: on two threads, they are in this
     core's caches."""
-    cdef Py_ssize_t slices = w.slices // 2, half = index // slices
-    cdef char *sums = w.bias + half * slices * w.sums_bytes
-    if arrive(<int *>w.arrived + half) == slices - 1:
-        w.kernels.column_sums(slices - 1, w.sums_bytes // w.kernels.c_size, sums + w.sums_bytes, w.sums_bytes, NULL, 0,
-                              sums)
+    cdef const Walk *w = r.walk
+    cdef Py_ssize_t slices = w.cut.slices // 2, half = index // slices, size = w.sums.slice_bytes
+    cdef char *sums = r.bias + half * slices * size
+    if arrive(r.arrived + half) == slices - 1:
+        w.kernels.column_sums(slices - 1, size // w.kernels.c_size, sums + size, size, NULL, 0, sums)
 
 
-cdef inline void walk_slices(const Walk *w, int member, int members) noexcept nogil:
+cdef inline void walk_slices(const BoundWalk *r, int member, int members) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
-    cdef Py_ssize_t index = next_task(shares_of(w, 0, members), member, members)
-    if index >= 0 and w.packs_first:
-        pack_weights(w, own_of(w, member))
+    cdef Worker t = worker_of(r, member)
+    cdef Py_ssize_t index = next_task(r.shares, member, members)
+    if index >= 0 and r.walk.packs_first:
+        pack_all_weights(&t)
     while index >= 0:
-        walk_slice(w, index, block_of(w, member), own_of(w, member))
-        add_half(w, index)
-        index = next_task(shares_of(w, 0, members), member, members)
+        walk_slice(&t, index)
+        add_half(r, index)
+        index = next_task(r.shares, member, members)
     fastpw_leave_float_state(state)
-    if w.data.streams:
+    if r.streams:
         all_stored()
 
 
@@ -115,8 +143,8 @@ cdef struct Block:
     Step steps[STEPS]
 
 
-# What a task computes.
-cdef struct Part:
+# What a task computes: rows and panels.
+cdef struct Piece:
     Py_ssize_t first, last, panel, last_panel
 
 
@@ -141,120 +169,137 @@ cdef inline Py_ssize_t edge(const Step *step, Py_ssize_t piece) noexcept nogil:
     return (piece * step.rows // step.pieces + step.unit // 2) // step.unit * step.unit
 
 
-cdef inline Part part_of(const Step *step, Py_ssize_t task, int threads) noexcept nogil:
-    cdef Part part
+cdef inline Piece piece_of(const Step *step, Py_ssize_t task, int threads) noexcept nogil:
+    cdef Piece piece
     cdef Py_ssize_t member = task // step.turns, turn = task % step.turns, number, rest = step.panels - step.whole
     if turn < step.groups:
         number = member * step.groups + turn
-        part.first, part.last = 0, step.rows
-        part.panel = number * step.whole // (step.groups * threads)
-        part.last_panel = (number + 1) * step.whole // (step.groups * threads)
-        return part
+        piece.first, piece.last = 0, step.rows
+        piece.panel = number * step.whole // (step.groups * threads)
+        piece.last_panel = (number + 1) * step.whole // (step.groups * threads)
+        return piece
     number = member + (turn - step.groups) * threads
-    part.first = part.last = 0
+    piece.first = piece.last = 0
     if number < step.pieces * step.parts:
-        part.first, part.last = edge(step, number % step.pieces), edge(step, number % step.pieces + 1)
+        piece.first, piece.last = edge(step, number % step.pieces), edge(step, number % step.pieces + 1)
         number //= step.pieces
-        part.panel = step.whole + number * rest // step.parts
-        part.last_panel = step.whole + (number + 1) * rest // step.parts
-    return part
+        piece.panel = step.whole + number * rest // step.parts
+        piece.last_panel = step.whole + (number + 1) * rest // step.parts
+    return piece
 
 
-cdef inline Block block_from(const Walk *w, Py_ssize_t start, int threads) noexcept nogil:
+cdef inline Block block_from(const BoundWalk *r, Py_ssize_t start) noexcept nogil:
+    cdef const Walk *w = r.walk
+    cdef Py_ssize_t height = w.kernels.tiles[0].mr, width = w.kernels.tiles[0].nr, groups = r.team.groups, m, panels
+    cdef int threads = r.team.threads
     cdef Block b
-    cdef Py_ssize_t height = w.kernels.tiles[0].mr, width = w.kernels.tiles[0].nr, m, panels
-    b.start, b.stop = start, min(start + w.block_rows, w.pixels.m)
+    b.start, b.stop = start, min(start + w.cut.block_rows, w.pixels.m)
     m = b.stop - b.start
     b.steps[FORM_DZ] = cut(m, height, 1, 1, threads)
-    b.steps[PUT_RESIDUAL] = cut(m, height, w.pixels.rows[DRESIDUAL].base != NULL, 1, threads)
+    b.steps[PUT_RESIDUAL] = cut(m, height, r.rows[DRESIDUAL] != NULL, 1, threads)
     # Neighbouring panels together, for long runs of W and of dW.
     panels = w.data.b.count if w.wants_data else 0
-    b.steps[FIND_DX] = cut(m, height, panels, w.groups, threads)
-    panels = weight_panels(w) if w.wants_weights else 0
-    b.steps[SUM_WEIGHTS] = cut(rows_of_weights(w), height, panels, w.groups, threads)
+    b.steps[FIND_DX] = cut(m, height, panels, groups, threads)
+    panels = panels_of_weights(w) if w.wants_weights else 0
+    b.steps[SUM_WEIGHTS] = cut(rows_of_weights(w), height, panels, groups, threads)
     b.steps[SUM_BIAS] = cut(w.outputs, width, w.wants_bias, 1, threads)
     return b
 
 
-cdef inline void run_step(const Walk *w, const Block *b, int step, const Part *part, char *space, char *own,
-                          Ahead *ahead) noexcept nogil:
-    cdef Py_ssize_t first = part.first, last = part.last, m = b.stop - b.start
-    if first >= last:
+cdef inline void sum_piece(const Worker *t, const Block *b, int step, const Piece *piece) noexcept nogil:
+    """Of dW or of db."""
+    cdef Region region
+    region.first, region.last, region.panel, region.last_panel = piece.first, piece.last, piece.panel, piece.last_panel
+    region.m, region.bias = b.stop - b.start, NULL
+    if step == SUM_WEIGHTS:
+        region.adds, region.to = t.walk.sums.adds or b.start > 0, t.r.weights
+        sum_weights(t, &region)
+    else:
+        region.adds, region.to = b.start > 0, t.r.bias
+        sum_bias(t, &region)
+
+
+cdef inline void run_step(const Worker *t, const Block *b, int step, const Piece *piece) noexcept nogil:
+    cdef Task task
+    if piece.first >= piece.last:
         return
     if step == FORM_DZ:
-        form_dz(w, b.start, b.start + first, b.start + last, space, own, NULL)
+        form_dz(t, b.start + piece.first, b.start + piece.last, NULL)
     elif step == PUT_RESIDUAL:
-        put_residual(w, b.start, b.start + first, b.start + last, space)
+        put_residual(t, b.start + piece.first, b.start + piece.last)
     elif step == FIND_DX:
-        find_dx(w, b.start, b.start + first, b.start + last, part.panel, part.last_panel, space, own, ahead)
-    elif step == SUM_WEIGHTS:
-        sum_weights(w, b.start, m, first, last, part.panel, part.last_panel, w.adds_to_weights or b.start > 0,
-                    w.weights, space, own, NULL, ahead)
+        task.start, task.stop, task.next_stop = b.start + piece.first, b.start + piece.last, b.start + piece.last
+        task.first, task.last = piece.panel, piece.last_panel
+        find_dx(t, &task)
     else:
-        sum_bias(w, m, first, last, b.start > 0, w.bias, space)
+        sum_piece(t, b, step, piece)
 
 
-cdef inline void share_steps(const Walk *w, const Block *b, int first, int last, int member,
-                             int members) noexcept nogil:
-    cdef char *space = block_of(w, member)
-    cdef char *own = own_of(w, member)
+cdef inline void share_steps(const BoundWalk *r, const Block *b, int first, int last, int member) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
+    cdef int members = r.team.threads, step
+    cdef Worker t = worker_of(r, member)
     cdef Ahead ahead
     cdef Py_ssize_t task
-    cdef Part part
-    cdef int step
-    look_ahead(w, b.stop, min(b.stop + w.block_rows, w.pixels.m), &ahead)
+    cdef Piece piece
+    t.origin, t.ahead = b.start, &ahead
+    look_beyond(r, b.stop, &ahead)
     for step in range(first, last):
-        task = next_task(shares_of(w, step, members), member, members)
+        task = next_task(shares_of(r, step), member, members)
         while task >= 0:
-            part = part_of(&b.steps[step], task, members)
-            run_step(w, b, step, &part, space, own, &ahead)
-            task = next_task(shares_of(w, step, members), member, members)
+            piece = piece_of(&b.steps[step], task, members)
+            run_step(&t, b, step, &piece)
+            task = next_task(shares_of(r, step), member, members)
     fastpw_leave_float_state(state)
 
 
-cdef inline void form_dz_of_block(const Walk *w, const Block *b, int member, int members) noexcept nogil:
+cdef inline void form_dz_of_block(const BoundWalk *r, const Block *b, int member) noexcept nogil:
     cdef fastpw_float_state state
-    if w.copies == 1:
-        share_steps(w, b, FORM_DZ, FORM_DZ + 1, member, members)
+    cdef Worker t
+    if r.team.copies == 1:
+        share_steps(r, b, FORM_DZ, FORM_DZ + 1, member)
         return
     state = fastpw_enter_float_state()
-    form_dz(w, b.start, b.start, b.stop, block_of(w, member), own_of(w, member), NULL)
+    t = worker_of(r, member)
+    t.origin = b.start
+    form_dz(&t, b.start, b.stop, NULL)
     fastpw_leave_float_state(state)
 
 
-cdef inline void walk_block(const Walk *w, Py_ssize_t start, int threads) noexcept nogil:
+cdef inline void walk_block(const BoundWalk *r, Py_ssize_t start) noexcept nogil:
     """One block, shared by the team step by step."""
-    cdef Block b = block_from(w, start, threads)
-    cdef int step
+    cdef Block b = block_from(r, start)
+    cdef int step, threads = r.team.threads
     for step in range(STEPS):
-        share_out(shares_of(w, step, threads), b.steps[step].turns * threads, threads)
+        share_out(shares_of(r, step), b.steps[step].turns * threads, threads)
     if threads == 1:
-        share_steps(w, &b, FORM_DZ, STEPS, 0, 1)
+        share_steps(r, &b, FORM_DZ, STEPS, 0)
         return
-    if w.apart and w.copies > 1:
+    if r.apart and r.team.copies > 1:
         with parallel(num_threads=threads):
-            form_dz_of_block(w, &b, threadid(), threads)
-            share_steps(w, &b, FORM_DZ + 1, STEPS, threadid(), threads)
+            form_dz_of_block(r, &b, threadid())
+            share_steps(r, &b, FORM_DZ + 1, STEPS, threadid())
         return
     # Nothing is written to the caller's arrays before all of dz is there: they may be those that it is made of.
     with parallel(num_threads=threads):
-        form_dz_of_block(w, &b, threadid(), threads)
+        form_dz_of_block(r, &b, threadid())
     with parallel(num_threads=threads):
-        share_steps(w, &b, FORM_DZ + 1, STEPS, threadid(), threads)
+        share_steps(r, &b, FORM_DZ + 1, STEPS, threadid())
 
 
 # ---- all -----------------------------------------------------------------------------------------------------
 
-cdef inline void run_walk(const Walk *w, int threads) noexcept nogil:
+cdef inline void run_walk(const BoundWalk *r) noexcept nogil:
+    cdef const Walk *w = r.walk
     cdef Py_ssize_t block
-    if w.slices == 1:
-        for block in range((w.pixels.m + w.block_rows - 1) // w.block_rows):
-            walk_block(w, block * w.block_rows, threads)
+    cdef int threads = r.team.threads
+    if w.cut.slices == 1:
+        for block in range((w.pixels.m + w.cut.block_rows - 1) // w.cut.block_rows):
+            walk_block(r, block * w.cut.block_rows)
         return
-    share_out(shares_of(w, 0, threads), w.slices, threads)
+    share_out(r.shares, w.cut.slices, threads)
     if threads == 1:
-        walk_slices(w, 0, 1)
+        walk_slices(r, 0, 1)
         return
     with parallel(num_threads=threads):
-        walk_slices(w, threadid(), threads)
+        walk_slices(r, threadid(), threads)

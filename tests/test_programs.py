@@ -1,10 +1,10 @@
-"""A call of conv1x1_backward like an earlier one skips the checks and computes the same; no other does."""
+"""A call like an earlier one runs its program, without checks, and computes the same; no other does."""
 
 import numpy as np
 import pytest
 
 import fastpw
-from fastpw import recorded
+from fastpw import programs
 from fastpw.core import partition
 
 pytestmark = pytest.mark.usefixtures("threads")
@@ -14,8 +14,8 @@ SIZES = [((1, 40, 30), 24, 40), ((7, 7), 96, 200), ((13,), 5, 3)]
 
 
 @pytest.fixture(autouse=True)
-def nothing_recorded(monkeypatch):
-    monkeypatch.setattr(recorded, "calls", {})
+def no_programs(monkeypatch):
+    monkeypatch.setattr(programs, "backward", programs.Programs(programs.MOST_PROGRAMS))
 
 
 @pytest.fixture(params=SIZES, ids=str)
@@ -38,7 +38,7 @@ def problem(size, dtype, rng, stride=1):
 
 def checked(*arrays, **options):
     """The call as if it were the first."""
-    recorded.calls.clear()
+    programs.backward.forget()
     return fastpw.conv1x1_backward(*arrays, **options)
 
 
@@ -55,14 +55,14 @@ def test_other_numbers(size, dtype, activation, wrt, rng):
     options = {"activation": activation, "wrt": wrt}
     problems = [problem(size, dtype, rng) for _ in range(3)]
     expected = [checked(*arrays, **kept, **options) for arrays, kept in problems]
-    (replay,) = recorded.calls.values()
+    (program,) = programs.backward.kept()
     for (arrays, kept), grads in zip(problems, expected, strict=True):
         assert_same(fastpw.conv1x1_backward(*arrays, **kept, **options), grads)
         out = fastpw.Gradients(*[None if a is None else np.full_like(a, np.nan) for a in grads])
         found = fastpw.conv1x1_backward(*arrays, **kept, **options, out=out)
         assert_same(out, grads)
         assert all(a is b for a, b in zip(found, out, strict=True))
-    assert [*recorded.calls.values()] == [replay]
+    assert programs.backward.kept() == [program]
 
 
 @pytest.mark.usefixtures("isa")
@@ -73,13 +73,13 @@ def test_strides(size, stride, dtype, wrt, rng):
     options = {"activation": "silu", "wrt": wrt, "stride": stride}
     problems = [problem(size, dtype, rng, stride) for _ in range(3)]
     expected = [checked(*arrays, **kept, **options) for arrays, kept in problems]
-    (replay,) = recorded.calls.values()
+    (program,) = programs.backward.kept()
     for (arrays, kept), grads in zip(problems, expected, strict=True):
         assert_same(fastpw.conv1x1_backward(*arrays, **kept, **options), grads)
         out = fastpw.Gradients(*[None if a is None else np.full_like(a, np.nan) for a in grads])
         fastpw.conv1x1_backward(*arrays, **kept, **options, out=out)
         assert_same(out, grads)
-    assert [*recorded.calls.values()] == [replay]
+    assert programs.backward.kept() == [program]
 
 
 def test_another_stride(dtype, rng):
@@ -93,7 +93,7 @@ def test_another_stride(dtype, rng):
     for inputs in (arrays, smaller, arrays, smaller):
         grads = fastpw.conv1x1_backward(*inputs, **kept, activation="relu", stride=2)
         assert_same(grads, expected[inputs[1].shape])
-    assert len(recorded.calls) == 2
+    assert len(programs.backward.kept()) == 2
     for stride in (2.0, np.float32(2)):
         with pytest.raises(TypeError, match="stride"):
             fastpw.conv1x1_backward(*arrays, **kept, activation="relu", stride=stride)
@@ -180,15 +180,15 @@ def test_another_number_of_threads(dtype, rng):
 
 
 def test_not_all_calls_are_kept(monkeypatch, rng):
-    monkeypatch.setattr(recorded, "MOST_CALLS", 3)
+    monkeypatch.setattr(programs, "backward", programs.Programs(3))
     for pixels in range(1, 9):
         arrays, kept = problem(((pixels,), 2, 3), np.dtype("float32"), rng)
         fastpw.conv1x1_backward(*arrays, **kept, activation="relu")
-        assert len(recorded.calls) <= 3
+        assert len(programs.backward.kept()) <= 3
 
 
 def test_large_dx_streams(monkeypatch, dtype, rng):
-    """What is recorded knows of the caches, and looks at where the arrays lie each time."""
+    """A program knows of the caches, and looks at where the arrays lie each time."""
     monkeypatch.setattr(partition, "leaves_caches", lambda result, touched: True)
     arrays, kept = problem(((2000,), 32, 16), dtype, rng)
     grads = checked(*arrays, **kept, activation="relu")

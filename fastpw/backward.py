@@ -1,0 +1,212 @@
+"""A backward pass: its arrays checked, and the program that computes it."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+import numpy as np
+
+from . import activations, checks, geometry
+from .convolution import Convolution
+from .core.backward import Backward, along_few_axes
+from .core.forward import empty
+from .reference import Gradients
+from .runtime import threads
+
+# What the derivative is read from, by the activation's code: "y", "z" or, where it is one, nothing.
+READS = {row.code: row.gradient_from if row.name != "linear" else None for row in activations.TABLE}
+
+
+class Call:
+    """A call of `conv1x1_backward`, checked. Nothing is written before all is checked."""
+
+    def __init__(self, convolution: Convolution, wanted: Collection[str], accumulate: bool, inputs: tuple, out) -> None:
+        dy, x, _, _, y, z, residual = inputs
+        self.convolution, self.wanted, self.accumulate = convolution, wanted, accumulate
+        self.reads = reads = READS[convolution.options.activation[0]]
+        self.recomputes = reads is not None and z is None and (reads == "z" or y is None)
+        self.reads_x = self.recomputes or "weight" in wanted
+        x, dy, shape = self._ends(x, dy)
+        y, z, residual = (
+            None if a is None else checks.like_result(name, a, dy.shape, dy.dtype)
+            for name, a in (("y", y), ("z", z), ("residual", residual))
+        )
+        weight, bias = convolution.given, convolution.bias
+        self.inputs = dy, x, weight, bias, y, z, residual
+        self.outputs = self._outputs(out, shape)
+        if out is not None:
+            self._keep_apart()
+
+    def _ends(self, x, dy) -> tuple[np.ndarray | None, np.ndarray, tuple[int, ...]]:
+        """x and dy, checked, and the shape of dx."""
+        convolution = self.convolution
+        if x is not None:
+            x = convolution.checked_input(x)
+            return x, checks.like_result("dy", dy, convolution.output_shape(x), convolution.dtype), x.shape
+        if self.reads_x or not convolution.plain:
+            raise checks.x_is_needed()
+        dy = checks.with_channels("dy", dy)
+        dy = checks.like_result("dy", dy, (*dy.shape[:-1], convolution.filters), convolution.dtype)
+        return None, dy, (*dy.shape[:-1], convolution.channels)
+
+    def _outputs(self, out, dx_shape: tuple[int, ...]) -> Gradients:
+        """The caller's arrays, checked, and new ones for what else is wanted."""
+        dy = self.inputs[0]
+        layout = self.convolution.options.weight_layout
+        shapes = dx_shape, checks.weight_shape(self.convolution.weight, layout), dy.shape[-1:], dy.shape
+        grads = [None] * len(shapes) if out is None else checks.gradients(out, self.wanted, shapes, dy.dtype)
+        new = np.zeros if self.accumulate else empty
+        for number, name in enumerate(checks.WRT):
+            if grads[number] is None and name in self.wanted:
+                grads[number] = new(shapes[number], dy.dtype)
+        return Gradients(*grads)
+
+    def _keep_apart(self) -> None:
+        """Copies of what is written before it is read; no two gradients may share memory.
+
+        Each pixel of dy, y, z and residual is read before the same pixel of dresidual and, if it is the same, of dx
+        is written.
+        """
+        checks.gradients_apart(self.outputs)
+        dy, x, weight, bias, *of_outputs = self.inputs
+        dx, *_, dresidual = self.outputs
+        written = [a for a in self.outputs if a is not None]
+        in_time = [a for a in (dresidual, dx if self.convolution.plain else None) if a is not None]
+        if self.reads_x:
+            x = checks.unwritten(x, written)
+        weight = checks.unwritten(weight, written)
+        bias = None if bias is None else checks.unwritten(bias, written)
+        dy, *of_outputs = (None if a is None else checks.unwritten(a, written, in_time) for a in (dy, *of_outputs))
+        self.inputs = dy, x, weight, bias, *of_outputs
+
+    def run(self, known: Iterable[Backward]) -> Backward | None:
+        """Compute the gradients; the program that did, if one may be kept."""
+        if not self.inputs[0].size or not self.wanted:
+            self._clear(self.outputs)
+            return None
+        inputs, outputs = self.inputs, self.outputs
+        if not self._along_few_axes():
+            inputs, outputs = self._as_rows()
+        boxes = self._boxes()
+        padding_only = boxes[0][0] is None
+        if padding_only:
+            self._clear(outputs[:3])  # what all boxes add to
+        for program in known:
+            if program.run_checked(inputs, tuple(outputs)):
+                break
+        else:
+            program = self._describe(inputs, outputs, boxes)
+            program.run_checked(inputs, tuple(outputs))
+        if outputs is not self.outputs:
+            self._put_back(outputs)
+        return None if padding_only else program
+
+    def results(self, out) -> Gradients:
+        """The caller's own objects, and the new arrays."""
+        if out is None:
+            return self.outputs
+        return Gradients(*[a if given is None else given for a, given in zip(self.outputs, out, strict=True)])
+
+    def _clear(self, arrays: Iterable[np.ndarray | None]) -> None:
+        """What no pixel meets."""
+        for a in arrays:
+            if a is not None and not self.accumulate:
+                a.fill(0)
+
+    # Pixels along many axes
+
+    def _along_few_axes(self) -> bool:
+        """Whether the pixels of all arrays are rows of one walk, as the order of the additions asks."""
+        dy, x, _, _, y, z, residual = self.inputs
+        read = z if y is None or self.reads == "z" else y
+        walked = dy, read, x if self.reads_x else None, self.outputs.dresidual
+        return all(map(along_few_axes, (walked, (dy, x if self.reads_x else None, residual), (dy, self.outputs.dx))))
+
+    def _as_rows(self) -> tuple[tuple, Gradients]:
+        """The arrays with their leading axes as one: copies where that is no view."""
+        dy, x, weight, bias, *of_outputs = self.inputs
+        dx, dweight, dbias, dresidual = self.outputs
+        dy, x, dx, dresidual, *of_outputs = (
+            None if a is None else a.reshape(-1, a.shape[-1]) for a in (dy, x, dx, dresidual, *of_outputs)
+        )
+        return (dy, x, weight, bias, *of_outputs), Gradients(dx, dweight, dbias, dresidual)
+
+    def _put_back(self, outputs: Gradients) -> None:
+        for there, rows in ((self.outputs.dx, outputs.dx), (self.outputs.dresidual, outputs.dresidual)):
+            if there is not None and not np.may_share_memory(there, rows):
+                there[...] = rows.reshape(there.shape)
+
+    # The program
+
+    def _boxes(self) -> list[tuple[geometry.Index | None, geometry.Index]]:
+        convolution, (dy, x, *_) = self.convolution, self.inputs
+        if not convolution.channels:
+            return [(None, ...)]
+        return [(..., ...)] if x is None else convolution.boxes(x, dy)
+
+    def _describe(self, inputs: tuple, outputs: Gradients, boxes: list) -> Backward:
+        checked = self.convolution.options
+        matrix = checks.matrix(inputs[2], checked.weight_layout)
+        parts = []
+        for met, at in boxes:
+            parts += self._parts(inputs, outputs, matrix, met, at)
+        return Backward(
+            (*inputs, *outputs),
+            parts,
+            matrix,
+            checked.groups,
+            self.reads,
+            checked.activation,
+            self.accumulate,
+            self._skipped(outputs.dx, boxes[0][0]),
+            self.convolution.plain,
+            threads,
+        )
+
+    def _skipped(self, dx: np.ndarray | None, met: geometry.Index | None) -> list[np.ndarray]:
+        """What of dx no output meets."""
+        if self.accumulate or dx is None or self.convolution.plain or met is None:
+            return []
+        return [dx[index] for index in geometry.skipped(dx.shape, met, self.convolution.options.stride)]
+
+    def _parts(self, inputs: tuple, outputs: Gradients, matrix: np.ndarray, met, at) -> Iterator[tuple]:
+        """The walks over a box of pixels: views of the arrays, the group, and whether dbias is added to."""
+        dy, x, _, _, y, z, residual = inputs
+        dx, dweight, dbias, dresidual = outputs
+        passes = self.convolution.passes
+        reads_y = self.reads == "y" and y is not None
+        of_outputs = [
+            None if a is None else a[at]
+            for a in (
+                dy,
+                y if reads_y else None,
+                None if reads_y or self.reads is None else z,
+                residual if self.recomputes else None,
+                dresidual,
+            )
+        ]
+        if met is None:
+            x = dx = dweight = None
+            if dbias is None and dresidual is None:
+                return
+        elif x is None:  # nothing is read from it, but that it has channels
+            x = np.broadcast_to(dy.dtype.type(0), (*dy.shape[:-1], self.convolution.channels))
+        else:
+            x, dx = x[met], None if dx is None else dx[met]
+        weights, dweights = self._weights(matrix, dweight)
+        for group in range(passes):
+            dy_, y_, z_, residual_, dresidual_, x_, dx_, dbias_ = geometry.group(
+                group, passes, *of_outputs, x, dx, dbias
+            )
+            views = dy_, x_, weights[group], None, y_, z_, residual_, dx_, dweights[group], dbias_, dresidual_
+            yield views, group, met is None and self.convolution.channels > 0
+
+    def _weights(self, matrix: np.ndarray, dweight: np.ndarray | None) -> tuple[list, list]:
+        """Group by group; where each channel has one weight, as one row."""
+        groups, passes = self.convolution.options.groups, self.convolution.passes
+        if dweight is not None:
+            dweight = checks.matrix(dweight, self.convolution.options.weight_layout)
+        if passes == 1:
+            take = np.s_[:, 0] if groups > 1 else ...
+            return [matrix[take]], [None if dweight is None else dweight[take]]
+        return np.split(matrix, groups), [None] * groups if dweight is None else np.split(dweight, groups)

@@ -1,0 +1,116 @@
+"""A convolution whose weights and options are checked, and the programs that compute it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from . import checks, geometry
+from .core.forward import Forward, PackedWeights, empty
+from .runtime import threads
+
+
+class Options(NamedTuple):
+    """What is given with the weights, as it is compared and computed with."""
+
+    stride: checks.Pair
+    padding: checks.Padding
+    groups: int
+    activation: checks.Epilogue
+    weight_layout: str
+
+
+def options(stride, padding, groups, activation, weight_layout) -> Options:
+    """The options, checked; whether groups divides the channels shows in the weights."""
+    stride, padding = checks.stride(stride), checks.padding(padding)
+    return Options(stride, padding, checks.groups(groups), checks.activation(activation), weight_layout)
+
+
+class Convolution:
+    """The weights, as (K, C // groups), and the options of a convolution."""
+
+    __slots__ = ("bias", "channels", "dtype", "filters", "given", "options", "passes", "plain", "weight")
+
+    def __init__(self, weight, bias, options: Options) -> None:
+        self.options = options
+        self.given = checks.array("weight", weight)
+        self.weight = matrix = checks.weight(self.given, options.weight_layout)
+        self.dtype = matrix.dtype
+        self.filters, depth = matrix.shape
+        self.bias = None if bias is None else checks.bias(bias, matrix)
+        checks.divides(options.groups, self.filters)
+        self.channels = depth * options.groups
+        # Passes over the pixels: where each channel has one weight, all groups in one, bound by memory.
+        self.passes = 1 if options.groups == self.channels == self.filters else options.groups
+        self.plain = options.stride == checks.ONCE and options.padding == checks.NOTHING
+
+    def pack(self) -> PackedWeights:
+        return PackedWeights(self.weight, self.bias, self.options.groups, threads())
+
+    def checked_input(self, x) -> np.ndarray:
+        """x with its C adjacent channels."""
+        x = checks.with_channels("x", x)
+        if x.dtype is not self.dtype and x.dtype != self.dtype:
+            raise checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
+        if x.shape[-1] != self.channels:
+            raise checks.wrong_channels(x, self.channels, self.options.groups)
+        return x
+
+    def output_shape(self, x: np.ndarray) -> tuple[int, ...]:
+        if self.plain:
+            return (*x.shape[:-1], self.filters)
+        checks.image(x)
+        return geometry.output_shape(x.shape, self.filters, self.options.stride, self.options.padding)
+
+    def boxes(self, x: np.ndarray, y: np.ndarray) -> list[tuple[geometry.Index | None, geometry.Index]]:
+        """Where pixels meet an input, and where they lie in the padding."""
+        if self.plain:
+            return [(..., ...)]
+        return [*geometry.boxes(x.shape, y.shape, self.options.stride, self.options.padding)]
+
+    def run(self, known: Iterable[Forward], packed: PackedWeights | None, arrays: tuple) -> tuple:
+        """The result of a call, whose arrays (x, residual, out, out_z) are checked, and the program that computed it.
+
+        That is one of those that are known, or a new one. Nothing is written before all is checked.
+        """
+        x, residual, out, out_z = arrays
+        x = self.checked_input(x)
+        shape, dtype = self.output_shape(x), self.dtype
+        if residual is not None:
+            residual = checks.like_result("residual", residual, shape, dtype)
+        z = None if out_z is None else checks.output("out_z", out_z, shape, dtype)
+        y = _new(shape, dtype) if out is None else checks.output("out", out, shape, dtype)
+        if out is not None or z is not None:
+            x, residual = checks.apart(x, residual, y, z)
+        weights = () if packed is not None else (self.given, self.bias)
+        for program in known:
+            if program.run_checked(x, residual, y, z, *weights):
+                break
+        else:
+            program = self._describe(packed, x, y, residual, z)
+            program.run_checked(x, residual, y, z, *weights)
+        return y if out is None else out, program
+
+    def _describe(self, packed: PackedWeights | None, *arrays: np.ndarray | None) -> Forward:
+        weights = packed
+        if packed is None:
+            weights = self.given, self.weight, self.bias, self.options.groups
+        parts = self._parts(*arrays) if arrays[1].size else ()
+        return Forward(arrays, parts, weights, self.options.activation, threads)
+
+    def _parts(self, x, *of_outputs) -> Iterator[tuple]:
+        """The GEMMs of a program: views of the arrays, and the group of channels."""
+        for inputs, outputs in self.boxes(x, of_outputs[0]):
+            views = [None if a is None else a[outputs] for a in of_outputs]
+            for group in range(self.passes):
+                seen = None if inputs is None else x[inputs]
+                yield *geometry.group(group, self.passes, seen, *views), group
+
+
+def _new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    try:
+        return empty(shape, dtype)
+    except (ValueError, OverflowError):
+        raise checks.too_large(shape) from None

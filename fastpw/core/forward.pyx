@@ -1,0 +1,357 @@
+# distutils: language = c
+"""The forward pass as a program: described once for arrays laid out in one way, then bound to arrays and run.
+
+    y = act(x . W + bias + residual)
+
+A program consists of GEMMs, one for each group of channels and each box of pixels, all over the same arrays.
+"""
+
+from libc.stdint cimport PTRDIFF_MAX
+from libc.stdlib cimport free, realloc
+from libc.string cimport memset
+
+from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm, in_place, staging_bytes
+from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_epilogue, fastpw_kernel_set
+from fastpw.core.layout cimport Layout, coincide, drop_layout, fits, lie_apart, place_of, set_layout
+from fastpw.core.machine cimport kernels_for, team
+from fastpw.core.ndarray cimport first_byte, may_be_written, ndarray, type_of
+from fastpw.core.panels cimport (CACHE_LINE, Matrix, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, new_memory,
+                                 pack, whole_lines)
+from fastpw.core.pixels cimport AXES, OPERANDS, Lead, join_axes, take_inner_axes
+from fastpw.core.schedule cimport Schedule, run_gemm
+
+from numpy import empty as numpy_empty
+
+from fastpw.core import partition
+from fastpw.core.kept import new_bytes
+
+ctypedef fused real:
+    float
+    double
+
+
+# ---- new arrays ----------------------------------------------------------------------------------------------
+
+cdef enum:
+    # NumPy's own arrays begin 16 bytes past a line, so that every vector stored to them touches two. Where the
+    # result leaves the first-level cache that costs up to 1.4 of the time; below, making sure of it costs more.
+    LARGE = 32 << 10
+
+
+cpdef object empty(tuple shape, dtype):
+    """``np.empty``, but large arrays begin with a cache line, and may lie where one lay that is gone."""
+    cdef ndarray memory
+    cdef size_t place
+    size = dtype.itemsize
+    for length in shape:
+        size *= length
+    if size < LARGE:
+        return numpy_empty(shape, dtype)
+    memory = new_bytes(size + CACHE_LINE)
+    place = <size_t>first_byte(memory)
+    return ndarray(shape, dtype, memory, (CACHE_LINE - place % CACHE_LINE) % CACHE_LINE)
+
+
+# ---- weights -------------------------------------------------------------------------------------------------
+
+cdef PackedB packed_b(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k) except *:
+    """How B is cut into panels."""
+    cdef PackedB b
+    memset(&b, 0, sizeof(b))
+    b.kernels, b.n, b.k = kernels, n, k
+    tiles = tuple([(kernels.tiles[t].nr, kernels.tiles[t].least_depth) for t in range(kernels.n_tiles)])
+    b.count, b.last_tile = partition.column_panels(n, k, tiles)
+    if <double>b.count * kernels.tiles[0].nr * (k + CACHE_LINE) * kernels.b_size > <double>PTRDIFF_MAX:
+        raise MemoryError(f"no memory for packed weights ({n} x {k} numbers)")
+    b.panel_bytes = bytes_of_panel(&kernels.tiles[0], k, kernels.b_size)
+    return b
+
+
+cdef Weights lay_out_weights(const real[:, :] weight, const real[:] bias, const fastpw_kernel_set *kernels,
+                             Py_ssize_t groups) except *:
+    """Of the (K, C // groups) weights that the caller has. Where each channel has one weight, all groups are one."""
+    cdef Weights w
+    cdef Py_ssize_t filters = weight.shape[0], depth = weight.shape[1]
+    memset(&w, 0, sizeof(w))
+    w.groups, w.stride_bias = groups, 0 if bias is None else bias.strides[0]
+    w.matrix.ld, w.matrix.stride = weight.strides[0], weight.strides[1]
+    if groups > 1 and groups == filters and depth == 1:
+        w.groups = 1
+        w.b.kernels, w.b.n, w.b.k, w.b.diagonal, w.b.count = kernels, filters, 1, True, 1
+    else:
+        w.b = packed_b(kernels, filters // groups, depth)
+    w.matrix.rows, w.matrix.columns = w.b.n, w.b.k
+    w.packed_bytes = whole_lines(bytes_of_panels(&w.b))
+    return w
+
+
+cdef Weights weights_of(weight, bias, Py_ssize_t groups, int threads) except *:
+    cdef Weights w
+    cdef const fastpw_kernel_set *kernels = kernels_for(type_of(weight))
+    if kernels.a_size == 4:
+        w = lay_out_weights[float](weight, bias, kernels, groups)
+    else:
+        w = lay_out_weights[double](weight, bias, kernels, groups)
+    w.threads = 1 if w.groups > 1 or w.b.n * w.b.k < partition.SMALL_PACKING else threads
+    return w
+
+
+cdef void pack_weights(const Weights *w, const char *weight, const char *bias, char *to, int threads) noexcept nogil:
+    """All groups, one behind the other."""
+    cdef Py_ssize_t group
+    cdef Unpacked b
+    b.stride_n, b.stride_k, b.stride_bias = w.matrix.ld, w.matrix.stride, w.stride_bias
+    for group in range(w.groups if w.b.n else 0):
+        b.base = weight + group * w.b.n * w.matrix.ld
+        b.bias = NULL
+        if bias != NULL:
+            b.bias = bias + group * w.b.n * w.stride_bias
+        pack(&w.b, &b, to + group * w.packed_bytes, threads)
+
+
+cdef class PackedWeights:
+    """The weights (K, C // groups) and biases of a layer, packed for the kernels in use."""
+
+    cdef Weights how
+    cdef char *memory
+
+    def __init__(self, weight, bias, Py_ssize_t groups, int threads):
+        self.how = weights_of(weight, bias, groups, threads)
+        self.memory = new_memory(self.how.groups * self.how.packed_bytes, "packed weights")
+        cdef int members = team(self.how.threads)
+        cdef const char *from_ = place_of(weight)
+        cdef const char *heads = place_of(bias)
+        with nogil:
+            pack_weights(&self.how, from_, heads, self.memory, members)
+
+    def __dealloc__(self):
+        free(self.memory)
+
+
+# ---- the program ---------------------------------------------------------------------------------------------
+
+# The arrays of a call: those of a GEMM, then the weights as they came.
+cdef enum:
+    WEIGHT = OPERANDS
+    BIAS
+    ARRAYS
+
+
+cdef struct Part:
+    Gemm gemm
+    Schedule schedule
+    Py_ssize_t offsets[OPERANDS]     # of the first row, from the array's first element
+    bint used[OPERANDS]
+    Py_ssize_t packed_offset
+
+
+cdef Schedule schedule_of(const Gemm *g, int threads) except *:
+    cdef Schedule s
+    cdef const fastpw_kernel_set *kernels = g.b.kernels
+    cdef int height = kernels.tiles[0].mr, width = kernels.tiles[0].nr
+    cdef Py_ssize_t m = g.pixels.m
+    s.block_rows, s.block_panels, s.by_panels, s.threads = partition.blocks(
+        m, g.b.count, g.b.k, height, width, kernels.a_size, threads)
+    s.row_unit = height if s.threads == 1 else 1
+    s.large = partition.leaves_caches(m * g.b.n * kernels.c_size, m * (g.b.k * kernels.a_size + g.b.n * kernels.c_size))
+    if not in_place(g):
+        s.block_panels = min(s.block_panels,
+                             <Py_ssize_t>partition.staged_panels(s.block_rows, width, kernels.c_size))
+    s.workspace_bytes = whole_lines(staging_bytes(g, s.block_rows, s.block_panels))
+    return s
+
+
+cdef class Forward:
+    """A forward pass over arrays laid out in one way. It does not change, and many threads may share it.
+
+    Parameters
+    ----------
+    arrays : (x, y, residual, z)
+        Arrays (..., channels) with adjacent channels, nothing empty but the channels of x; the last two may be None.
+    parts : iterable of (x, y, residual, z, group)
+        What each GEMM reads and writes: views of the arrays, of one leading shape. x is None where pixels meet no
+        input: y = act(bias + residual).
+    weights : PackedWeights, or (weight, matrix, bias, groups)
+        A layer's, packed; or as each call brings them: an array of any shape, which begins where its view
+        (K, C // groups) does, and (K,) or None.
+    activation : (int, float, float)
+        Code, alpha, beta (kernel_set.h).
+    threads : callable
+        Says how many threads a call may use.
+    """
+
+    cdef Layout layouts[ARRAYS]
+    cdef Weights weights
+    cdef PackedWeights packed        # None: each call packs what it brings
+    cdef Part *parts
+    cdef int count
+    cdef object shape, dtype, threads
+    cdef bint new_fits               # whether a new array is laid out as y
+    cdef bint follows                # whether the call would use more than one thread
+    cdef int asked                   # how many it may use
+
+    def __cinit__(self):
+        self.parts, self.count = NULL, 0
+
+    def __init__(self, tuple arrays, parts, weights, tuple activation, threads):
+        cdef int operand
+        for operand in range(OPERANDS):
+            set_layout(&self.layouts[operand], arrays[operand])
+        y = arrays[C]
+        self.shape, self.dtype, self.new_fits = y.shape, y.dtype, y.flags.c_contiguous
+        self.threads, self.asked = threads, threads()
+        self.take_weights(weights)
+        for *views, group in parts:
+            self.add(tuple(views), arrays, group, activation)
+
+    cdef int take_weights(self, weights) except -1:
+        if isinstance(weights, PackedWeights):
+            self.packed, self.weights = weights, (<PackedWeights>weights).how
+            return 0
+        weight, matrix, bias, groups = weights
+        set_layout(&self.layouts[WEIGHT], weight)
+        set_layout(&self.layouts[BIAS], bias)
+        self.weights = weights_of(matrix, bias, groups, self.asked)
+        self.follows = weights_of(matrix, bias, groups, 2).threads > 1
+        return 0
+
+    def __dealloc__(self):
+        cdef int i
+        for i in range(ARRAYS):
+            drop_layout(&self.layouts[i])
+        free(self.parts)
+
+    cdef int add(self, tuple views, tuple arrays, Py_ssize_t group, tuple activation) except -1:
+        """One GEMM, or several where the pixels lie along more axes than one can walk."""
+        cdef Lead lead
+        cdef Part part
+        cdef Py_ssize_t count = 1, number, rest, offset
+        cdef int axis, i
+        join_axes(&lead, views)
+        memset(&part, 0, sizeof(part))
+        take_inner_axes(&lead, &part.gemm.pixels)
+        part.gemm.b, part.gemm.entry = self.weights.b, FASTPW_FROM_BIAS
+        if views[A] is None:
+            part.gemm.b.k = 0
+        part.gemm.epilogue.activation, part.gemm.epilogue.alpha, part.gemm.epilogue.beta = activation
+        part.schedule = schedule_of(&part.gemm, self.asked)
+        part.packed_offset = group * self.weights.packed_bytes
+        self.follows = self.follows or schedule_of(&part.gemm, 2).threads > 1
+        for axis in range(AXES, lead.count):
+            count *= lead.size[axis]
+        for number in range(count):
+            for i in range(OPERANDS):
+                part.used[i] = views[i] is not None
+                if part.used[i]:
+                    offset, rest = place_of(views[i]) - place_of(arrays[i]), number
+                    for axis in range(AXES, lead.count):
+                        offset += rest % lead.size[axis] * lead.stride[i][axis]
+                        rest //= lead.size[axis]
+                    part.offsets[i] = offset
+            self.keep(&part)
+        return 0
+
+    cdef int keep(self, const Part *part) except -1:
+        # Room for twice as many whenever their number reaches a power of two.
+        if self.count & (self.count - 1) == 0:
+            parts = <Part *>realloc(self.parts, max(2 * self.count, 1) * sizeof(Part))
+            if parts == NULL:
+                raise MemoryError(f"no memory for a program of {self.count + 1} parts")
+            self.parts = parts
+        self.parts[self.count] = part[0]
+        self.count += 1
+        return 0
+
+    def __call__(self, x, residual, out, out_z, weight=None, bias=None):
+        """Bind arrays and run; returns y, or None if the arrays have to be checked first.
+
+        They fit if they are laid out as those that the program was described for, and if what is written lies apart
+        from all else; the residual may be the output.
+        """
+        cdef char *places[ARRAYS]
+        if self.follows and self.threads() != self.asked:
+            return None
+        if not fits(&self.layouts[A], x) or not fits(&self.layouts[RESIDUAL], residual):
+            return None
+        if self.packed is None and not self.fits_weights(weight, bias):
+            return None
+        if out is None:
+            if not self.new_fits:
+                return None
+            out = empty(self.shape, self.dtype)
+        if not fits(&self.layouts[C], out) or not may_be_written(<ndarray>out) or not fits(&self.layouts[Z], out_z):
+            return None
+        if out_z is not None and not may_be_written(<ndarray>out_z):
+            return None
+        places[A], places[C], places[RESIDUAL], places[Z] = place_of(x), place_of(out), place_of(residual), place_of(out_z)
+        places[WEIGHT], places[BIAS] = place_of(weight), place_of(bias)
+        if not self.written_apart(places):
+            return None
+        self.run(places)
+        return out
+
+    def run_checked(self, x, residual, y, z, weight=None, bias=None):
+        """Run, if the arrays have the program's layouts, and say whether they do; that y and z may be written while
+        the others are read has been checked."""
+        cdef char *places[ARRAYS]
+        if not (fits(&self.layouts[A], x) and fits(&self.layouts[RESIDUAL], residual) and fits(&self.layouts[C], y)
+                and fits(&self.layouts[Z], z) and (self.packed is not None or self.fits_weights(weight, bias))):
+            return False
+        if self.follows and self.threads() != self.asked:
+            return False
+        places[A], places[C], places[RESIDUAL], places[Z] = place_of(x), place_of(y), place_of(residual), place_of(z)
+        places[WEIGHT], places[BIAS] = place_of(weight), place_of(bias)
+        self.run(places)
+        return True
+
+    cdef bint fits_weights(self, weight, bias) noexcept:
+        return (fits(&self.layouts[WEIGHT], weight) and fits(&self.layouts[BIAS], bias)
+                and kernels_for(self.layouts[WEIGHT].type) == self.weights.b.kernels)
+
+    cdef bint written_apart(self, char *const *places) noexcept:
+        cdef int i
+        for i in range(OPERANDS):
+            if i != C and not (lie_apart(&self.layouts[i], places[i], &self.layouts[C], places[C])
+                               or i == RESIDUAL and coincide(&self.layouts[i], places[i], &self.layouts[C], places[C])):
+                return False
+            if i != Z and not lie_apart(&self.layouts[i], places[i], &self.layouts[Z], places[Z]):
+                return False
+        return True
+
+    cdef int run(self, char *const *places) except -1:
+        cdef const Weights *w = &self.weights
+        cdef char *memory
+        cdef int members
+        if self.count == 0:
+            return 0
+        if self.packed is not None:
+            return self.run_parts(places, self.packed.memory)
+        memory = new_memory(w.groups * w.packed_bytes, "packed weights")
+        try:
+            members = team(w.threads)
+            with nogil:
+                pack_weights(w, places[WEIGHT], places[BIAS], memory, members)
+            self.run_parts(places, memory)
+        finally:
+            free(memory)
+        return 0
+
+    cdef int run_parts(self, char *const *places, const char *packed) except -1:
+        cdef const Part *part
+        cdef Bound at
+        cdef int number, i
+        at.b, at.b_ahead, at.ahead = NULL, NULL, NULL
+        for number in range(self.count):
+            part = &self.parts[number]
+            at.panels = packed + part.packed_offset
+            for i in range(OPERANDS):
+                at.rows[i] = places[i] + part.offsets[i] if part.used[i] else NULL
+            run_gemm(&part.gemm, &at, &part.schedule, team(part.schedule.threads))
+        return 0
+
+    def schedule(self):
+        """How the GEMMs are cut: for each its rows, columns and depth, the rows and panels of a task, the threads."""
+        names = "rows", "columns", "depth", "task_rows", "task_panels", "threads"
+        return [dict(zip(names, (self.parts[i].gemm.pixels.m, self.parts[i].gemm.b.n, self.parts[i].gemm.b.k,
+                                 self.parts[i].schedule.block_rows, self.parts[i].schedule.block_panels,
+                                 self.parts[i].schedule.threads), strict=True)) for i in range(self.count)]

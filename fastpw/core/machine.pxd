@@ -1,0 +1,6 @@
+"""The kernel sets in use, and the team of threads, for the other modules."""
+
+from fastpw.core.kernels cimport fastpw_kernel_set
+
+cdef const fastpw_kernel_set *kernels_for(int type) noexcept
+cdef int team(int threads) noexcept

@@ -1,0 +1,81 @@
+"""How a walk's sums and buffers are laid out, from what it computes and how it is cut."""
+
+from fastpw.core.finish cimport adds_up_beside
+from fastpw.core.gemm cimport staging_bytes
+from fastpw.core.gradients cimport (DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk, columns_of_weights, copies_x,
+                                    rows_of_weights)
+from fastpw.core.outer cimport PANELS_BYTES
+from fastpw.core.panels cimport CACHE_LINE, PackedB, bytes_of_panel, bytes_of_panels, splits_depth, whole_lines
+from fastpw.core.pixels cimport at_one_distance
+
+
+cdef inline bint may_form(const Walk *w) noexcept nogil:
+    """Whether dz can be formed by the tiles that sum the weights."""
+    return (w.kernels.outer_forms >> w.epilogue.activation & 1 and w.source == GIVEN
+            and at_one_distance(&w.pixels, DY) and at_one_distance(&w.pixels, S))
+
+
+cdef inline Py_ssize_t row_bytes(const Walk *w) noexcept nogil:
+    """What is read and written of a pixel."""
+    return (w.outputs * (1 + (w.source != NOT_NEEDED)) + w.inputs * (1 + w.wants_weights)) * w.kernels.a_size
+
+
+cdef inline void lay_out_sums(Walk *w) noexcept nogil:
+    """Whether dW is summed right where it belongs, and which way; and the sums of a slice."""
+    cdef Py_ssize_t element = w.kernels.c_size
+    w.sums.bias_bytes = whole_lines(w.outputs * element) if w.wants_bias else 0
+    if not w.wants_weights or w.diagonal:
+        w.sums.across = False
+    else:
+        w.sums.x_in_place = at_one_distance(&w.pixels, XS)
+        w.sums.direct = w.cut.slices == 1 and (w.dweight.stride == element or w.dweight.ld == element)
+        if w.sums.direct:
+            w.sums.across = w.dweight.stride != element
+        w.sums.adds = w.sums.direct and w.accumulates or adds_up_beside(w)
+        w.sums.forms = w.cut.slices > 1 and w.sums.across and may_form(w)
+        w.sums.ld = columns_of_weights(w) * element
+        if w.sums.direct:
+            w.sums.ld = w.dweight.stride if w.sums.across else w.dweight.ld
+    if w.wants_weights and not w.sums.direct:
+        w.sums.weights_bytes = whole_lines(rows_of_weights(w) * columns_of_weights(w) * element)
+    w.sums.slice_bytes = w.sums.bias_bytes + w.sums.weights_bytes
+
+
+cdef inline Py_ssize_t odd_lines(Py_ssize_t size) noexcept nogil:
+    """An odd number of cache lines from row to row: rows a power of two apart would share a few sets."""
+    return whole_lines(size) | CACHE_LINE
+
+
+cdef inline void lay_out_block(Walk *w) noexcept nogil:
+    """Where the buffers of a block begin, and their sizes."""
+    cdef Py_ssize_t rows = w.cut.block_rows
+    w.block.s_at = rows * w.block.dz_ld
+    w.block.x_at = w.block.s_at + (rows * w.block.dz_ld if w.source in (FROM_Z, RECOMPUTED) else 0)
+    w.block.size = w.block.x_at + (rows * w.block.x_ld if copies_x(w) else 0)
+
+
+cdef inline Py_ssize_t bytes_packed(const Walk *w) noexcept nogil:
+    """What is packed of W at a time: all of it, or a panel of some depths, of all depths if its tile splits them."""
+    cdef const PackedB *b = &w.data.b
+    cdef Py_ssize_t last_depth
+    if not w.wants_data or b.diagonal:
+        return 0
+    if w.packs_first:
+        return bytes_of_panels(b)
+    last_depth = b.k if splits_depth(b, b.count - 1) else w.data_depth
+    return max(bytes_of_panel(&b.kernels.tiles[0], w.data_depth, b.kernels.b_size),
+               bytes_of_panel(&b.kernels.tiles[b.last_tile], last_depth, b.kernels.b_size))
+
+
+cdef inline void lay_out_own(Walk *w) noexcept nogil:
+    """Where each thread's own buffers begin, and their sizes."""
+    cdef Py_ssize_t rows = w.cut.block_rows
+    w.own.panel_bytes = whole_lines(rows * w.kernels.tiles[0].nr * w.kernels.a_size)
+    w.own.some_panels = max(1, PANELS_BYTES // w.own.panel_bytes)
+    w.own.w_at = w.own.some_panels * w.own.panel_bytes if w.wants_weights and not w.diagonal else 0
+    w.own.staging_at = w.own.w_at + bytes_packed(w)
+    w.own.size = w.own.staging_at
+    if w.source == RECOMPUTED:
+        w.own.size += whole_lines(staging_bytes(&w.recompute, rows, w.recompute.b.count))
+    if w.wants_data:
+        w.own.size = max(w.own.size, w.own.staging_at + whole_lines(staging_bytes(&w.data, rows, w.data.b.count)))

@@ -1,0 +1,41 @@
+"""Programs of earlier calls, kept for those that follow.
+
+A call of a small layer takes microseconds, of which the checks of its arguments would take most. A program was made for
+arrays laid out in one way, when all was checked: it runs others that are laid out so, without checks.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+class Programs:
+    """The programs of functions, by what their calls have in common; when there is no room for one more, all go."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: dict[tuple, Any] = {}
+
+    def find(self, x, weight, options: tuple):
+        """The program of the last call with these shapes and options, or None."""
+        try:
+            return self._kept.get((x.shape, weight.shape, options))
+        except (AttributeError, TypeError):  # an array-like or None; an option has no hash
+            return None
+
+    def keep(self, x, weight, options: tuple, program) -> None:
+        if len(self._kept) >= self._most:
+            self._kept.clear()
+        self._kept[x.shape, weight.shape, options] = program
+
+    def kept(self) -> list:
+        return [*self._kept.values()]
+
+    def forget(self) -> None:
+        self._kept.clear()
+
+
+# As many as the layers of a large network, forward and backward.
+MOST_PROGRAMS = 512
+forward = Programs(MOST_PROGRAMS)
+backward = Programs(MOST_PROGRAMS)
