@@ -6,7 +6,7 @@ gradients.py     conv1x1_backward: the gradients of such a call
 plan.py          what they share: options checked, weights packed, the forward pass run
 checks.py        every rule on arguments, every error message
 geometry.py      stride, padding, groups: which input pixel feeds which output pixel
-activations.py   the table of activations
+_activations.py  the table of activations
 reference.py     the specification, in float64
 bounds.py        how far a result may lie from it
 runtime.py       threads, the instruction set in use, show_config

@@ -13,7 +13,7 @@ from operator import index
 
 import numpy as np
 
-from . import activations
+from . import _activations
 from .core import passes
 
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
@@ -369,7 +369,7 @@ def gradients_apart(arrays: Collection[np.ndarray | None]) -> None:
 Epilogue = tuple[int, float, float]
 
 _READY: dict[str | None, Epilogue] = {
-    row.spec: (row.code, float(row.alpha), float(row.beta)) for row in activations.TABLE if not row.parameters
+    row.spec: (row.code, float(row.alpha), float(row.beta)) for row in _activations.TABLE if not row.parameters
 }
 
 
@@ -381,7 +381,7 @@ def activation(spec) -> Epilogue:
     if not isinstance(spec, tuple) or not spec:
         raise _no_such_activation(spec)
     name, *parameters = spec
-    row = activations.BY_NAME.get(name) if isinstance(name, str) else None
+    row = _activations.BY_NAME.get(name) if isinstance(name, str) else None
     if row is None or not row.parameters or len(parameters) != len(row.parameters):
         raise _no_such_activation(spec)
     try:
@@ -401,7 +401,7 @@ def activation(spec) -> Epilogue:
 def _no_such_activation(spec) -> ValueError | TypeError:
     allowed = ", ".join(
         f"({row.name!r}, {', '.join(row.parameters)})" if row.parameters else repr(row.spec)
-        for row in activations.TABLE
+        for row in _activations.TABLE
     )
     kind = ValueError if isinstance(spec, str | tuple) else TypeError
     return kind(f"activation: one of {allowed} is needed, got {shown(spec)}")

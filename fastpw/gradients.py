@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from . import activations, checks, geometry, recorded
+from . import _activations, checks, geometry, recorded
 from .core import passes
 from .plan import Convolution
 from .reference import Gradients
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .conv import Activation, Padding, Stride, WeightLayout
 
 # What the derivative is read from, by the activation's code: "y", "z" or, where it is one, nothing.
-READS = {row.code: row.gradient_from if row.name != "linear" else None for row in activations.TABLE}
+READS = {row.code: row.gradient_from if row.name != "linear" else None for row in _activations.TABLE}
 
 
 class AtOutputs(NamedTuple):

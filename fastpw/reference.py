@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from . import activations
+from . import _activations
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -85,7 +85,7 @@ DERIVATIVES = {
 
 
 def _evaluate(formulas, z, activation) -> Array:
-    row, parameters = activations.find(activation)
+    row, parameters = _activations.find(activation)
     with np.errstate(all="ignore"):
         return formulas[row.name](np.asarray(z, np.float64), *parameters)
 
@@ -96,7 +96,7 @@ def activate(z: ArrayLike, activation=None) -> Array:
 
 
 def derivative(z: ArrayLike, activation=None) -> Array:
-    """act'(z); at the kinks what activations.py states; NaN where z is."""
+    """act'(z); at the kinks what _activations.py states; NaN where z is."""
     return np.where(np.isnan(z), np.nan, _evaluate(DERIVATIVES, z, activation))
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations, bounds, reference
+from fastpw import _activations, bounds, reference
 
-each_row = pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+each_row = pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 
 STEP = 8191  # odd: successive samples differ in their low bits too
 
@@ -34,7 +34,7 @@ def samples(dtype):
 
 @cache
 def expected(name, dtype):
-    row = activations.BY_NAME[name]
+    row = _activations.BY_NAME[name]
     y = reference.activate(samples(dtype), row.spec)
     own = getattr(row, dtype.name)
     return y, own.ulps * np.finfo(dtype).eps * np.abs(y) + own.absolute

@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations
+from fastpw import _activations
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
-each_row = pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+each_row = pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 
 
 def far_from_kinks(z, row, distance):
@@ -73,7 +73,7 @@ def test_kinks(row, given, channels, dtype):
 
 
 # act' far to the left and far to the right, where it is not 0 and 1.
-FAR_SLOPES = {"linear": (1, 1), "leaky_relu": (activations.BY_NAME["leaky_relu"].alpha, 1)}
+FAR_SLOPES = {"linear": (1, 1), "leaky_relu": (_activations.BY_NAME["leaky_relu"].alpha, 1)}
 FAR_SLOPES |= dict.fromkeys(("relu6", "clip", "hard_sigmoid", "sigmoid", "tanh"), (0, 0))
 
 

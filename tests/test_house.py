@@ -26,7 +26,7 @@ FLOORS = [
     ["geometry"],
     ["bounds"],
     ["reference"],
-    ["activations"],
+    ["_activations"],
     ["core"],
     ["_version"],
 ]

@@ -6,11 +6,11 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 import fastpw
-from fastpw import activations, bounds, reference
+from fastpw import _activations, bounds, reference
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
-SPECS = [row.spec for row in activations.TABLE]
+SPECS = [row.spec for row in _activations.TABLE]
 
 
 @st.composite

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations, reference
+from fastpw import _activations, reference
 from fastpw.core import passes
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
@@ -156,7 +156,7 @@ def test_weight_layouts(layout, dtype, rng, conv):
     assert np.array_equal(conv(x, given, weight_layout=layout), x @ weight.T)
 
 
-@pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 @pytest.mark.parametrize(("m", "n", "k"), [(7, 70, 31), (200, 50, 300), (65, 4, 2000)])
 def test_error_bound(m, n, k, row, dtype, rng, conv, keeps_promise):
     x, weight, bias = (rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (n, k), n))

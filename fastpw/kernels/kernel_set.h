@@ -23,7 +23,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* The activations, in the order of fastpw/activations.py.  `alpha` and `beta`
+/* The activations, in the order of fastpw/_activations.py.  `alpha` and `beta`
  * are the bounds of CLIP and the slope (alpha) of LEAKY_RELU. */
 enum fastpw_activation {
     FASTPW_LINEAR,
