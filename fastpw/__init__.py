@@ -4,7 +4,7 @@ conv.py          conv1x1: one call
 layer.py         Conv1x1: weights packed once, called many times
 gradients.py     conv1x1_backward: the gradients of such a call
 plan.py          what they share: options checked, weights packed, the forward pass run
-checks.py        every rule on arguments, every error message
+checks/          every rule on arguments, every error message
 geometry.py      stride, padding, groups: which input pixel feeds which output pixel
 _activations.py  the table of activations
 reference.py     the specification, in float64

@@ -7,6 +7,7 @@ The messages are in test_errors.py and here, and none is missing.
 import ast
 import re
 import runpy
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -386,9 +387,9 @@ def test_message(message, change):
 
 
 def raised_messages():
-    """The constant parts of every message in checks.py, as a pattern for the whole."""
-    source = Path(fastpw.checks.__file__).read_text()
-    for node in ast.walk(ast.parse(source)):
+    """The constant parts of every message in checks/, as a pattern for the whole."""
+    sources = Path(fastpw.checks.__file__).parent.glob("*.py")
+    for node in chain.from_iterable(ast.walk(ast.parse(source.read_text())) for source in sources):
         if (
             isinstance(node, ast.Call)
             and node.args

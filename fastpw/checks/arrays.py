@@ -1,40 +1,16 @@
-"""Every rule on arguments, and every error message. Cheap tests first: a small call takes microseconds.
-
-A message names the argument, what is allowed and what came. A TypeError is about a type or a dtype, a
-ValueError about anything else.
-"""
+"""Rules on arrays: what is read and what is written, where they lie, and the weight's layouts."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterable
 from itertools import combinations
-from operator import index
 
 import numpy as np
 
-from . import _activations
-from .core import passes
+from ..core import passes
+from .options import WRT, shown
 
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
-MAX_FLOAT32 = (2 - 2.0**-23) * 2.0**127
-
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
-
-ONCE: Pair = (1, 1)
-NOTHING: Padding = ((0, 0), (0, 0))
-
-
-def shown(value) -> str:
-    """What came, for a message."""
-    try:
-        return repr(value)
-    except Exception:  # what has no repr, or one of too many digits
-        return f"an unprintable {type(value).__name__}"
-
-
-# Arrays
 
 
 def array(name: str, value) -> np.ndarray:
@@ -212,83 +188,6 @@ def bias(value, weight: np.ndarray) -> np.ndarray:
     return value
 
 
-def groups(value, filters: int) -> int:
-    """Whether it divides C too shows in the weights: they have C // groups columns."""
-    if type(value) is int and value == 1:
-        return value
-    value = integer("groups", value, 1)
-    if filters % value:
-        raise ValueError(f"groups: a divisor of K = {filters} is needed, got {shown(value)}")
-    return value
-
-
-def integer(name: str, value, least: int, most: float = math.inf) -> int:
-    try:
-        number = index(value)
-    except Exception as error:
-        raise TypeError(f"{name}: an integer is needed, got {shown(value)}") from error
-    if not least <= number <= most:
-        allowed = f"{least} or more" if most == math.inf else f"{least} to {most}"
-        raise ValueError(f"{name}: {allowed} is needed, got {shown(number)}")
-    return number
-
-
-def stride(value) -> Pair:
-    if type(value) is int and value == 1:
-        return ONCE
-    try:
-        steps = _integers(value)
-    except Exception as error:
-        raise TypeError(f"stride: an integer or (h, w) is needed, got {shown(value)}") from error
-    if min(steps) < 1:
-        raise ValueError(f"stride: 1 or more is needed, got {shown(value)}")
-    return steps
-
-
-MOST_PADDING = 2**62 - 1  # beyond, sizes cannot be counted
-
-
-def padding(value) -> Padding:
-    """((top, bottom), (left, right)). For a 1x1 kernel "same" pads nothing: Ho = ceil(H / stride)."""
-    if type(value) is int and value == 0:
-        return NOTHING
-    if isinstance(value, str) and value in ("valid", "same"):
-        return NOTHING
-    try:
-        vertical, horizontal = _pair(value)
-        sides = _integers(vertical), _integers(horizontal)
-    except Exception as error:
-        kind = ValueError if isinstance(value, str) else TypeError
-        allowed = "'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right))"
-        raise kind(f"padding: {allowed} is needed, got {shown(value)}") from error
-    if min(map(min, sides)) < 0:
-        raise ValueError(f"padding: 0 or more is needed, got {shown(value)}")
-    if max(map(max, sides)) > MOST_PADDING:
-        raise ValueError(f"padding: less than 2**62 is needed, got {shown(value)}")
-    return sides
-
-
-def _pair(value):
-    """Two of something, or one for both."""
-    first, second = value if hasattr(value, "__len__") else (value, value)
-    return first, second
-
-
-def _integers(value) -> Pair:
-    first, second = _pair(value)
-    return index(first), index(second)
-
-
-def image(x: np.ndarray) -> None:
-    """For stride and padding other than 1 and 0."""
-    if x.ndim not in (3, 4):
-        raise ValueError(f"x: (H, W, C) or (N, H, W, C) is needed for stride or padding, got shape {x.shape}")
-
-
-def too_large(shape: tuple[int, ...]) -> ValueError:
-    return ValueError(f"x, padding: a result of less than 2**63 bytes is needed, got shape {shown(shape)}")
-
-
 def wrong_channels(x: np.ndarray, channels: int, groups: int) -> ValueError:
     of_weight = f"the weight's {channels // groups} input channels"
     if groups > 1:
@@ -307,34 +206,6 @@ def like_result(name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> np
 
 
 # Gradients
-
-WRT = ("x", "weight", "bias", "residual")
-_INPUTS = frozenset(WRT)
-
-
-def wrt(value) -> Collection[str]:
-    """The inputs whose gradients are wanted."""
-    try:
-        names = frozenset((value,) if isinstance(value, str) else value)
-        if names <= _INPUTS:
-            return names
-        kind = ValueError
-    except TypeError:
-        kind = TypeError
-    raise kind(f"wrt: some of {', '.join(map(repr, WRT))} are needed, got {shown(value)}")
-
-
-def flag(name: str, value) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: True or False is needed, got {shown(value)}")
-    return bool(value)
-
-
-def x_is_needed() -> TypeError:
-    return TypeError(
-        "x: an array is needed, got None, which is allowed with stride 1, padding 0, no 'weight' in wrt "
-        "and what the activation's derivative is read from, y or z"
-    )
 
 
 def gradients(value, wanted: Collection[str], shapes: tuple, dtype: np.dtype) -> list[np.ndarray | None]:
@@ -361,47 +232,3 @@ def gradients_apart(arrays: Collection[np.ndarray | None]) -> None:
     for (one, a), (other, b) in combinations(present, 2):
         if overlap(a, b):
             raise outputs_overlap(f"out.d{other}", f"out.d{one}")
-
-
-# Activations
-
-# What the kernels are given: code, alpha, beta
-Epilogue = tuple[int, float, float]
-
-_READY: dict[str | None, Epilogue] = {
-    row.spec: (row.code, float(row.alpha), float(row.beta)) for row in _activations.TABLE if not row.parameters
-}
-
-
-def activation(spec) -> Epilogue:
-    if spec is None or type(spec) is str:
-        ready = _READY.get(spec)
-        if ready is not None:
-            return ready
-    if not isinstance(spec, tuple) or not spec:
-        raise _no_such_activation(spec)
-    name, *parameters = spec
-    row = _activations.BY_NAME.get(name) if isinstance(name, str) else None
-    if row is None or not row.parameters or len(parameters) != len(row.parameters):
-        raise _no_such_activation(spec)
-    try:
-        alpha, beta = (*map(float, parameters), 0.0)[:2]
-    except OverflowError:
-        alpha, beta = math.nan, 0.0
-    except Exception as error:
-        raise TypeError(f"activation: numbers are needed as parameters, got {shown(spec)}") from error
-    if name == "clip" and not alpha <= beta:
-        raise ValueError(f"activation: lo <= hi is needed for ('clip', lo, hi), got {shown(spec)}")
-    if name == "leaky_relu" and not 0 <= alpha <= MAX_FLOAT32:
-        allowed = "a finite slope >= 0 is needed for ('leaky_relu', slope)"
-        raise ValueError(f"activation: {allowed}, got {shown(spec)}")
-    return row.code, alpha, beta
-
-
-def _no_such_activation(spec) -> ValueError | TypeError:
-    allowed = ", ".join(
-        f"({row.name!r}, {', '.join(row.parameters)})" if row.parameters else repr(row.spec)
-        for row in _activations.TABLE
-    )
-    kind = ValueError if isinstance(spec, str | tuple) else TypeError
-    return kind(f"activation: one of {allowed} is needed, got {shown(spec)}")

@@ -1,0 +1,42 @@
+"""Every rule on arguments, and every error message. Cheap tests first: a small call takes microseconds.
+
+A message names the argument, what is allowed and what came. A TypeError is about a type or a dtype, a
+ValueError about anything else.
+
+arrays.py    what is read and what is written, where they lie, and the weight's layouts
+options.py   everything else
+"""
+
+# ruff: noqa: F401 - callers say checks.stride, wherever it stands
+
+from .arrays import (
+    apart,
+    array,
+    bias,
+    gradients,
+    gradients_apart,
+    like_result,
+    matrix,
+    mixed_dtypes,
+    output,
+    unwritten,
+    weight,
+    weight_shape,
+    with_channels,
+    wrong_channels,
+)
+from .options import (
+    NOTHING,
+    ONCE,
+    WRT,
+    activation,
+    flag,
+    groups,
+    image,
+    integer,
+    padding,
+    stride,
+    too_large,
+    wrt,
+    x_is_needed,
+)
