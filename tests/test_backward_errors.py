@@ -51,6 +51,8 @@ CASES = [
     (TypeError, "dy: float32 or float64 in native byte order is needed, got int64",
      {"dy": ones(2, 4, 6, 10, dtype="i8")}),
     (ValueError, "dy: the result's shape (2, 2, 3, 10) is needed, got (2, 4, 6, 10)", {"stride": 2}),
+    (ValueError, "stride: 1 to 2147483647 is needed, got 9223372036854775807", {"stride": (1 << 63) - 1}),
+    (ValueError, "padding: 0 to 2147483647 is needed, got 9223372036854775807", {"padding": (1 << 63) - 1}),
     (ValueError, "dy: the result's shape (2, 6, 8, 10) is needed, got (2, 4, 6, 10)", {"padding": 1}),
     (ValueError, "dy: the result's shape (2, 4, 6, 10) is needed, got (2, 4, 6, 9)",
      {"dy": ones(2, 4, 6, 9), "x": None, "wrt": "x"}),

@@ -140,12 +140,17 @@ VALUE_ERRORS = {
     "weight_layout: one of 'OI', 'OIHW', 'HWIO', 'OHWI' is needed, got 'IO'": {"weight_layout": "IO"},
     "weight_layout: one of 'OI', 'OIHW', 'HWIO', 'OHWI' is needed, got ['OI']": {"weight_layout": ["OI"]},
     "groups: a divisor of K = 10 is needed, got 3": {"groups": 3},
-    "groups: 1 or more is needed, got 0": {"groups": 0},
-    "stride: 1 or more is needed, got 0": {"stride": 0},
-    "stride: 1 or more is needed, got (1, -1)": {"stride": (1, -1)},
-    "padding: 0 or more is needed, got -1": {"padding": -1},
-    "padding: 0 or more is needed, got (0, -1)": {"padding": (0, -1)},
-    "padding: 0 or more is needed, got ((0, 0), (0, -1))": {"padding": ((0, 0), (0, -1))},
+    "groups: 1 to 2147483647 is needed, got 0": {"groups": 0},
+    "groups: 1 to 2147483647 is needed, got 9223372036854775808": {"groups": 1 << 63},
+    "stride: 1 to 2147483647 is needed, got 0": {"stride": 0},
+    "stride: 1 to 2147483647 is needed, got (1, -1)": {"stride": (1, -1)},
+    "stride: 1 to 2147483647 is needed, got (1, 2147483648)": {"stride": (1, 1 << 31)},
+    "stride: 1 to 2147483647 is needed, got 9223372036854775807": {"stride": (1 << 63) - 1},
+    "padding: 0 to 2147483647 is needed, got -1": {"padding": -1},
+    "padding: 0 to 2147483647 is needed, got (0, -1)": {"padding": (0, -1)},
+    "padding: 0 to 2147483647 is needed, got ((0, 0), (0, -1))": {"padding": ((0, 0), (0, -1))},
+    "padding: 0 to 2147483647 is needed, got ((0, 2147483648), (0, 0))": {"padding": ((0, 1 << 31), (0, 0))},
+    "padding: 0 to 2147483647 is needed, got 9223372036854775808": {"padding": 1 << 63},
     f"{PADDING} 'SAME'": {"padding": "SAME"},
     f"{ACTIVATION} 'swish'": {"activation": "swish"},
     f"{ACTIVATION} 'clip'": {"activation": "clip"},
@@ -231,6 +236,8 @@ def test_sizes_of_any_integer_type(conv):
     x, weight = ones(4, 6, 8), ones(4, 4)
     y = conv(x, weight, groups=np.int64(2), stride=np.array([2, 3]), padding=[np.uint8(1), (0, 2)])
     assert np.array_equal(y, conv(x, weight, groups=2, stride=(2, 3), padding=((1, 1), (0, 2))))
+    y = conv(x, weight, groups=np.array(2), stride=np.array(2), padding=[np.array(1), [True, np.array(2)]])
+    assert np.array_equal(y, conv(x, weight, groups=2, stride=2, padding=((1, 1), (1, 2))))
 
 
 def test_threads_and_modes():

@@ -18,6 +18,10 @@ Padding = tuple[Pair, Pair]
 ONCE: Pair = (1, 1)
 NOTHING: Padding = ((0, 0), (0, 0))
 
+# Of what is counted in pixels or channels: sums with an array's sizes, and products with the distance between
+# two pixels in bytes, stay far below 2**63.
+MOST = 2**31 - 1
+
 
 def shown(value) -> str:
     """What came, for a message."""
@@ -31,20 +35,19 @@ def groups(value, filters: int) -> int:
     """Whether it divides C too shows in the weights: they have C // groups columns."""
     if type(value) is int and value == 1:
         return value
-    value = integer("groups", value, 1)
+    value = integer("groups", value, 1, MOST)
     if filters % value:
         raise ValueError(f"groups: a divisor of K = {filters} is needed, got {shown(value)}")
     return value
 
 
-def integer(name: str, value, least: int, most: float = math.inf) -> int:
+def integer(name: str, value, least: int, most: int) -> int:
     try:
         number = index(value)
     except Exception as error:
         raise TypeError(f"{name}: an integer is needed, got {shown(value)}") from error
     if not least <= number <= most:
-        allowed = f"{least} or more" if most == math.inf else f"{least} to {most}"
-        raise ValueError(f"{name}: {allowed} is needed, got {shown(number)}")
+        raise ValueError(f"{name}: {least} to {most} is needed, got {shown(number)}")
     return number
 
 
@@ -55,12 +58,9 @@ def stride(value) -> Pair:
         steps = _integers(value)
     except Exception as error:
         raise TypeError(f"stride: an integer or (h, w) is needed, got {shown(value)}") from error
-    if min(steps) < 1:
-        raise ValueError(f"stride: 1 or more is needed, got {shown(value)}")
+    if not 1 <= min(steps) <= max(steps) <= MOST:
+        raise ValueError(f"stride: 1 to {MOST} is needed, got {shown(value)}")
     return steps
-
-
-MOST_PADDING = 2**62 - 1  # beyond, sizes cannot be counted
 
 
 def padding(value) -> Padding:
@@ -76,17 +76,19 @@ def padding(value) -> Padding:
         kind = ValueError if isinstance(value, str) else TypeError
         allowed = "'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right))"
         raise kind(f"padding: {allowed} is needed, got {shown(value)}") from error
-    if min(map(min, sides)) < 0:
-        raise ValueError(f"padding: 0 or more is needed, got {shown(value)}")
-    if max(map(max, sides)) > MOST_PADDING:
-        raise ValueError(f"padding: less than 2**62 is needed, got {shown(value)}")
+    if min(map(min, sides)) < 0 or max(map(max, sides)) > MOST:
+        raise ValueError(f"padding: 0 to {MOST} is needed, got {shown(value)}")
     return sides
 
 
 def _pair(value):
-    """Two of something, or one for both."""
-    first, second = value if hasattr(value, "__len__") else (value, value)
-    return first, second
+    """Two of something, or one integer for both."""
+    try:
+        index(value)
+    except TypeError:
+        first, second = value
+        return first, second
+    return value, value
 
 
 def _integers(value) -> Pair:
