@@ -134,6 +134,8 @@ def conv1x1_backward(
         z = checks.like_result("z", z, dy.shape, dy.dtype)
     if residual is not None:
         residual = checks.like_result("residual", residual, dy.shape, dy.dtype)
+    if out is not None:
+        out = checks.four(out)
     shapes = x.shape, checks.weight_shape(convolution.weight, weight_layout), dy.shape[-1:], dy.shape
     grads = _outputs(shapes, dy.dtype, wanted, out, accumulate)
     pixels = AtOutputs(

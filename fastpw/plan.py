@@ -117,7 +117,9 @@ class Plan(Convolution):
 
     def replay(self, x, y):
         """Makes calls like the one that gave y of x, unchecked; None if that takes several passes."""
+        if type(x) is not np.ndarray or type(y) is not np.ndarray:
+            return None
         single = len(self.panels) == 1 and self.padding == checks.NOTHING and y.size and y.ndim <= 4
-        if not single or type(x) is not np.ndarray or (self.channels > 1 and x.strides[-1] != x.itemsize):
+        if not single or (self.channels > 1 and x.strides[-1] != x.itemsize):
             return None
         return passes.Replay(x, geometry.met(x, self.stride), self.panels[0], y, self.activation, threads)

@@ -13,6 +13,7 @@ from .arrays import (
     apart,
     array,
     bias,
+    four,
     gradients,
     gradients_apart,
     like_result,

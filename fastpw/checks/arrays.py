@@ -60,16 +60,12 @@ def mixed_dtypes(**arrays: np.ndarray | None) -> TypeError:
 
 def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype, of_pixels: bool = True) -> np.ndarray:
     """An array to write to: a plain view of the caller's array. Pixels have adjacent channels."""
-    if type(value) is not np.ndarray and (
-        not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray)
-    ):
-        raise TypeError(f"{name}: a NumPy array is needed, got a {type(value).__name__}")
+    if type(value) is not np.ndarray:
+        value = _plain_view(name, value)
     if value.dtype != dtype:
         raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
     if value.shape != shape:
         raise ValueError(f"{name}: shape {shape} is needed, got {value.shape}")
-    if type(value) is not np.ndarray:
-        value = np.asarray(value)
     flags = value.flags
     if not flags.writeable:
         raise ValueError(f"{name}: a writable array is needed, got a read-only one")
@@ -82,6 +78,14 @@ def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype, of_pixels:
         if _overlaps_itself(value):
             raise ValueError(f"{name}: elements apart in memory are needed, got strides {value.strides}")
     return value
+
+
+def _plain_view(name: str, value) -> np.ndarray:
+    """A subclass may answer what it likes when it is asked for its shape; its view as an ndarray cannot."""
+    kind = type(value)
+    if not issubclass(kind, np.ndarray) or issubclass(kind, np.ma.MaskedArray):
+        raise TypeError(f"{name}: a NumPy array is needed, got a {kind.__name__}")
+    return np.asarray(value)
 
 
 def _overlaps_itself(value: np.ndarray) -> bool:
@@ -208,14 +212,25 @@ def like_result(name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> np
 # Gradients
 
 
-def gradients(value, wanted: Collection[str], shapes: tuple, dtype: np.dtype) -> list[np.ndarray | None]:
-    """The arrays of `out`, in the order of WRT."""
+def four(value) -> tuple:
+    """What `out` holds, in the order of WRT; it is asked only once."""
     if not isinstance(value, (tuple, list)):
         raise TypeError(f"out: Gradients or a tuple of four is needed, got a {type(value).__name__}")
-    if len(value) != len(WRT):
-        raise ValueError(f"out: Gradients or a tuple of four is needed, got {len(value)} elements")
+    try:
+        arrays = tuple(value)
+    except Exception as error:
+        raise TypeError(f"out: Gradients or a tuple of four is needed, got {shown(value)}") from error
+    if len(arrays) != len(WRT):
+        raise ValueError(f"out: Gradients or a tuple of four is needed, got {len(arrays)} elements")
+    return arrays
+
+
+def gradients(
+    out: tuple, wanted: Collection[str], shapes: tuple, dtype: np.dtype
+) -> list[np.ndarray | None]:
+    """The arrays of the four in `out`, as plain ones."""
     arrays: list[np.ndarray | None] = [None] * len(WRT)
-    for number, given in enumerate(value):
+    for number, given in enumerate(out):
         if given is None:
             continue
         name = WRT[number]
