@@ -65,9 +65,16 @@ def conv1x1(
         (the erf form) or "gelu_tanh".
     residual : (..., K) array, optional
         Of the result's shape; added before the activation. It may be `out` itself, which copies nothing.
-    weight_layout : {"OI", "OIHW", "HWIO", "OHWI"}
-        The weight's axes: ``(K, C // groups)``; ``(K, C // groups, 1, 1)`` as in torch;
-        ``(1, 1, C // groups, K)`` as in Keras and TensorFlow; ``(K, 1, 1, C // groups)`` as in TFLite.
+    weight_layout : {"OI", "IO", "OIHW", "HWIO", "OHWI"}
+        The weight's axes, in the order of the library that it comes from:
+
+        - "OI", ``(K, C // groups)``: ``x @ W.T``, torch's Linear, scikit-learn's ``coef_``
+        - "IO", ``(C // groups, K)``: ``x @ W``, scikit-learn's ``coefs_``, the Dense of Keras and Flax
+        - "OIHW", ``(K, C // groups, 1, 1)``: torch's Conv2d, ONNX's Conv
+        - "HWIO", ``(1, 1, C // groups, K)``: Keras' Conv2D, TensorFlow, Flax's Conv
+        - "OHWI", ``(K, 1, 1, C // groups)``: TFLite
+
+        Of a square weight the shape does not tell "OI" from "IO": the wrong one gives wrong results.
     out : (..., K) array, optional
         Where the result goes; it may be a channel slice or a crop of a larger array, with adjacent channels.
     out_z : (..., K) array, optional

@@ -102,6 +102,7 @@ def derivative(z: ArrayLike, activation=None) -> Array:
 
 LAYOUTS = {
     "OI": lambda w: w,
+    "IO": lambda w: w.T,
     "OIHW": lambda w: w[:, :, 0, 0],
     "HWIO": lambda w: w[0, 0].T,
     "OHWI": lambda w: w[:, 0, 0, :],

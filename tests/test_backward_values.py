@@ -147,6 +147,7 @@ LAYOUTS = {
     "OI": lambda w: w,
     "OIHW": lambda w: w[:, :, None, None],
     "HWIO": lambda w: w.T[None, None],
+    "IO": lambda w: w.T,
     "OHWI": lambda w: w[:, None, None, :],
 }
 

@@ -42,6 +42,7 @@ def read_only(array):
 # The whole message, and what is changed in the good call.
 F4 = "float32 or float64 in native byte order is needed, got"
 SILENT = "one dtype for all is needed, nothing is converted silently"
+LAYOUT = "weight_layout: one of 'OI', 'IO', 'OIHW', 'HWIO', 'OHWI' is needed, got"
 STRIDE = "stride: an integer or (h, w) is needed, got"
 PADDING = "padding: 'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right)) is needed, got"
 ACTIVATION = (
@@ -137,8 +138,16 @@ VALUE_ERRORS = {
         "x": ones(1, 2, 4, 6, 8),
         "padding": 1,
     },
-    "weight_layout: one of 'OI', 'OIHW', 'HWIO', 'OHWI' is needed, got 'IO'": {"weight_layout": "IO"},
-    "weight_layout: one of 'OI', 'OIHW', 'HWIO', 'OHWI' is needed, got ['OI']": {"weight_layout": ["OI"]},
+    f"{LAYOUT} 'NHWC'": {"weight_layout": "NHWC"},
+    f"{LAYOUT} ['OI']": {"weight_layout": ["OI"]},
+    "weight: shape (C // groups, K) is needed for weight_layout='IO', got (10, 8, 1, 1)": {
+        "weight": ones(10, 8, 1, 1),
+        "weight_layout": "IO",
+    },
+    "x: C = 10 channels are needed for the weight's 10 input channels, got shape (2, 4, 6, 8)": {
+        "weight_layout": "IO",
+        "bias": None,
+    },
     "groups: a divisor of K = 10 is needed, got 3": {"groups": 3},
     "groups: 1 to 2147483647 is needed, got 0": {"groups": 0},
     "groups: 1 to 2147483647 is needed, got 9223372036854775808": {"groups": 1 << 63},

@@ -236,6 +236,7 @@ ANYTHING = {
     "leaky upwards": ("leaky_relu", -1),
     "evil activation": (Evil(), 1),
     "HWIO": "HWIO",
+    "IO": np.str_("IO"),
     "OIHW": np.str_("OIHW"),
     "layouts": np.array(["OI", "OIHW"]),
     "gelu": "gelu",

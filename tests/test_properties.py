@@ -63,10 +63,11 @@ def problems(draw, dtype):
     weight = draw(views((K, C // groups), dtype))
     bias = draw(st.none() | views((K,), dtype))
     if draw(st.booleans()):
-        options["weight_layout"] = layout = draw(st.sampled_from(["OIHW", "HWIO", "OHWI"]))
+        options["weight_layout"] = layout = draw(st.sampled_from(["IO", "OIHW", "HWIO", "OHWI"]))
         weight = {
             "OIHW": weight[:, :, None, None],
             "HWIO": weight.T[None, None],
+            "IO": weight.T,
             "OHWI": weight[:, None, None],
         }[layout]
     return x, weight, bias, options

@@ -58,6 +58,7 @@ OPTIONS = [
     {"stride": (2, 1), "padding": ((0, 1), (2, 0)), "groups": 1, "weight_layout": "OIHW"},
     {"stride": (1, 3), "padding": 1, "groups": 2, "weight_layout": "HWIO"},
     {"stride": 2, "padding": "same", "groups": 4, "weight_layout": "OHWI"},
+    {"stride": 1, "padding": 0, "groups": 2, "weight_layout": "IO"},
 ]
 
 
@@ -70,6 +71,7 @@ def test_gradients_are_the_slopes(row, options, rng):
         "OI": weight,
         "OIHW": weight[:, :, None, None],
         "HWIO": weight.T[None, None],
+        "IO": weight.T,
         "OHWI": weight[:, None, None, :],
     }[options["weight_layout"]]
     z = reference.preactivation(x, weight, bias, **options)

@@ -144,13 +144,14 @@ def test_integers_in_one_group_per_channel_at_all_edge_sizes_are_exact(isa, dtyp
             assert np.array_equal(canvas, expected), (m, n)
 
 
-@pytest.mark.parametrize("layout", ["OI", "OIHW", "HWIO", "OHWI"])
+@pytest.mark.parametrize("layout", ["OI", "IO", "OIHW", "HWIO", "OHWI"])
 def test_weight_layouts(layout, dtype, rng, conv):
     x, weight = integers(rng, dtype, 9, 6), integers(rng, dtype, 10, 6)
     given = {
         "OI": weight,
         "OIHW": weight[:, :, None, None],
         "HWIO": weight.T[None, None],
+        "IO": weight.T,
         "OHWI": weight[:, None, None, :],
     }[layout]
     assert np.array_equal(conv(x, given, weight_layout=layout), x @ weight.T)

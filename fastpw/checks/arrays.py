@@ -146,6 +146,7 @@ def outputs_overlap(one: str, other: str) -> ValueError:
 # weight_layout -> the weight's shape, and the index that takes its ones away
 LAYOUTS = {
     "OI": ("(K, C // groups)", ()),
+    "IO": ("(C // groups, K)", ()),
     "OIHW": ("(K, C // groups, 1, 1)", (slice(None), slice(None), 0, 0)),
     "HWIO": ("(1, 1, C // groups, K)", (0, 0)),
     "OHWI": ("(K, 1, 1, C // groups)", (slice(None), 0, 0)),
@@ -171,7 +172,7 @@ def weight(value, layout: str) -> np.ndarray:
 def matrix(value: np.ndarray, layout: str) -> np.ndarray:
     """A view (K, C // groups) of weights, or of their gradient."""
     view = value[LAYOUTS[layout][1]]
-    return view.T if layout == "HWIO" else view
+    return view.T if layout in ("IO", "HWIO") else view
 
 
 def weight_shape(matrix: np.ndarray, layout: str) -> tuple[int, ...]:
@@ -225,9 +226,7 @@ def four(value) -> tuple:
     return arrays
 
 
-def gradients(
-    out: tuple, wanted: Collection[str], shapes: tuple, dtype: np.dtype
-) -> list[np.ndarray | None]:
+def gradients(out: tuple, wanted: Collection[str], shapes: tuple, dtype: np.dtype) -> list[np.ndarray | None]:
     """The arrays of the four in `out`, as plain ones."""
     arrays: list[np.ndarray | None] = [None] * len(WRT)
     for number, given in enumerate(out):
