@@ -7,6 +7,7 @@ plan.py          what they share: options checked, weights packed, the forward p
 checks/          every rule on arguments, every error message
 geometry.py      stride, padding, groups: which input pixel feeds which output pixel
 _activations.py  the table of activations
+_typing.py       what annotations name
 reference.py     the specification, in float64
 bounds.py        how far a result may lie from it
 runtime.py       threads, the instruction set in use, show_config

@@ -2,26 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import SupportsIndex
 
-import numpy as np
-
+from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
 from .plan import Plan
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike
-
-    Stride = int | tuple[int, int]
-    Padding = Literal["valid", "same"] | int | Sequence[int] | Sequence[Sequence[int]]
-    Activation = (
-        Literal["relu", "relu6", "hard_sigmoid", "hard_swish", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh"]
-        | tuple[Literal["leaky_relu"], float]
-        | tuple[Literal["clip"], float, float]
-        | None
-    )
-    WeightLayout = Literal["OI", "OIHW", "HWIO", "OHWI"]
 
 
 def conv1x1(
@@ -31,13 +15,13 @@ def conv1x1(
     *,
     stride: Stride = 1,
     padding: Padding = 0,
-    groups: int = 1,
+    groups: SupportsIndex = 1,
     activation: Activation = None,
     residual: ArrayLike | None = None,
     weight_layout: WeightLayout = "OI",
-    out: np.ndarray | None = None,
-    out_z: np.ndarray | None = None,
-) -> np.ndarray:
+    out: FloatArray | None = None,
+    out_z: FloatArray | None = None,
+) -> FloatArray:
     """Pointwise (1x1) convolution: ``y = activation(x @ weight.T + bias + residual)`` at every pixel.
 
     Parameters

@@ -2,22 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from collections.abc import Collection, Sequence
+from typing import NamedTuple, SupportsIndex
 
 import numpy as np
 
 from . import _activations, checks, geometry, recorded
+from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
 from .core import passes
 from .plan import Convolution
 from .reference import Gradients
 from .runtime import threads
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from numpy.typing import ArrayLike
-
-    from .conv import Activation, Padding, Stride, WeightLayout
 
 # What the derivative is read from, by the activation's code: "y", "z" or, where it is one, nothing.
 READS = {row.code: row.gradient_from if row.name != "linear" else None for row in _activations.TABLE}
@@ -44,11 +39,11 @@ def conv1x1_backward(
     residual: ArrayLike | None = None,
     stride: Stride = 1,
     padding: Padding = 0,
-    groups: int = 1,
+    groups: SupportsIndex = 1,
     activation: Activation = None,
     weight_layout: WeightLayout = "OI",
     wrt: Collection[str] | str = ("x", "weight", "bias"),
-    out: Gradients | tuple[np.ndarray | None, ...] | None = None,
+    out: Gradients | Sequence[FloatArray | None] | None = None,
     accumulate: bool = False,
 ) -> Gradients:
     """The gradients of `conv1x1`: of ``activation(z)``, ``z = x @ weight.T + bias + residual``.

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any, SupportsIndex
 
 import numpy as np
 
 from . import checks
+from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
 from .plan import Plan
-
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike
-
-    from .conv import Activation, Padding, Stride, WeightLayout
 
 # What a pickle holds: the constructor's arguments.
 STATE = {"weight", "bias", "stride", "padding", "groups", "activation", "weight_layout"}
@@ -60,8 +56,8 @@ class Conv1x1:
            [3., 3., 3., 3.]], dtype=float32)
     """
 
-    weight: np.ndarray
-    bias: np.ndarray | None
+    weight: FloatArray
+    bias: FloatArray | None
     stride: tuple[int, int]
     padding: tuple[tuple[int, int], tuple[int, int]]
     groups: int
@@ -77,7 +73,7 @@ class Conv1x1:
         *,
         stride: Stride = 1,
         padding: Padding = 0,
-        groups: int = 1,
+        groups: SupportsIndex = 1,
         activation: Activation = None,
         weight_layout: WeightLayout = "OI",
     ) -> None:
@@ -96,8 +92,8 @@ class Conv1x1:
         )
 
     def __call__(
-        self, x: ArrayLike, residual: ArrayLike | None = None, out: np.ndarray | None = None
-    ) -> np.ndarray:
+        self, x: ArrayLike, residual: ArrayLike | None = None, out: FloatArray | None = None
+    ) -> FloatArray:
         """``activation(x @ weight.T + bias + residual)`` at every pixel.
 
         Parameters

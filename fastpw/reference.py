@@ -7,16 +7,15 @@ and are valid.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from . import _activations
+from ._typing import ArrayLike, FloatArray
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    Array = NDArray[np.float64]
+Array: TypeAlias = NDArray[np.float64]
 
 _erfc = np.vectorize(math.erfc, otypes=[float])
 
@@ -185,10 +184,10 @@ def conv1x1(x, weight, bias=None, *, activation=None, **options) -> Array:
 class Gradients(NamedTuple):
     """Of a convolution, with respect to x, weight, bias and residual; None where not wanted."""
 
-    dx: NDArray | None
-    dweight: NDArray | None
-    dbias: NDArray | None
-    dresidual: NDArray | None
+    dx: FloatArray | None
+    dweight: FloatArray | None
+    dbias: FloatArray | None
+    dresidual: FloatArray | None
 
 
 def conv1x1_backward(

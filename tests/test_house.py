@@ -28,7 +28,7 @@ FLOORS = [
     ["reference"],
     ["_activations"],
     ["core"],
-    ["_version"],
+    ["_typing", "_version"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
