@@ -20,6 +20,7 @@ cli.py           fastpw info | verify | bench
 
 # The compiled module first: on small boards libgomp, loaded late, may find no room for thread-local storage.
 from .core import passes as _passes  # noqa: F401, I001
+from ._activations import activations
 from ._version import __version__
 from .conv import conv1x1
 from .gradients import Gradients, conv1x1_backward
@@ -30,6 +31,7 @@ __all__ = [
     "Conv1x1",
     "Gradients",
     "__version__",
+    "activations",
     "conv1x1",
     "conv1x1_backward",
     "get_num_threads",

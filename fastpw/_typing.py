@@ -24,7 +24,8 @@ WeightLayout: TypeAlias = Literal["OI", "IO", "OIHW", "HWIO", "OHWI"]
 
 Activation: TypeAlias = (
     Literal[
-        "relu", "relu6", "hard_sigmoid", "hard_swish", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh"
+        "linear", "identity", "relu", "relu6", "hard_sigmoid", "hardsigmoid", "hard_swish", "hardswish",
+        "sigmoid", "tanh", "silu", "swish", "gelu", "gelu_tanh",
     ]
     | tuple[Literal["leaky_relu"], float]
     | tuple[Literal["clip"], float, float]

@@ -46,7 +46,7 @@ def conv1x1(
     activation : str or tuple, optional
         "relu", "relu6", ("clip", lo, hi), ("leaky_relu", slope) with a finite slope >= 0, "hard_sigmoid"
         (``relu6(z + 3) / 6``), "hard_swish" (``z * relu6(z + 3) / 6``), "sigmoid", "tanh", "silu", "gelu"
-        (the erf form) or "gelu_tanh".
+        (the erf form) or "gelu_tanh". "linear" is None; `activations` lists these and their aliases.
     residual : (..., K) array, optional
         Of the result's shape; added before the activation. It may be `out` itself, which copies nothing.
     weight_layout : {"OI", "IO", "OIHW", "HWIO", "OHWI"}

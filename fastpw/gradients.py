@@ -15,7 +15,7 @@ from .reference import Gradients
 from .runtime import threads
 
 # What the derivative is read from, by the activation's code: "y", "z" or, where it is one, nothing.
-READS = {row.code: row.gradient_from if row.name != "linear" else None for row in _activations.TABLE}
+READS = {row.code: row.reads for row in _activations.TABLE}
 
 
 class AtOutputs(NamedTuple):

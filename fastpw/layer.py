@@ -7,6 +7,7 @@ from typing import Any, SupportsIndex
 import numpy as np
 
 from . import checks
+from ._activations import own_spec
 from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
 from .plan import Plan
 
@@ -30,8 +31,10 @@ class Conv1x1:
 
     Attributes
     ----------
-    weight, bias, groups, activation, weight_layout
+    weight, bias, groups, weight_layout
         As given; the arrays are read-only.
+    activation : str, tuple or None
+        By its own name, where an alias was given.
     stride : (int, int)
         (h, w).
     padding : ((int, int), (int, int))
@@ -86,8 +89,8 @@ class Conv1x1:
             stride=plan.stride,
             padding=plan.padding,
             groups=plan.groups,
-            activation=activation,
-            weight_layout=weight_layout,
+            activation=own_spec(activation),
+            weight_layout=str(weight_layout),
             _plan=plan,
         )
 

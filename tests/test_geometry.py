@@ -91,7 +91,7 @@ def test_every_stride_and_padding_is_exact(batch, groups, dtype, rng):
     for size, stride, padding in product(
         ((1, 1), (2, 7), (5, 4)),
         (1, 2, (1, 3), (5, 2)),
-        (0, 1, (0, 2), ((3, 0), (1, 2)), "valid", "same"),
+        (0, 1, (0, 2), [[3, 0], [1, 2]], "valid", "SAME", np.str_("Same")),
     ):
         x = rng.integers(-8, 9, (*batch, *size, 6)).astype(dtype)
         options = {"stride": stride, "padding": padding, "groups": groups, "activation": "relu"}

@@ -67,7 +67,7 @@ def padding(value) -> Padding:
     """((top, bottom), (left, right)). For a 1x1 kernel "same" pads nothing: Ho = ceil(H / stride)."""
     if type(value) is int and value == 0:
         return NOTHING
-    if isinstance(value, str) and value in ("valid", "same"):
+    if isinstance(value, str) and str.lower(value) in ("valid", "same"):
         return NOTHING
     try:
         vertical, horizontal = _pair(value)
@@ -141,41 +141,47 @@ def x_is_needed() -> TypeError:
 Epilogue = tuple[int, float, float]
 
 _READY: dict[str | None, Epilogue] = {
-    row.spec: (row.code, float(row.alpha), float(row.beta))
+    name: (row.code, float(row.alpha), float(row.beta))
     for row in _activations.TABLE
     if not row.parameters
+    for name in (row.spec, row.name, *row.aliases)
 }
 
 
 def activation(spec) -> Epilogue:
-    if spec is None or type(spec) is str:
+    if spec is None or isinstance(spec, str):
         ready = _READY.get(spec)
         if ready is not None:
             return ready
-    if not isinstance(spec, tuple) or not spec:
-        raise _no_such_activation(spec)
-    name, *parameters = spec
-    row = _activations.BY_NAME.get(name) if isinstance(name, str) else None
-    if row is None or not row.parameters or len(parameters) != len(row.parameters):
-        raise _no_such_activation(spec)
+    row, parameters = _named(spec)
+    if len(parameters) != len(row.parameters) or not parameters:
+        raise ValueError(f"activation: {_usage(row)} is needed, got {shown(spec)}")
     try:
         alpha, beta = (*map(float, parameters), 0.0)[:2]
     except OverflowError:
         alpha, beta = math.nan, 0.0
     except Exception as error:
         raise TypeError(f"activation: numbers are needed as parameters, got {shown(spec)}") from error
-    if name == "clip" and not alpha <= beta:
+    if row.name == "clip" and not alpha <= beta:
         raise ValueError(f"activation: lo <= hi is needed for ('clip', lo, hi), got {shown(spec)}")
-    if name == "leaky_relu" and not 0 <= alpha <= MAX_FLOAT32:
+    if row.name == "leaky_relu" and not 0 <= alpha <= MAX_FLOAT32:
         allowed = "a finite slope >= 0 is needed for ('leaky_relu', slope)"
         raise ValueError(f"activation: {allowed}, got {shown(spec)}")
     return row.code, alpha, beta
 
 
-def _no_such_activation(spec) -> ValueError | TypeError:
-    allowed = ", ".join(
-        f"({row.name!r}, {', '.join(row.parameters)})" if row.parameters else repr(row.spec)
-        for row in _activations.TABLE
-    )
-    kind = ValueError if isinstance(spec, str | tuple) else TypeError
-    return kind(f"activation: one of {allowed} is needed, got {shown(spec)}")
+def _named(spec) -> tuple[_activations.Activation, tuple]:
+    """The row that is meant, and the parameters that came with its name."""
+    name, *parameters = spec if isinstance(spec, (tuple, list)) and spec else (spec,)
+    row = _activations.BY_ANY_NAME.get(name) if isinstance(name, str) else None
+    if row is None:
+        allowed = ", ".join(map(_usage, _activations.TABLE))
+        kind = ValueError if isinstance(spec, (str, tuple, list)) else TypeError
+        raise kind(f"activation: one of {allowed} is needed, got {shown(spec)}")
+    return row, tuple(parameters)
+
+
+def _usage(row: _activations.Activation) -> str:
+    if row.parameters:
+        return f"({row.name!r}, {', '.join(row.parameters)})"
+    return repr(row.spec)
