@@ -19,7 +19,18 @@ cli.py           fastpw info | verify | bench
 """
 
 # The compiled module first: on small boards libgomp, loaded late, may find no room for thread-local storage.
-from .core import passes as _passes  # noqa: F401, I001
+try:
+    from .core import passes as _passes  # noqa: F401
+except ImportError as error:
+    if error.name != "fastpw.core":  # it is there, and fails by itself
+        raise
+    raise ImportError(
+        f"fastpw: the compiled module fastpw.core.passes is needed, got {__path__[0]} without it. "
+        "This is the source, or it was built for another Python. Run `pip install .` where pyproject.toml is "
+        "and start Python in another folder, or `pip install -e .` to use the source in place.",
+        name="fastpw.core.passes",
+    ) from None
+
 from ._activations import activations
 from ._version import __version__
 from .conv import conv1x1

@@ -46,10 +46,13 @@ def read_only(array):
 
 CASES = [
     *((ValueError, f"{name}: {NEEDED}", {name: ones(4, 6, 10)}) for name in ("dy", "y", "z", "residual")),
-    *((TypeError, f"{name}: {OTHER}", {name: ones(2, 4, 6, 10, dtype="f8")})
+    *((TypeError, f"{name}: {OTHER}; give {name}.astype(np.float32)", {name: ones(2, 4, 6, 10, dtype="f8")})
       for name in ("dy", "y", "z", "residual")),
-    (TypeError, "dy: float32 or float64 in native byte order is needed, got int64",
+    (TypeError, "dy: float32 or float64 in native byte order is needed, got int64; "
+     "give dy.astype(np.float32)",
      {"dy": ones(2, 4, 6, 10, dtype="i8")}),
+    (ValueError, "dy: the result's shape (2, 4, 6, 10) is needed, got (2, 10, 4, 6); "
+     "channels come last: np.moveaxis(dy, 1, -1)", {"dy": ones(2, 10, 4, 6)}),
     (ValueError, "dy: the result's shape (2, 2, 3, 10) is needed, got (2, 4, 6, 10)", {"stride": 2}),
     (ValueError, "stride: 1 to 2147483647 is needed, got 9223372036854775807", {"stride": (1 << 63) - 1}),
     (ValueError, "padding: 0 to 2147483647 is needed, got 9223372036854775807", {"padding": (1 << 63) - 1}),

@@ -41,7 +41,8 @@ def read_only(array):
 
 # The whole message, and what is changed in the good call.
 F4 = "float32 or float64 in native byte order is needed, got"
-SILENT = "one dtype for all is needed, nothing is converted silently"
+SILENT = "one dtype for all is needed, nothing is converted silently; use .astype"
+NCHW = "x: C = 8 channels are needed for the weight's 8 input channels, got shape"
 LAYOUT = "weight_layout: one of 'OI', 'IO', 'OIHW', 'HWIO', 'OHWI' is needed, got"
 STRIDE = "stride: an integer or (h, w) is needed, got"
 PADDING = "padding: 'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right)) is needed, got"
@@ -50,21 +51,26 @@ ACTIVATION = (
     "'hard_swish', 'sigmoid', 'tanh', 'silu', 'gelu', 'gelu_tanh' is needed, got"
 )
 TYPE_ERRORS = {
-    f"x: {F4} int32": {"x": ones(3, 8, dtype="i4")},
-    f"x: {F4} >f4": {"x": ones(3, 8, dtype=">f4")},
-    f"x: {F4} float16": {"x": ones(3, 8, dtype="f2")},
+    f"x: {F4} int32; give x.astype(np.float32)": {"x": ones(3, 8, dtype="i4")},
+    f"x: {F4} uint8; give x.astype(np.float32)": {"x": ones(2, 4, 6, 8, dtype="u1")},
+    f"x: {F4} >f4; give x.astype(np.float32)": {"x": ones(3, 8, dtype=">f4")},
+    f"x: {F4} >f8; give x.astype(np.float64)": {"x": ones(3, 8, dtype=">f8")},
+    f"x: {F4} float16; give x.astype(np.float32)": {"x": ones(3, 8, dtype="f2")},
+    f"x: {F4} float16 from a OnlyDLPack; give np.asarray(x, np.float32)": {
+        "x": OnlyDLPack(ones(3, 8, dtype="f2"))
+    },
     f"x: {F4} complex64": {"x": ones(3, 8, dtype="c8")},
     f"x: {F4} object": {"x": np.empty((3, 8), object)},
     f"x: {F4} [('a', '<f4')]": {"x": np.zeros(3, [("a", "f4")])},
-    f"x: {F4} int64 from a list": {"x": [[1] * 8]},
+    f"x: {F4} int64 from a list; give np.asarray(x, np.float32)": {"x": [[1] * 8]},
     f"x: {F4} <U6 from a str": {"x": "pixels"},
     f"x: {F4} object from a NoneType": {"x": None},
-    f"weight: {F4} int64": {"weight": ones(10, 8, dtype="i8")},
-    f"bias: {F4} bool": {"bias": ones(10, dtype="?")},
-    f"residual: {F4} int64": {"residual": ones(2, 4, 6, 10, dtype="i8")},
+    f"weight: {F4} int64; give weight.astype(np.float32)": {"weight": ones(10, 8, dtype="i8")},
+    f"bias: {F4} bool; give bias.astype(np.float32)": {"bias": ones(10, dtype="?")},
+    f"residual: {F4} int64; give residual.astype(np.float32)": {"residual": ones(2, 4, 6, 10, dtype="i8")},
     f"x is float64, weight is float32, bias is float32: {SILENT}": {"x": ones(2, 4, 6, 8, dtype="f8")},
     f"weight is float32, bias is float64: {SILENT}": {"bias": ones(10, dtype="f8")},
-    "residual: dtype float32 is needed, as the inputs have, got float64": {
+    "residual: dtype float32 is needed, as the inputs have, got float64; give residual.astype(np.float32)": {
         "residual": ones(2, 4, 6, 10, dtype="f8")
     },
     "x: NumPy makes no array of a Unreadable: on another device": {"x": Unreadable()},
@@ -98,6 +104,13 @@ VALUE_ERRORS = {
     "x: C = 8 channels are needed for the weight's 8 input channels, got shape (2, 4, 6, 7)": {
         "x": ones(2, 4, 6, 7)
     },
+    f"{NCHW} (2, 8, 4, 6); channels come last: np.moveaxis(x, 1, -1)": {"x": ones(2, 8, 4, 6)},
+    f"{NCHW} (3, 8, 5); channels come last: np.moveaxis(x, 1, -1)": {"x": ones(3, 8, 5)},
+    f"{NCHW} (8, 4, 6); channels come last: np.moveaxis(x, 0, -1)": {"x": ones(8, 4, 6)},
+    f"{NCHW} (8, 5); channels come last: np.moveaxis(x, 0, -1)": {"x": ones(8, 5)},
+    f"{NCHW} (8, 4, 6, 3)": {"x": ones(8, 4, 6, 3)},
+    "residual: the result's shape (2, 4, 6, 10) is needed, got (2, 10, 4, 6); "
+    "channels come last: np.moveaxis(residual, 1, -1)": {"residual": ones(2, 10, 4, 6)},
     "x: C = 16 channels are needed for the weight's 8 input channels times 2 groups, got shape (5, 8)": {
         "x": ones(5, 8),
         "groups": 2,
@@ -232,6 +245,18 @@ def test_outputs_must_lie_apart(rows):
     with pytest.raises(ValueError, match="out_z: memory apart from that of out is needed"):
         fastpw.conv1x1(ones(4, 8), ones(10, 8), out=memory[:4], out_z=memory[1:])
     assert np.all(memory == 7)
+
+
+def test_what_the_messages_advise(conv):
+    x = np.arange(48).reshape(1, 8, 2, 3)
+    good = np.moveaxis(x, 1, -1).astype(np.float32)
+    with pytest.raises(TypeError) as caught:
+        conv(x, GOOD["weight"])
+    x = eval(str(caught.value).rpartition("; give ")[-1])
+    with pytest.raises(ValueError) as caught:
+        conv(x, GOOD["weight"])
+    x = eval(str(caught.value).rpartition("; channels come last: ")[-1])
+    assert np.array_equal(conv(x, GOOD["weight"]), conv(good, GOOD["weight"]))
 
 
 def test_the_good_call_is_good(conv):

@@ -361,7 +361,9 @@ MESSAGES = {
     "groups: an integer is needed, got an unprintable Evil": {"groups": Evil()},
     "dy: the result's shape (5, 10) is needed, got (4, 10)": {"dy": DY[:4]},
     "y: the result's shape (5, 10) is needed, got (5, 8)": {"y": X},
-    "z: dtype float32 is needed, as the inputs have, got float64": {"z": DY.astype("f8")},
+    "z: dtype float32 is needed, as the inputs have, got float64; give z.astype(np.float32)": {
+        "z": DY.astype("f8")
+    },
     "wrt: some of 'x', 'weight', 'bias', 'residual' are needed, got ('dx',)": {"wrt": ("dx",)},
     "wrt: some of 'x', 'weight', 'bias', 'residual' are needed, got 1": {"wrt": 1},
     "accumulate: True or False is needed, got 1": {"accumulate": 1},

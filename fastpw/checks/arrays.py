@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import combinations
 
 import numpy as np
@@ -19,9 +19,19 @@ def array(name: str, value) -> np.ndarray:
     if type(value) is not np.ndarray:
         value = _as_ndarray(name, value)
     if value.dtype not in FLOATS:
-        came = value.dtype if value is given else f"{value.dtype} from a {type(given).__name__}"
-        raise TypeError(f"{name}: float32 or float64 in native byte order is needed, got {came}")
+        raise _other_numbers(name, value.dtype, type(given))
     return value
+
+
+def _other_numbers(name: str, dtype: np.dtype, kind: type) -> TypeError:
+    """What came, and where it is real numbers, how to make floats of them."""
+    came, better = str(dtype), "float64" if dtype.kind == "f" and dtype.itemsize >= 8 else "float32"
+    if issubclass(kind, np.ndarray):
+        floats = f"{name}.astype(np.{better})"
+    else:
+        came, floats = f"{came} from a {kind.__name__}", f"np.asarray({name}, np.{better})"
+    hint = f"; give {floats}" if np.can_cast(dtype, np.float64, "same_kind") else ""
+    return TypeError(f"{name}: float32 or float64 in native byte order is needed, got {came}{hint}")
 
 
 def _as_ndarray(name: str, value) -> np.ndarray:
@@ -55,7 +65,7 @@ def _channels_adjacent(value: np.ndarray) -> bool:
 def mixed_dtypes(**arrays: np.ndarray | None) -> TypeError:
     """Says which is which."""
     came = ", ".join(f"{name} is {value.dtype}" for name, value in arrays.items() if value is not None)
-    return TypeError(f"{came}: one dtype for all is needed, nothing is converted silently")
+    return TypeError(f"{came}: one dtype for all is needed, nothing is converted silently; use .astype")
 
 
 def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype, of_pixels: bool = True) -> np.ndarray:
@@ -197,16 +207,27 @@ def wrong_channels(x: np.ndarray, channels: int, groups: int) -> ValueError:
     of_weight = f"the weight's {channels // groups} input channels"
     if groups > 1:
         of_weight += f" times {groups} groups"
-    return ValueError(f"x: C = {channels} channels are needed for {of_weight}, got shape {x.shape}")
+    hint = _channels_last("x", x.shape, lambda moved: moved[-1] == channels)
+    return ValueError(f"x: C = {channels} channels are needed for {of_weight}, got shape {x.shape}{hint}")
+
+
+def _channels_last(name: str, shape: tuple[int, ...], fits: Callable[[tuple[int, ...]], bool]) -> str:
+    """What helps where the channels come second, as in NCHW, or first, as in CHW."""
+    for axis in (1, 0) if len(shape) < 4 else (1,):
+        if axis < len(shape) - 1 and fits((*shape[:axis], *shape[axis + 1 :], shape[axis])):
+            return f"; channels come last: np.moveaxis({name}, {axis}, -1)"
+    return ""
 
 
 def like_result(name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """residual, dy, y, z: an array over the result's pixels and channels."""
     value = with_channels(name, value)
     if value.shape != shape:
-        raise ValueError(f"{name}: the result's shape {shape} is needed, got {value.shape}")
+        hint = _channels_last(name, value.shape, lambda moved: moved == shape)
+        raise ValueError(f"{name}: the result's shape {shape} is needed, got {value.shape}{hint}")
     if value.dtype != dtype:
-        raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
+        came = f"{value.dtype}; give {name}.astype(np.{dtype})"
+        raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {came}")
     return value
 
 
