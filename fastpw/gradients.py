@@ -65,7 +65,7 @@ def conv1x1_backward(
         What `conv1x1` returned and what it wrote to `out_z`. The derivatives of "hard_swish", "silu", "gelu"
         and "gelu_tanh" are read from `z`, the others from `y`, or from `z` if only that is given. Without
         them, they are recomputed block by block from `x`, `weight`, `bias` and `residual`. No activation
-        needs neither.
+        needs neither. Of the first four, `y` alone needs the `bias`, zeros if there was none.
     residual : (..., K) array, optional
         As in `conv1x1`. Only read if y or z is recomputed.
     wrt : collection of {"x", "weight", "bias", "residual"}, or one of them
@@ -120,6 +120,7 @@ def conv1x1_backward(
     convolution = Convolution(weight, bias, stride, padding, groups, activation, weight_layout)
     wanted, accumulate = checks.wrt(wrt), checks.flag("accumulate", accumulate)
     reads = READS[convolution.activation[0]]
+    checks.z_can_be_had(reads, y, z, bias)
     recomputes = reads is not None and z is None and (reads == "z" or y is None)
     reads_x = recomputes or "weight" in wanted
     x, dy = _ends(convolution, x, dy, reads_x)

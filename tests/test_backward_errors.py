@@ -31,6 +31,9 @@ NO_X = (
     "x: an array is needed, got None, which is allowed with stride 1, padding 0, no 'weight' in wrt and what "
     "the activation's derivative is read from, y or z"
 )
+ALONE = (
+    "z: the activation's derivative is read from it, so pass z, or bias=zeros if there was none, got y alone"
+)
 
 
 def out(**changed):
@@ -65,6 +68,8 @@ CASES = [
     (TypeError, NO_X, {"x": None, "wrt": "x", "y": None, "z": None}),
     (TypeError, NO_X, {"x": None, "wrt": "x", "stride": 2}),
     (TypeError, NO_X, {"x": None, "wrt": "bias", "activation": "gelu", "z": None}),
+    *((ValueError, ALONE, {"activation": name, "z": None, "bias": None})
+      for name in ("gelu", "gelu_tanh", "silu", "swish", "hard_swish", np.str_("hardswish"))),
     (ValueError, f"{WRT} 'y'", {"wrt": "y"}),
     (ValueError, f"{WRT} ('x', 'dx')", {"wrt": ("x", "dx")}),
     (TypeError, f"{WRT} 1", {"wrt": 1}),

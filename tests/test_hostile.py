@@ -367,6 +367,11 @@ MESSAGES = {
     "wrt: some of 'x', 'weight', 'bias', 'residual' are needed, got ('dx',)": {"wrt": ("dx",)},
     "wrt: some of 'x', 'weight', 'bias', 'residual' are needed, got 1": {"wrt": 1},
     "accumulate: True or False is needed, got 1": {"accumulate": 1},
+    "z: the activation's derivative is read from it, so pass z, or bias=zeros if there was none, "
+    "got y alone": {
+        "y": DY,
+        "activation": "silu",
+    },
     "x: an array is needed, got None, which is allowed with stride 1, padding 0, no 'weight' in wrt "
     "and what the activation's derivative is read from, y or z": {"x": None},
     "out: Gradients or a tuple of four is needed, got a ndarray": {"out": X},

@@ -40,4 +40,5 @@ from .options import (
     too_large,
     wrt,
     x_is_needed,
+    z_can_be_had,
 )

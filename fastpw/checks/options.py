@@ -128,6 +128,15 @@ def flag(name: str, value) -> bool:
     return bool(value)
 
 
+def z_can_be_had(reads: str | None, y, z, bias) -> None:
+    """Where it is read, it is given or recomputed. That there is a y shows that there was a layer."""
+    if reads == "z" and z is None and y is not None and bias is None:
+        raise ValueError(
+            "z: the activation's derivative is read from it, so pass z, or bias=zeros if there was none, "
+            "got y alone"
+        )
+
+
 def x_is_needed() -> TypeError:
     return TypeError(
         "x: an array is needed, got None, which is allowed with stride 1, padding 0, no 'weight' in wrt "
