@@ -2,6 +2,7 @@
 
 conv.py          conv1x1: one call
 layer.py         Conv1x1: weights packed once, called many times
+batch_norm.py    fold_batch_norm
 gradients.py     conv1x1_backward: the gradients of such a call
 plan.py          what they share: options checked, weights packed, the forward pass run
 checks/          every rule on arguments, every error message
@@ -33,6 +34,7 @@ except ImportError as error:
 
 from ._activations import activations
 from ._version import __version__
+from .batch_norm import fold_batch_norm
 from .conv import conv1x1
 from .gradients import Gradients, conv1x1_backward
 from .layer import Conv1x1
@@ -45,6 +47,7 @@ __all__ = [
     "activations",
     "conv1x1",
     "conv1x1_backward",
+    "fold_batch_norm",
     "get_num_threads",
     "num_threads",
     "set_num_threads",

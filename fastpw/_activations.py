@@ -122,7 +122,8 @@ def activations() -> list[ActivationInfo]:
     Examples
     --------
     >>> import fastpw
-    >>> print(*fastpw.activations()[:3], sep="\n")
+    >>> for row in fastpw.activations()[:3]:
+    ...     print(row)
     ActivationInfo(name='linear', aliases=('identity',), parameters=(), backward_reads=None)
     ActivationInfo(name='relu', aliases=(), parameters=(), backward_reads='y')
     ActivationInfo(name='relu6', aliases=(), parameters=(), backward_reads='y')

@@ -22,7 +22,8 @@ from fastpw import bounds, reference
 pytestmark = pytest.mark.usefixtures("isa")
 
 ARGUMENTS = (
-    "x|weight|bias|stride|padding|groups|activation|residual|weight_layout|out|out_z|dy|y|z|wrt|accumulate"
+    "x|weight|bias|stride|padding|groups|activation|residual|weight_layout|out|out_z|dy|y|z|wrt|accumulate|"
+    "gamma|beta|mean|variance|epsilon"
 )
 NAMES_AN_ARGUMENT = re.compile(rf"({ARGUMENTS})\b")
 
@@ -322,6 +323,24 @@ def test_backward_with_anything(changes):
     assert_right_or_named(fastpw.conv1x1_backward, arguments, lambda result, arguments: None)
 
 
+FOLDED = ("weight", "bias", "gamma", "beta", "mean", "variance")
+
+
+@given(changes=st.dictionaries(st.sampled_from((*FOLDED, "epsilon", "weight_layout")), anything, min_size=1))
+def test_folding_with_anything(changes):
+    arguments = dict.fromkeys(FOLDED, np.ones(10, "f4")) | {"weight": np.ones((10, 8), "f4")}
+    arguments |= {name: ANYTHING[value] for name, value in changes.items()}
+    try:
+        weight, bias = fastpw.fold_batch_norm(**arguments)
+    except MemoryError:
+        assert arguments["weight"].size > 1 << 30
+    except (TypeError, ValueError) as error:
+        assert NAMES_AN_ARGUMENT.match(str(error)), repr(error)
+    else:
+        assert weight.shape == np.shape(arguments["weight"])
+        assert bias.dtype == weight.dtype
+
+
 class TooLarge:
     """An array that cannot be had."""
 
@@ -408,9 +427,13 @@ def raised_messages():
             yield "".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".*" for part in parts)
 
 
+def messages_of(test):
+    tables = runpy.run_path(str(Path(__file__).with_name(f"{test}.py")))
+    return {**tables["TYPE_ERRORS"], **tables["VALUE_ERRORS"]}
+
+
 def test_no_message_is_missing():
-    tables = runpy.run_path(str(Path(__file__).with_name("test_errors.py")))
-    known = {*tables["TYPE_ERRORS"], *tables["VALUE_ERRORS"], *MESSAGES}
+    known = {*MESSAGES, *messages_of("test_errors"), *messages_of("test_batch_norm")}
     assert len(known) > 80
     patterns = [*raised_messages()]
     assert len(patterns) > 30

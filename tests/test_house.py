@@ -1,6 +1,7 @@
 """The house: imports go down the list only, and what is public says what it does."""
 
 import ast
+import doctest
 import inspect
 import re
 from pathlib import Path
@@ -17,7 +18,7 @@ FLOORS = [
     ["cli"],
     ["bench", "verify"],
     ["__init__"],
-    ["gradients", "layer"],
+    ["batch_norm", "gradients", "layer"],
     ["conv"],
     ["recorded"],
     ["plan"],
@@ -80,6 +81,12 @@ def test_modules_say_what_they_are(path):
 @pytest.mark.parametrize("name", [name for name in fastpw.__all__ if name != "__version__"])
 def test_public_names_say_what_they_do(name):
     assert len(inspect.getdoc(getattr(fastpw, name))) > 60
+
+
+@pytest.mark.parametrize("name", [name for name in fastpw.__all__ if name != "__version__"])
+def test_public_examples_are_right(name):
+    for example in doctest.DocTestFinder(recurse=False).find(getattr(fastpw, name), name):
+        assert doctest.DocTestRunner().run(example).failed == 0
 
 
 # ---- kernels -------------------------------------------------------------------------------------------

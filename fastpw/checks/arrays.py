@@ -194,12 +194,24 @@ def weight_shape(matrix: np.ndarray, layout: str) -> tuple[int, ...]:
 
 
 def bias(value, weight: np.ndarray) -> np.ndarray:
-    value = array("bias", value)
+    return per_filter("bias", value, weight)
+
+
+def per_filter(name: str, value, weight: np.ndarray) -> np.ndarray:
+    """An array of one number for each of the weight's K."""
+    value = array(name, value)
     filters = weight.shape[0]
     if value.shape != (filters,):
-        raise ValueError(f"bias: shape (K,) = ({filters},) is needed, got {value.shape}")
+        raise ValueError(f"{name}: shape (K,) = ({filters},) is needed, got {value.shape}")
     if value.dtype != weight.dtype:
-        raise mixed_dtypes(weight=weight, bias=value)
+        raise mixed_dtypes(weight=weight, **{name: value})
+    return value
+
+
+def not_negative(name: str, value: np.ndarray) -> np.ndarray:
+    negative = value[value < 0]
+    if negative.size:
+        raise ValueError(f"{name}: numbers >= 0 are needed, got {negative[0]}")
     return value
 
 

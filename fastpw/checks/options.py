@@ -51,6 +51,21 @@ def integer(name: str, value, least: int, most: int) -> int:
     return number
 
 
+def number(name: str, value) -> float:
+    """A finite one that is not negative."""
+    try:
+        real = None if isinstance(value, (str, bytes)) else float(value)
+    except OverflowError:
+        real = math.inf
+    except Exception:
+        real = None
+    if real is None:
+        raise TypeError(f"{name}: a number is needed, got {shown(value)}")
+    if not 0 <= real < math.inf:
+        raise ValueError(f"{name}: a finite number >= 0 is needed, got {shown(value)}")
+    return real
+
+
 def stride(value) -> Pair:
     if type(value) is int and value == 1:
         return ONCE
