@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastpw
-from fastpw import activations, bounds
+from fastpw import _activations, bounds
 from fastpw.core import machine
 
 ISAS = list(dict.fromkeys(row["isa"] for row in machine.kernel_sets() if row["runs"]))
@@ -37,7 +37,7 @@ class Call:
         groups = channels if self.draw.random() < 0.1 else groups
         filters = channels if groups == channels else filters
         self.shape = [int(size) for size in choose([1, 2, 3, 7, 12], self.draw.integers(1, 5))]
-        self.row = activations.TABLE[self.draw.integers(len(activations.TABLE))]
+        self.row = _activations.TABLE[self.draw.integers(len(_activations.TABLE))]
         self.options = {"groups": groups, "activation": self.row.spec}
         if len(self.shape) in (2, 3):
             self.options |= {"stride": int(choose([1, 1, 2, 3])), "padding": int(choose([0, 0, 1]))}

@@ -2,15 +2,19 @@
 
 conv.py          conv1x1: one call
 layer.py         Conv1x1: weights packed once, called many times
+batch_norm.py    fold_batch_norm
 gradients.py     conv1x1_backward: the gradients of such a call
-plan.py          what they share: options checked, weights packed, the forward pass run
-checks.py        every rule on arguments, every error message
+convolution.py   weights and options checked, and the forward pass run
+backward.py      the backward pass, checked and run
+programs.py      programs of earlier calls, for those that follow
+checks/          every rule on arguments, every error message
 geometry.py      stride, padding, groups: which input pixel feeds which output pixel
-activations.py   the table of activations
+_activations.py  the table of activations
+_typing.py       what annotations name
 reference.py     the specification, in float64
 bounds.py        how far a result may lie from it
 runtime.py       threads, the instruction set in use, show_config
-core/            Cython: GEMMs and threads
+core/            Cython: programs, GEMMs and threads
 kernels/         C: registers
 verify.py        what fastpw verify runs
 bench/           what fastpw bench runs
@@ -18,8 +22,21 @@ cli.py           fastpw info | verify | bench
 """
 
 # The compiled module first: on small boards libgomp, loaded late, may find no room for thread-local storage.
-from .core import machine as _machine  # noqa: F401, I001
+try:
+    from .core import machine as _machine  # noqa: F401
+except ImportError as error:
+    if error.name != "fastpw.core":  # it is there, and fails by itself
+        raise
+    raise ImportError(
+        f"fastpw: the compiled module fastpw.core.machine is needed, got {__path__[0]} without it. "
+        "This is the source, or it was built for another Python. Run `pip install .` where pyproject.toml is "
+        "and start Python in another folder, or `pip install -e .` to use the source in place.",
+        name="fastpw.core.machine",
+    ) from None
+
+from ._activations import activations
 from ._version import __version__
+from .batch_norm import fold_batch_norm
 from .conv import conv1x1
 from .gradients import Gradients, conv1x1_backward
 from .layer import Conv1x1
@@ -29,8 +46,10 @@ __all__ = [
     "Conv1x1",
     "Gradients",
     "__version__",
+    "activations",
     "conv1x1",
     "conv1x1_backward",
+    "fold_batch_norm",
     "get_num_threads",
     "num_threads",
     "set_num_threads",

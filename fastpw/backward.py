@@ -6,7 +6,7 @@ from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
-from . import activations, checks, geometry
+from . import _activations, checks, geometry
 from .convolution import Convolution
 from .core.backward import Backward, along_few_axes
 from .core.forward import empty
@@ -14,16 +14,19 @@ from .reference import Gradients
 from .runtime import threads
 
 # What the derivative is read from, by the activation's code: "y", "z" or, where it is one, nothing.
-READS = {row.code: row.gradient_from if row.name != "linear" else None for row in activations.TABLE}
+READS = {row.code: row.reads for row in _activations.TABLE}
 
 
 class Call:
     """A call of `conv1x1_backward`, checked. Nothing is written before all is checked."""
 
-    def __init__(self, convolution: Convolution, wanted: Collection[str], accumulate: bool, inputs: tuple, out) -> None:
+    def __init__(
+        self, convolution: Convolution, wanted: Collection[str], accumulate: bool, inputs: tuple, out
+    ) -> None:
         dy, x, _, _, y, z, residual = inputs
         self.convolution, self.wanted, self.accumulate = convolution, wanted, accumulate
         self.reads = reads = READS[convolution.options.activation[0]]
+        checks.z_can_be_had(reads, y, z, convolution.bias)
         self.recomputes = reads is not None and z is None and (reads == "z" or y is None)
         self.reads_x = self.recomputes or "weight" in wanted
         x, dy, shape = self._ends(x, dy)
@@ -33,7 +36,8 @@ class Call:
         )
         weight, bias = convolution.given, convolution.bias
         self.inputs = dy, x, weight, bias, y, z, residual
-        self.outputs = self._outputs(out, shape)
+        self.given = None if out is None else checks.four(out)
+        self.outputs = self._outputs(shape)
         if out is not None:
             self._keep_apart()
 
@@ -49,12 +53,14 @@ class Call:
         dy = checks.like_result("dy", dy, (*dy.shape[:-1], convolution.filters), convolution.dtype)
         return None, dy, (*dy.shape[:-1], convolution.channels)
 
-    def _outputs(self, out, dx_shape: tuple[int, ...]) -> Gradients:
+    def _outputs(self, dx_shape: tuple[int, ...]) -> Gradients:
         """The caller's arrays, checked, and new ones for what else is wanted."""
         dy = self.inputs[0]
         layout = self.convolution.options.weight_layout
         shapes = dx_shape, checks.weight_shape(self.convolution.weight, layout), dy.shape[-1:], dy.shape
-        grads = [None] * len(shapes) if out is None else checks.gradients(out, self.wanted, shapes, dy.dtype)
+        grads = [None] * len(shapes)
+        if self.given is not None:
+            grads = checks.gradients(self.given, self.wanted, shapes, dy.dtype)
         new = np.zeros if self.accumulate else empty
         for number, name in enumerate(checks.WRT):
             if grads[number] is None and name in self.wanted:
@@ -76,7 +82,9 @@ class Call:
             x = checks.unwritten(x, written)
         weight = checks.unwritten(weight, written)
         bias = None if bias is None else checks.unwritten(bias, written)
-        dy, *of_outputs = (None if a is None else checks.unwritten(a, written, in_time) for a in (dy, *of_outputs))
+        dy, *of_outputs = (
+            None if a is None else checks.unwritten(a, written, in_time) for a in (dy, *of_outputs)
+        )
         self.inputs = dy, x, weight, bias, *of_outputs
 
     def run(self, known: Iterable[Backward]) -> Backward | None:
@@ -101,11 +109,13 @@ class Call:
             self._put_back(outputs)
         return None if padding_only else program
 
-    def results(self, out) -> Gradients:
+    def results(self) -> Gradients:
         """The caller's own objects, and the new arrays."""
-        if out is None:
+        if self.given is None:
             return self.outputs
-        return Gradients(*[a if given is None else given for a, given in zip(self.outputs, out, strict=True)])
+        return Gradients(
+            *[a if given is None else given for a, given in zip(self.outputs, self.given, strict=True)]
+        )
 
     def _clear(self, arrays: Iterable[np.ndarray | None]) -> None:
         """What no pixel meets."""
@@ -120,7 +130,9 @@ class Call:
         dy, x, _, _, y, z, residual = self.inputs
         read = z if y is None or self.reads == "z" else y
         walked = dy, read, x if self.reads_x else None, self.outputs.dresidual
-        return all(map(along_few_axes, (walked, (dy, x if self.reads_x else None, residual), (dy, self.outputs.dx))))
+        return all(
+            map(along_few_axes, (walked, (dy, x if self.reads_x else None, residual), (dy, self.outputs.dx)))
+        )
 
     def _as_rows(self) -> tuple[tuple, Gradients]:
         """The arrays with their leading axes as one: copies where that is no view."""

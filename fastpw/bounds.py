@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import activations, reference
+from . import _activations, reference
 
 
 def gamma(n, dtype):
@@ -35,7 +35,7 @@ def promise(x, weight, bias=None, *, groups=1, activation=None, residual=None, *
     arrays = (_magnitude(array) for array in (x, weight, bias))
     terms = reference.preactivation(*arrays, groups=groups, residual=_magnitude(residual), **geometry)
     y = reference.activate(z, activation)
-    row, parameters = activations.find(activation)
+    row, parameters = _activations.find(activation)
     own = getattr(row, dtype.name)
     steepest = _steepest(row, parameters)
     with np.errstate(invalid="ignore"):
@@ -75,7 +75,7 @@ def promise_gradients(dy, x, weight, bias=None, *, activation=None, residual=Non
 
 def _slope_allowed(z, z_allowed, activation, eps):
     """How far from the reference act'(z) may lie: at a kink that z may have crossed, on its other side."""
-    row, parameters = activations.find(activation)
+    row, parameters = _activations.find(activation)
     steepest = _steepest(row, parameters)
     if row.name == "linear":
         return np.zeros_like(z)

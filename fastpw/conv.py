@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import SupportsIndex
 
 import numpy as np
 
 from . import programs
+from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
 from .convolution import Convolution, options
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from numpy.typing import ArrayLike
-
-    Stride = int | tuple[int, int]
-    Padding = Literal["valid", "same"] | int | Sequence[int] | Sequence[Sequence[int]]
-    Activation = (
-        Literal["relu", "relu6", "hard_sigmoid", "hard_swish", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh"]
-        | tuple[Literal["leaky_relu"], float]
-        | tuple[Literal["clip"], float, float]
-        | None
-    )
-    WeightLayout = Literal["OI", "OIHW", "HWIO", "OHWI"]
 
 
 def conv1x1(
@@ -32,13 +18,13 @@ def conv1x1(
     *,
     stride: Stride = 1,
     padding: Padding = 0,
-    groups: int = 1,
+    groups: SupportsIndex = 1,
     activation: Activation = None,
     residual: ArrayLike | None = None,
     weight_layout: WeightLayout = "OI",
-    out: np.ndarray | None = None,
-    out_z: np.ndarray | None = None,
-) -> np.ndarray:
+    out: FloatArray | None = None,
+    out_z: FloatArray | None = None,
+) -> FloatArray:
     """Pointwise (1x1) convolution: ``y = activation(x @ weight.T + bias + residual)`` at every pixel.
 
     Parameters
@@ -63,12 +49,19 @@ def conv1x1(
     activation : str or tuple, optional
         "relu", "relu6", ("clip", lo, hi), ("leaky_relu", slope) with a finite slope >= 0, "hard_sigmoid"
         (``relu6(z + 3) / 6``), "hard_swish" (``z * relu6(z + 3) / 6``), "sigmoid", "tanh", "silu", "gelu"
-        (the erf form) or "gelu_tanh".
+        (the erf form) or "gelu_tanh". "linear" is None; `activations` lists these and their aliases.
     residual : (..., K) array, optional
         Of the result's shape; added before the activation. It may be `out` itself, which copies nothing.
-    weight_layout : {"OI", "OIHW", "HWIO", "OHWI"}
-        The weight's axes: ``(K, C // groups)``; ``(K, C // groups, 1, 1)`` as in torch;
-        ``(1, 1, C // groups, K)`` as in Keras and TensorFlow; ``(K, 1, 1, C // groups)`` as in TFLite.
+    weight_layout : {"OI", "IO", "OIHW", "HWIO", "OHWI"}
+        The weight's axes, in the order of the library that it comes from:
+
+        - "OI", ``(K, C // groups)``: ``x @ W.T``, torch's Linear, scikit-learn's ``coef_``
+        - "IO", ``(C // groups, K)``: ``x @ W``, scikit-learn's ``coefs_``, the Dense of Keras and Flax
+        - "OIHW", ``(K, C // groups, 1, 1)``: torch's Conv2d, ONNX's Conv
+        - "HWIO", ``(1, 1, C // groups, K)``: Keras' Conv2D, TensorFlow, Flax's Conv
+        - "OHWI", ``(K, 1, 1, C // groups)``: TFLite
+
+        Of a square weight the shape does not tell "OI" from "IO": the wrong one gives wrong results.
     out : (..., K) array, optional
         Where the result goes; it may be a channel slice or a crop of a larger array, with adjacent channels.
     out_z : (..., K) array, optional

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Collection, Sequence
+from typing import SupportsIndex
 
 import numpy as np
 
 from . import checks, programs
+from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
 from .backward import Call
 from .convolution import Convolution, options
 from .reference import Gradients
-
-if TYPE_CHECKING:
-    from collections.abc import Collection
-
-    from numpy.typing import ArrayLike
-
-    from .conv import Activation, Padding, Stride, WeightLayout
 
 
 def conv1x1_backward(
@@ -30,11 +25,11 @@ def conv1x1_backward(
     residual: ArrayLike | None = None,
     stride: Stride = 1,
     padding: Padding = 0,
-    groups: int = 1,
+    groups: SupportsIndex = 1,
     activation: Activation = None,
     weight_layout: WeightLayout = "OI",
     wrt: Collection[str] | str = ("x", "weight", "bias"),
-    out: Gradients | tuple[np.ndarray | None, ...] | None = None,
+    out: Gradients | Sequence[FloatArray | None] | None = None,
     accumulate: bool = False,
 ) -> Gradients:
     """The gradients of `conv1x1`: of ``activation(z)``, ``z = x @ weight.T + bias + residual``.
@@ -56,7 +51,7 @@ def conv1x1_backward(
         What `conv1x1` returned and what it wrote to `out_z`. The derivatives of "hard_swish", "silu", "gelu"
         and "gelu_tanh" are read from `z`, the others from `y`, or from `z` if only that is given. Without
         them, they are recomputed block by block from `x`, `weight`, `bias` and `residual`. No activation
-        needs neither.
+        needs neither. Of the first four, `y` alone needs the `bias`, zeros if there was none.
     residual : (..., K) array, optional
         As in `conv1x1`. Only read if y or z is recomputed.
     wrt : collection of {"x", "weight", "bias", "residual"}, or one of them
@@ -114,4 +109,4 @@ def conv1x1_backward(
     used = call.run(() if program is None else (program,))
     if used is not None and used is not program and type(shaped) is type(weight) is np.ndarray:
         programs.backward.keep(shaped, weight, key, used)
-    return call.results(out)
+    return call.results()

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
+from typing import Any, SupportsIndex
 
 import numpy as np
-from numpy.typing import ArrayLike, DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
 from . import checks
-from ._typing import Activation, Padding, Stride, WeightLayout
+from ._activations import own_spec
+from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
 from .convolution import Convolution, options
 from .core.forward import Forward, PackedWeights
 from .gradients import conv1x1_backward
@@ -25,7 +26,7 @@ VERSION = max(STATES)
 MOST_PROGRAMS = 4
 
 
-def _frozen(name: str, value: ArrayLike) -> NDArray[np.floating]:
+def _frozen(name: str, value: ArrayLike) -> FloatArray:
     """A copy whose memory nobody can make writable again."""
     array = checks.array(name, value)
     return np.ndarray(array.shape, array.dtype, array.tobytes())
@@ -41,8 +42,10 @@ class Conv1x1:
 
     Attributes
     ----------
-    weight, bias, groups, activation, weight_layout
+    weight, bias, groups, weight_layout
         As given; the arrays are read-only.
+    activation : str, tuple or None
+        By its own name, where an alias was given.
     stride : (int, int)
         (h, w).
     padding : ((int, int), (int, int))
@@ -73,8 +76,8 @@ class Conv1x1:
 
     __slots__ = (*ARGUMENTS, "__weakref__", "_convolution", "_packed", "_programs")
 
-    weight: NDArray[np.floating]
-    bias: NDArray[np.floating] | None
+    weight: FloatArray
+    bias: FloatArray | None
     stride: tuple[int, int]
     padding: tuple[tuple[int, int], tuple[int, int]]
     groups: int
@@ -91,7 +94,7 @@ class Conv1x1:
         *,
         stride: Stride = 1,
         padding: Padding = 0,
-        groups: int = 1,
+        groups: SupportsIndex = 1,
         activation: Activation = None,
         weight_layout: WeightLayout = "OI",
     ) -> None:
@@ -107,8 +110,8 @@ class Conv1x1:
             stride=checked.stride,
             padding=checked.padding,
             groups=checked.groups,
-            activation=activation,
-            weight_layout=weight_layout,
+            activation=own_spec(activation),
+            weight_layout=str(weight_layout),
             _convolution=convolution,
             _packed=convolution.pack(),
             _programs=(),
@@ -119,9 +122,9 @@ class Conv1x1:
         x: ArrayLike,
         *,
         residual: ArrayLike | None = None,
-        out: NDArray[np.floating] | None = None,
-        out_z: NDArray[np.floating] | None = None,
-    ) -> NDArray[np.floating]:
+        out: FloatArray | None = None,
+        out_z: FloatArray | None = None,
+    ) -> FloatArray:
         """``activation(x @ weight.T + bias + residual)`` at every pixel.
 
         Parameters
@@ -160,7 +163,7 @@ class Conv1x1:
         z: ArrayLike | None = None,
         residual: ArrayLike | None = None,
         wrt: Collection[str] | str = ("x", "weight", "bias"),
-        out: Gradients | tuple[NDArray[np.floating] | None, ...] | None = None,
+        out: Gradients | tuple[FloatArray | None, ...] | None = None,
         accumulate: bool = False,
     ) -> Gradients:
         """The gradients of a call: `conv1x1_backward` with the layer's weights and options.
@@ -181,7 +184,9 @@ class Conv1x1:
             As in `conv1x1_backward`.
         """
         bias = self.bias
-        if bias is None and z is None:  # z is recomputed where it is needed: this layer has no bias, which is one of zeros
+        if (
+            bias is None and z is None
+        ):  # z is recomputed where it is needed: this layer has no bias, which is one of zeros
             bias = np.zeros(self.filters, self.dtype)
         return conv1x1_backward(
             dy,
@@ -279,7 +284,9 @@ def _arguments(state: Any) -> dict[str, Any]:
     """The constructor's arguments that a pickle's state holds."""
     version = state.get("version") if isinstance(state, dict) else None
     if type(version) is not int or version not in STATES:
-        raise ValueError(f"state: a dict of version 1 to {VERSION} is needed, got {checks.shown(state)[:200]}")
+        raise ValueError(
+            f"state: a dict of version 1 to {VERSION} is needed, got {checks.shown(state)[:200]}"
+        )
     arguments = {name: value for name, value in state.items() if name != "version"}
     if arguments.keys() != STATES[version]:
         needed, came = (", ".join(sorted(map(str, names))) for names in (STATES[version], arguments))

@@ -7,16 +7,15 @@ and are valid.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
-from . import activations
+from . import _activations
+from ._typing import ArrayLike, FloatArray
 
-if TYPE_CHECKING:
-    from numpy.typing import ArrayLike, NDArray
-
-    Array = NDArray[np.float64]
+Array: TypeAlias = NDArray[np.float64]
 
 _erfc = np.vectorize(math.erfc, otypes=[float])
 
@@ -85,7 +84,7 @@ DERIVATIVES = {
 
 
 def _evaluate(formulas, z, activation) -> Array:
-    row, parameters = activations.find(activation)
+    row, parameters = _activations.find(activation)
     with np.errstate(all="ignore"):
         return formulas[row.name](np.asarray(z, np.float64), *parameters)
 
@@ -96,12 +95,13 @@ def activate(z: ArrayLike, activation=None) -> Array:
 
 
 def derivative(z: ArrayLike, activation=None) -> Array:
-    """act'(z); at the kinks what activations.py states; NaN where z is."""
+    """act'(z); at the kinks what _activations.py states; NaN where z is."""
     return np.where(np.isnan(z), np.nan, _evaluate(DERIVATIVES, z, activation))
 
 
 LAYOUTS = {
     "OI": lambda w: w,
+    "IO": lambda w: w.T,
     "OIHW": lambda w: w[:, :, 0, 0],
     "HWIO": lambda w: w[0, 0].T,
     "OHWI": lambda w: w[:, 0, 0, :],
@@ -184,10 +184,10 @@ def conv1x1(x, weight, bias=None, *, activation=None, **options) -> Array:
 class Gradients(NamedTuple):
     """Of a convolution, with respect to x, weight, bias and residual; None where not wanted."""
 
-    dx: NDArray | None
-    dweight: NDArray | None
-    dbias: NDArray | None
-    dresidual: NDArray | None
+    dx: FloatArray | None
+    dweight: FloatArray | None
+    dbias: FloatArray | None
+    dresidual: FloatArray | None
 
 
 def conv1x1_backward(

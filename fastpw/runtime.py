@@ -21,7 +21,7 @@ def _choose_isa() -> None:
     name = os.environ.get("FASTPW_ISA")
     if name:
         try:
-            machine.choose_isa(name)
+            machine.choose_isa(name.lower())
         except ValueError as error:
             raise ValueError(f"FASTPW_ISA={name}: {error}") from None
 

@@ -9,7 +9,7 @@ from itertools import product
 import numpy as np
 
 import fastpw
-from fastpw import activations, bounds
+from fastpw import _activations, bounds
 from fastpw.core import machine
 
 
@@ -90,7 +90,7 @@ def each_activation(kernel_set):
     ends = np.array([0, limits.smallest_subnormal, limits.tiny, 100, 1e4, 1e30, limits.max, np.inf], dtype)
     sweep = np.concatenate([np.linspace(-30, 30, 4001, dtype=dtype), ends, -ends, [np.nan]]).astype(dtype)
     ones = np.ones((67, 1), dtype)
-    for row in activations.TABLE:
+    for row in _activations.TABLE:
         y = fastpw.conv1x1(x, weight, bias, activation=row.spec)
         swept = fastpw.conv1x1(sweep[:, None], ones, activation=row.spec)
         yield f"activation {row.name}", max(
@@ -164,7 +164,7 @@ def gradients(kernel_set):
     """Of each activation, from y, from z and recomputed; in any geometry."""
     dy, x, weight, bias = _random(5, kernel_set["dtype"], (2, 9, 7, 24), (2, 9, 7, 24), (24, 24), 24)
     z = fastpw.conv1x1(x, weight, bias)
-    for row in activations.TABLE:
+    for row in _activations.TABLE:
         y = fastpw.conv1x1(x, weight, bias, activation=row.spec)
         yield f"gradients of {row.name}", _used_by_gradients(
             dy, x, weight, bias, ({"y": y}, {"z": z}, {}), activation=row.spec

@@ -1,14 +1,15 @@
 """Every row of the table: its error bound over the whole range of floats, its derivative, its kinks."""
 
+import pickle
 from functools import cache
 
 import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations, bounds, reference
+from fastpw import _activations, bounds, reference
 
-each_row = pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+each_row = pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 
 STEP = 8191  # odd: successive samples differ in their low bits too
 
@@ -34,7 +35,7 @@ def samples(dtype):
 
 @cache
 def expected(name, dtype):
-    row = activations.BY_NAME[name]
+    row = _activations.BY_NAME[name]
     y = reference.activate(samples(dtype), row.spec)
     own = getattr(row, dtype.name)
     return y, own.ulps * np.finfo(dtype).eps * np.abs(y) + own.absolute
@@ -82,3 +83,76 @@ def test_reference_derivative_at_kinks_and_specials(row):
 def test_steepest(row):
     steepest = np.abs(reference.derivative(np.linspace(-10, 10, 100_001), row.spec)).max()
     assert 0.99 * row.steepest <= steepest <= row.steepest
+
+
+# What is written in their place, the same to the bit.
+SAME = {
+    "linear": None,
+    "identity": None,
+    "swish": "silu",
+    "hardswish": "hard_swish",
+    "hardsigmoid": "hard_sigmoid",
+    np.str_("relu"): "relu",
+    np.str_("hardswish"): "hard_swish",
+}
+LISTS = [["clip", -1, 2.5], ["leaky_relu", np.float32(0.25)], [np.str_("clip"), 0, np.inf]]
+PAIRS = [*SAME.items(), *((spec, tuple(spec)) for spec in LISTS)]
+
+
+@pytest.mark.usefixtures("isa", "threads")
+@pytest.mark.parametrize(("spec", "own"), PAIRS, ids=str)
+def test_aliases(spec, own, dtype, conv, rng):
+    x, weight, dy = (rng.standard_normal(shape).astype(dtype) for shape in ((9, 6), (10, 6), (9, 10)))
+    assert conv(x, weight, activation=spec).tobytes() == conv(x, weight, activation=own).tobytes()
+    assert np.array_equal(
+        reference.conv1x1(x, weight, activation=spec), reference.conv1x1(x, weight, activation=own)
+    )
+    expected = fastpw.conv1x1_backward(dy, x, weight, activation=own)
+    for _ in range(2):
+        grads = fastpw.conv1x1_backward(dy, x, weight, activation=spec)
+        assert all(a.tobytes() == b.tobytes() for a, b in zip(grads[:3], expected, strict=False))
+
+
+@pytest.mark.parametrize(("spec", "own"), PAIRS, ids=str)
+def test_a_layer_keeps_an_activations_own_name(spec, own):
+    layer = fastpw.Conv1x1(np.ones((2, 3)), activation=spec, weight_layout=np.str_("OI"))
+    if isinstance(spec, list):
+        spec.append("changed later")
+    for same in (layer, pickle.loads(pickle.dumps(layer))):
+        assert same.activation == own
+        assert type(same.activation) in (str, tuple, type(None))
+        assert type(same.weight_layout) is str
+    if isinstance(spec, list):
+        spec.pop()
+
+
+def test_every_activation_is_listed():
+    listed = fastpw.activations()
+    assert [row.name for row in listed] == [*_activations.BY_NAME]
+    for row in listed:
+        for name in (row.name, *row.aliases):
+            spec = (name, *(1.0, 2.0)[: len(row.parameters)]) if row.parameters else name
+            assert _activations.find(spec)[0].name == row.name
+            fastpw.conv1x1(np.ones((1, 1)), np.ones((1, 1)), activation=spec)
+
+
+@pytest.mark.parametrize("row", fastpw.activations(), ids=lambda row: row.name)
+def test_what_the_backward_pass_reads(row):
+    """With that of y and z that it reads, and no other, it needs no x."""
+    dy, x, weight = np.ones((4, 3)), np.ones((4, 2)), np.ones((3, 2))
+    spec = (row.name, 0.5, 0.75)[: 1 + len(row.parameters)] if row.parameters else row.name
+    z = np.empty((4, 3))
+    made = {"y": fastpw.conv1x1(x, weight, activation=spec, out_z=z), "z": z, None: None}
+    for name, array in made.items():
+        given = {} if name is None else {name: array}
+        call = dict(**given, wrt="x", activation=spec)
+        if row.backward_reads in (None, name) or (row.backward_reads == "y" and name == "z"):
+            fastpw.conv1x1_backward(dy, None, weight, **call)
+        else:
+            with pytest.raises(TypeError, match="x: an array is needed"):
+                fastpw.conv1x1_backward(dy, None, weight, np.zeros(3), **call)
+
+
+def test_the_list_of_activations_is_the_callers():
+    fastpw.activations().clear()
+    assert fastpw.activations()

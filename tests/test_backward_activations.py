@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations
+from fastpw import _activations
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
-each_row = pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+each_row = pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 
 
 def far_from_kinks(z, row, distance):
@@ -58,7 +58,8 @@ def derivative(z, row, given, channels=1):
     ones, options = np.ones((channels, 1), z.dtype), {"activation": row.spec, "groups": channels}
     made = {"y": fastpw.conv1x1(z, ones, **options), "z": z}
     given = {name: made[name] for name in given}
-    got = fastpw.conv1x1_backward(np.ones_like(z), z, ones, wrt="residual", **given, **options).dresidual
+    call = np.ones_like(z), z, ones, np.zeros(channels, z.dtype)
+    got = fastpw.conv1x1_backward(*call, wrt="residual", **given, **options).dresidual
     assert np.array_equal(got, np.repeat(got[:, :1], channels, axis=1), equal_nan=True)
     return got[:, 0]
 
@@ -73,7 +74,7 @@ def test_kinks(row, given, channels, dtype):
 
 
 # act' far to the left and far to the right, where it is not 0 and 1.
-FAR_SLOPES = {"linear": (1, 1), "leaky_relu": (activations.BY_NAME["leaky_relu"].alpha, 1)}
+FAR_SLOPES = {"linear": (1, 1), "leaky_relu": (_activations.BY_NAME["leaky_relu"].alpha, 1)}
 FAR_SLOPES |= dict.fromkeys(("relu6", "clip", "hard_sigmoid", "sigmoid", "tanh"), (0, 0))
 
 
@@ -83,3 +84,24 @@ def test_far_out_and_not_a_number(row, given, dtype):
     got = derivative(np.array([-1e30, 1e30, -np.inf, np.inf, np.nan], dtype), row, given)
     assert np.allclose(got[:4], FAR_SLOPES.get(row.name, (0, 1)) * 2, rtol=0, atol=np.finfo(dtype).tiny)
     assert np.isnan(got[4]) or row.name == "linear"
+
+
+@each_row
+@pytest.mark.parametrize("bias", [None, 0, 1])
+@pytest.mark.parametrize("given", ["", "y", "z", "yz"])
+def test_what_is_given_tells_the_same(row, bias, given, dtype, rng):
+    """Whatever is missing of y and z is recomputed, if the bias is known."""
+    x, weight, dy = (rng.standard_normal(shape).astype(dtype) for shape in ((9, 6), (10, 6), (9, 10)))
+    bias = None if bias is None else bias * rng.standard_normal(10).astype(dtype)
+    options, z = {"activation": row.spec, "wrt": ("x", "weight", "residual")}, np.empty_like(dy)
+    made = {"y": fastpw.conv1x1(x, weight, bias, activation=row.spec, out_z=z), "z": z}
+    expected = fastpw.conv1x1_backward(dy, x, weight, bias, **made, **options)
+    call = dy, x, weight, bias
+    made = {name: made[name] for name in given}
+    if bias is None and given == "y" and row.reads == "z":
+        with pytest.raises(ValueError, match=r"^z: .* pass z, or bias=zeros if there was none"):
+            fastpw.conv1x1_backward(*call, **made, **options)
+        call = dy, x, weight, np.zeros(10, dtype)
+    grads = fastpw.conv1x1_backward(*call, **made, **options)
+    for got, exact in zip(grads, expected, strict=True):
+        assert exact is None or np.allclose(got, exact, rtol=0, atol=200 * np.finfo(dtype).eps)

@@ -31,6 +31,9 @@ NO_X = (
     "x: an array is needed, got None, which is allowed with stride 1, padding 0, no 'weight' in wrt and what "
     "the activation's derivative is read from, y or z"
 )
+ALONE = (
+    "z: the activation's derivative is read from it, so pass z, or bias=zeros if there was none, got y alone"
+)
 
 
 def out(**changed):
@@ -46,11 +49,16 @@ def read_only(array):
 
 CASES = [
     *((ValueError, f"{name}: {NEEDED}", {name: ones(4, 6, 10)}) for name in ("dy", "y", "z", "residual")),
-    *((TypeError, f"{name}: {OTHER}", {name: ones(2, 4, 6, 10, dtype="f8")})
+    *((TypeError, f"{name}: {OTHER}; give {name}.astype(np.float32)", {name: ones(2, 4, 6, 10, dtype="f8")})
       for name in ("dy", "y", "z", "residual")),
-    (TypeError, "dy: float32 or float64 in native byte order is needed, got int64",
+    (TypeError, "dy: float32 or float64 in native byte order is needed, got int64; "
+     "give dy.astype(np.float32)",
      {"dy": ones(2, 4, 6, 10, dtype="i8")}),
+    (ValueError, "dy: the result's shape (2, 4, 6, 10) is needed, got (2, 10, 4, 6); "
+     "channels come last: np.moveaxis(dy, 1, -1)", {"dy": ones(2, 10, 4, 6)}),
     (ValueError, "dy: the result's shape (2, 2, 3, 10) is needed, got (2, 4, 6, 10)", {"stride": 2}),
+    (ValueError, "stride: 1 to 2147483647 is needed, got 9223372036854775807", {"stride": (1 << 63) - 1}),
+    (ValueError, "padding: 0 to 2147483647 is needed, got 9223372036854775807", {"padding": (1 << 63) - 1}),
     (ValueError, "dy: the result's shape (2, 6, 8, 10) is needed, got (2, 4, 6, 10)", {"padding": 1}),
     (ValueError, "dy: the result's shape (2, 4, 6, 10) is needed, got (2, 4, 6, 9)",
      {"dy": ones(2, 4, 6, 9), "x": None, "wrt": "x"}),
@@ -60,6 +68,8 @@ CASES = [
     (TypeError, NO_X, {"x": None, "wrt": "x", "y": None, "z": None}),
     (TypeError, NO_X, {"x": None, "wrt": "x", "stride": 2}),
     (TypeError, NO_X, {"x": None, "wrt": "bias", "activation": "gelu", "z": None}),
+    *((ValueError, ALONE, {"activation": name, "z": None, "bias": None})
+      for name in ("gelu", "gelu_tanh", "silu", "swish", "hard_swish", np.str_("hardswish"))),
     (ValueError, f"{WRT} 'y'", {"wrt": "y"}),
     (ValueError, f"{WRT} ('x', 'dx')", {"wrt": ("x", "dx")}),
     (TypeError, f"{WRT} 1", {"wrt": 1}),

@@ -6,13 +6,13 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 import fastpw
-from fastpw import activations, reference
+from fastpw import _activations, reference
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
 ALL = ("x", "weight", "bias", "residual")
 # Exact in integers, whatever y or z it is read from.
-SPECS = [row.spec for row in activations.TABLE if row.name in ("linear", "relu", "relu6", "leaky_relu")]
+SPECS = [row.spec for row in _activations.TABLE if row.name in ("linear", "relu", "relu6", "leaky_relu")]
 SPECS.append(("clip", -9, 4))
 
 
@@ -42,6 +42,7 @@ LAYOUTS = {
     "OI": lambda w: w,
     "OIHW": lambda w: w[:, :, None, None],
     "HWIO": lambda w: w.T[None, None],
+    "IO": lambda w: w.T,
     "OHWI": lambda w: w[:, None, None],
 }
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations
+from fastpw import _activations
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install fastpw[torch]")
 
@@ -36,10 +36,10 @@ GEOMETRIES = [
 ]
 
 
-@pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 @pytest.mark.parametrize("options", GEOMETRIES, ids=str)
 def test_as_autograd(row, options, rng):
-    _, parameters = activations.find(row.spec)
+    _, parameters = _activations.find(row.spec)
     x = torch.tensor(3 * rng.standard_normal((2, 12, 7, 9)), requires_grad=True)
     weight = torch.tensor(rng.standard_normal((12, 12 // options.get("groups", 1), 1, 1)), requires_grad=True)
     bias = torch.tensor(rng.standard_normal(12), requires_grad=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations, bounds, reference
+from fastpw import _activations, bounds, reference
 from fastpw.core import machine
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
@@ -147,6 +147,7 @@ LAYOUTS = {
     "OI": lambda w: w,
     "OIHW": lambda w: w[:, :, None, None],
     "HWIO": lambda w: w.T[None, None],
+    "IO": lambda w: w.T,
     "OHWI": lambda w: w[:, None, None, :],
 }
 
@@ -237,7 +238,7 @@ def test_empty_arrays(shape, K, padding, dtype, rng):
     assert_equal(ones, [a + 1 for a in exact])
 
 
-@pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 @pytest.mark.parametrize(("m", "K", "C"), [(7, 70, 31), (1100, 50, 30)])
 @pytest.mark.parametrize("given", [(), ("y",), ("z",)], ids="".join)
 def test_error_bound(m, K, C, row, given, dtype, rng):

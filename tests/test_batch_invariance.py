@@ -56,7 +56,9 @@ def test_dx_of_some_rows(dtype, filters, layout):
 def test_y_of_some_rows(dtype, depth):
     for filters in CHANNELS:
         x, residual = numbers((MOST, depth), dtype, 3), numbers((MOST, filters), dtype, 4)
-        layer = fastpw.Conv1x1(numbers((filters, depth), dtype, 5), numbers(filters, dtype, 6), activation="relu")
+        layer = fastpw.Conv1x1(
+            numbers((filters, depth), dtype, 5), numbers(filters, dtype, 6), activation="relu"
+        )
         whole = layer(x, residual=residual)
         for rows in few_rows(filters, depth):
             assert_same_bits(layer(x[:rows], residual=residual[:rows]), whole, (filters, rows))

@@ -29,7 +29,10 @@ L1 = (1, "Data", "32K", "0"), (1, "Instruction", "32K", "0")
     ("rows", "expected"),
     [
         ([*L1, (2, "Unified", "512K", "0"), (3, "Unified", "32768K", "0-7")], (512 * KIB, 32 * MIB)),
-        ([*L1, (2, "Unified", "2M", "0-3")], (512 * KIB, 2 * MIB)),  # a board: four cores share the last level
+        (
+            [*L1, (2, "Unified", "2M", "0-3")],
+            (512 * KIB, 2 * MIB),
+        ),  # a board: four cores share the last level
         ([*L1, (2, "Unified", "1024K", "0,64"), (3, "Unified", "1G", "0-127")], (512 * KIB, 256 * MIB)),
         (L1, (512 * KIB, 32 * MIB)),
         ([], (512 * KIB, 32 * MIB)),

@@ -41,7 +41,9 @@ def read_only(array):
 
 # The whole message, and what is changed in the good call.
 F4 = "float32 or float64 in native byte order is needed, got"
-SILENT = "one dtype for all is needed, nothing is converted silently"
+SILENT = "one dtype for all is needed, nothing is converted silently; use .astype"
+NCHW = "x: C = 8 channels are needed for the weight's 8 input channels, got shape"
+LAYOUT = "weight_layout: one of 'OI', 'IO', 'OIHW', 'HWIO', 'OHWI' is needed, got"
 STRIDE = "stride: an integer or (h, w) is needed, got"
 PADDING = "padding: 'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right)) is needed, got"
 ACTIVATION = (
@@ -49,21 +51,26 @@ ACTIVATION = (
     "'hard_swish', 'sigmoid', 'tanh', 'silu', 'gelu', 'gelu_tanh' is needed, got"
 )
 TYPE_ERRORS = {
-    f"x: {F4} int32": {"x": ones(3, 8, dtype="i4")},
-    f"x: {F4} >f4": {"x": ones(3, 8, dtype=">f4")},
-    f"x: {F4} float16": {"x": ones(3, 8, dtype="f2")},
+    f"x: {F4} int32; give x.astype(np.float32)": {"x": ones(3, 8, dtype="i4")},
+    f"x: {F4} uint8; give x.astype(np.float32)": {"x": ones(2, 4, 6, 8, dtype="u1")},
+    f"x: {F4} >f4; give x.astype(np.float32)": {"x": ones(3, 8, dtype=">f4")},
+    f"x: {F4} >f8; give x.astype(np.float64)": {"x": ones(3, 8, dtype=">f8")},
+    f"x: {F4} float16; give x.astype(np.float32)": {"x": ones(3, 8, dtype="f2")},
+    f"x: {F4} float16 from a OnlyDLPack; give np.asarray(x, np.float32)": {
+        "x": OnlyDLPack(ones(3, 8, dtype="f2"))
+    },
     f"x: {F4} complex64": {"x": ones(3, 8, dtype="c8")},
     f"x: {F4} object": {"x": np.empty((3, 8), object)},
     f"x: {F4} [('a', '<f4')]": {"x": np.zeros(3, [("a", "f4")])},
-    f"x: {F4} int64 from a list": {"x": [[1] * 8]},
+    f"x: {F4} int64 from a list; give np.asarray(x, np.float32)": {"x": [[1] * 8]},
     f"x: {F4} <U6 from a str": {"x": "pixels"},
     f"x: {F4} object from a NoneType": {"x": None},
-    f"weight: {F4} int64": {"weight": ones(10, 8, dtype="i8")},
-    f"bias: {F4} bool": {"bias": ones(10, dtype="?")},
-    f"residual: {F4} int64": {"residual": ones(2, 4, 6, 10, dtype="i8")},
+    f"weight: {F4} int64; give weight.astype(np.float32)": {"weight": ones(10, 8, dtype="i8")},
+    f"bias: {F4} bool; give bias.astype(np.float32)": {"bias": ones(10, dtype="?")},
+    f"residual: {F4} int64; give residual.astype(np.float32)": {"residual": ones(2, 4, 6, 10, dtype="i8")},
     f"x is float64, weight is float32, bias is float32: {SILENT}": {"x": ones(2, 4, 6, 8, dtype="f8")},
     f"weight is float32, bias is float64: {SILENT}": {"bias": ones(10, dtype="f8")},
-    "residual: dtype float32 is needed, as the inputs have, got float64": {
+    "residual: dtype float32 is needed, as the inputs have, got float64; give residual.astype(np.float32)": {
         "residual": ones(2, 4, 6, 10, dtype="f8")
     },
     "x: NumPy makes no array of a Unreadable: on another device": {"x": Unreadable()},
@@ -97,6 +104,13 @@ VALUE_ERRORS = {
     "x: C = 8 channels are needed for the weight's 8 input channels, got shape (2, 4, 6, 7)": {
         "x": ones(2, 4, 6, 7)
     },
+    f"{NCHW} (2, 8, 4, 6); channels come last: np.moveaxis(x, 1, -1)": {"x": ones(2, 8, 4, 6)},
+    f"{NCHW} (3, 8, 5); channels come last: np.moveaxis(x, 1, -1)": {"x": ones(3, 8, 5)},
+    f"{NCHW} (8, 4, 6); channels come last: np.moveaxis(x, 0, -1)": {"x": ones(8, 4, 6)},
+    f"{NCHW} (8, 5); channels come last: np.moveaxis(x, 0, -1)": {"x": ones(8, 5)},
+    f"{NCHW} (8, 4, 6, 3)": {"x": ones(8, 4, 6, 3)},
+    "residual: the result's shape (2, 4, 6, 10) is needed, got (2, 10, 4, 6); "
+    "channels come last: np.moveaxis(residual, 1, -1)": {"residual": ones(2, 10, 4, 6)},
     "x: C = 16 channels are needed for the weight's 8 input channels times 2 groups, got shape (5, 8)": {
         "x": ones(5, 8),
         "groups": 2,
@@ -137,22 +151,40 @@ VALUE_ERRORS = {
         "x": ones(1, 2, 4, 6, 8),
         "padding": 1,
     },
-    "weight_layout: one of 'OI', 'OIHW', 'HWIO', 'OHWI' is needed, got 'IO'": {"weight_layout": "IO"},
-    "weight_layout: one of 'OI', 'OIHW', 'HWIO', 'OHWI' is needed, got ['OI']": {"weight_layout": ["OI"]},
+    f"{LAYOUT} 'NHWC'": {"weight_layout": "NHWC"},
+    f"{LAYOUT} ['OI']": {"weight_layout": ["OI"]},
+    "weight: shape (C // groups, K) is needed for weight_layout='IO', got (10, 8, 1, 1)": {
+        "weight": ones(10, 8, 1, 1),
+        "weight_layout": "IO",
+    },
+    "x: C = 10 channels are needed for the weight's 10 input channels, got shape (2, 4, 6, 8)": {
+        "weight_layout": "IO",
+        "bias": None,
+    },
     "groups: a divisor of K = 10 is needed, got 3": {"groups": 3},
-    "groups: 1 or more is needed, got 0": {"groups": 0},
-    "stride: 1 or more is needed, got 0": {"stride": 0},
-    "stride: 1 or more is needed, got (1, -1)": {"stride": (1, -1)},
-    "padding: 0 or more is needed, got -1": {"padding": -1},
-    "padding: 0 or more is needed, got (0, -1)": {"padding": (0, -1)},
-    "padding: 0 or more is needed, got ((0, 0), (0, -1))": {"padding": ((0, 0), (0, -1))},
-    f"{PADDING} 'SAME'": {"padding": "SAME"},
-    f"{ACTIVATION} 'swish'": {"activation": "swish"},
-    f"{ACTIVATION} 'clip'": {"activation": "clip"},
-    f"{ACTIVATION} 'linear'": {"activation": "linear"},
-    f"{ACTIVATION} ('relu',)": {"activation": ("relu",)},
-    f"{ACTIVATION} ('clip', 1)": {"activation": ("clip", 1)},
+    "groups: 1 to 2147483647 is needed, got 0": {"groups": 0},
+    "groups: 1 to 2147483647 is needed, got 9223372036854775808": {"groups": 1 << 63},
+    "stride: 1 to 2147483647 is needed, got 0": {"stride": 0},
+    "stride: 1 to 2147483647 is needed, got (1, -1)": {"stride": (1, -1)},
+    "stride: 1 to 2147483647 is needed, got (1, 2147483648)": {"stride": (1, 1 << 31)},
+    "stride: 1 to 2147483647 is needed, got 9223372036854775807": {"stride": (1 << 63) - 1},
+    "padding: 0 to 2147483647 is needed, got -1": {"padding": -1},
+    "padding: 0 to 2147483647 is needed, got (0, -1)": {"padding": (0, -1)},
+    "padding: 0 to 2147483647 is needed, got ((0, 0), (0, -1))": {"padding": ((0, 0), (0, -1))},
+    "padding: 0 to 2147483647 is needed, got ((0, 2147483648), (0, 0))": {"padding": ((0, 1 << 31), (0, 0))},
+    "padding: 0 to 2147483647 is needed, got 9223372036854775808": {"padding": 1 << 63},
+    f"{PADDING} 'full'": {"padding": "full"},
+    f"{ACTIVATION} 'softmax'": {"activation": "softmax"},
+    f"{ACTIVATION} ('softmax', 1)": {"activation": ("softmax", 1)},
     f"{ACTIVATION} ()": {"activation": ()},
+    f"{ACTIVATION} [['clip'], 0, 1]": {"activation": [["clip"], 0, 1]},
+    "activation: ('leaky_relu', slope) is needed, got 'leaky_relu'": {"activation": "leaky_relu"},
+    "activation: ('clip', lo, hi) is needed, got 'clip'": {"activation": "clip"},
+    "activation: ('clip', lo, hi) is needed, got ('clip', 1)": {"activation": ("clip", 1)},
+    "activation: ('clip', lo, hi) is needed, got ['clip', 0, 1, 2]": {"activation": ["clip", 0, 1, 2]},
+    "activation: 'relu' is needed, got ('relu',)": {"activation": ("relu",)},
+    "activation: 'silu' is needed, got ('swish', 1)": {"activation": ("swish", 1)},
+    "activation: None is needed, got ['linear', 1]": {"activation": ["linear", 1]},
     "activation: lo <= hi is needed for ('clip', lo, hi), got ('clip', 2, 1)": {"activation": ("clip", 2, 1)},
     "activation: lo <= hi is needed for ('clip', lo, hi), got ('clip', nan, 1)": {
         "activation": ("clip", float("nan"), 1)
@@ -215,6 +247,18 @@ def test_outputs_must_lie_apart(rows):
     assert np.all(memory == 7)
 
 
+def test_what_the_messages_advise(conv):
+    x = np.arange(48).reshape(1, 8, 2, 3)
+    good = np.moveaxis(x, 1, -1).astype(np.float32)
+    with pytest.raises(TypeError) as caught:
+        conv(x, GOOD["weight"])
+    x = eval(str(caught.value).rpartition("; give ")[-1])
+    with pytest.raises(ValueError) as caught:
+        conv(x, GOOD["weight"])
+    x = eval(str(caught.value).rpartition("; channels come last: ")[-1])
+    assert np.array_equal(conv(x, GOOD["weight"]), conv(good, GOOD["weight"]))
+
+
 def test_the_good_call_is_good(conv):
     assert np.all(conv(**GOOD) == 10)
 
@@ -231,6 +275,8 @@ def test_sizes_of_any_integer_type(conv):
     x, weight = ones(4, 6, 8), ones(4, 4)
     y = conv(x, weight, groups=np.int64(2), stride=np.array([2, 3]), padding=[np.uint8(1), (0, 2)])
     assert np.array_equal(y, conv(x, weight, groups=2, stride=(2, 3), padding=((1, 1), (0, 2))))
+    y = conv(x, weight, groups=np.array(2), stride=np.array(2), padding=[np.array(1), [True, np.array(2)]])
+    assert np.array_equal(y, conv(x, weight, groups=2, stride=2, padding=((1, 1), (1, 2))))
 
 
 def test_threads_and_modes():

@@ -76,7 +76,9 @@ def test_skipped_pixels_get_zeros(stride, padding, threads, monkeypatch, rng):
         assert np.all(frame[..., 0] == 7) and np.all(frame[..., 7] == 7)
 
 
-@pytest.mark.parametrize("shape", [(2, 3, 4, 5, 2), (1, 2, 1, 3, 1, 2), (2, 2, 2, 2, 2, 1), (2, 3, 2, 2, 3, 2, 4)])
+@pytest.mark.parametrize(
+    "shape", [(2, 3, 4, 5, 2), (1, 2, 1, 3, 1, 2), (2, 2, 2, 2, 2, 1), (2, 3, 2, 2, 3, 2, 4)]
+)
 def test_pixels_along_many_axes(shape, rng):
     """Used in place, in order, whatever the strides."""
     x, weight = rng.integers(-8, 9, shape).astype(float), rng.integers(-8, 9, (3, shape[-1])).astype(float)
@@ -125,7 +127,7 @@ def test_every_stride_and_padding_is_exact(batch, groups, dtype, rng):
     for size, stride, padding in product(
         ((1, 1), (2, 7), (5, 4)),
         (1, 2, (1, 3), (5, 2)),
-        (0, 1, (0, 2), ((3, 0), (1, 2)), "valid", "same"),
+        (0, 1, (0, 2), [[3, 0], [1, 2]], "valid", "SAME", np.str_("Same")),
     ):
         x = rng.integers(-8, 9, (*batch, *size, 6)).astype(dtype)
         options = {"stride": stride, "padding": padding, "groups": groups, "activation": "relu"}
@@ -136,3 +138,44 @@ def test_every_stride_and_padding_is_exact(batch, groups, dtype, rng):
         got = fastpw.conv1x1(x, weight, bias, residual=residual, out_z=z, **options)
         assert np.array_equal(got, reference.conv1x1(x, weight, bias, residual=residual, **options))
         assert np.array_equal(got, np.maximum(z, 0))
+
+
+MOST = 2**31 - 1
+
+
+@pytest.mark.usefixtures("isa", "threads")
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize("size", [(1, 1), (2, 2), (3, 1)])
+def test_the_largest_strides_are_exact(size, groups, dtype, rng):
+    x, weight = (
+        rng.integers(-8, 9, (*size, 6)).astype(dtype),
+        rng.integers(-8, 9, (4, 6 // groups)).astype(dtype),
+    )
+    for stride, padding in product((MOST, (1, MOST), (MOST, 2)), (0, ((0, 3), (0, 0)))):
+        options = {"stride": stride, "padding": padding, "groups": groups}
+        y = reference.conv1x1(x, weight, **options)
+        layer = fastpw.Conv1x1(weight, **options)
+        for got in (fastpw.conv1x1(x, weight, **options), layer(x), layer(x)):
+            assert np.array_equal(got, y)
+        dy = rng.integers(-8, 9, y.shape).astype(dtype)
+        exact = reference.conv1x1_backward(dy, x, weight, **options)
+        for _ in range(2):
+            grads = fastpw.conv1x1_backward(dy, x, weight, **options)
+            assert all(map(np.array_equal, grads[:3], exact))
+
+
+@pytest.mark.usefixtures("isa", "threads")
+@pytest.mark.parametrize("distance", [2**62, -(2**62), 2**63 - 1, -(2**63)])
+def test_distances_along_axes_of_one_pixel_do_not_count(distance, dtype, rng):
+    """NumPy lets them be anything; the stride multiplies them."""
+    x, weight = rng.integers(-8, 9, (1, 1, 1, 6)).astype(dtype), rng.integers(-8, 9, (4, 6)).astype(dtype)
+    far = np.lib.stride_tricks.as_strided(x, x.shape, (distance, distance, distance, x.itemsize))
+    dx = np.lib.stride_tricks.as_strided(np.empty_like(x), x.shape, far.strides)
+    for stride, padding in product((1, 2, MOST), (0, 1)):
+        options = {"stride": stride, "padding": padding}
+        y = reference.conv1x1(x, weight, **options)
+        assert np.array_equal(fastpw.conv1x1(far, weight, **options), y)
+        exact = reference.conv1x1_backward(y, x, weight, **options)
+        for out in (None, (dx, None, None, None)):
+            grads = fastpw.conv1x1_backward(y.astype(dtype), far, weight, **options, out=out)
+            assert all(map(np.array_equal, grads[:3], exact))

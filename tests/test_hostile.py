@@ -7,6 +7,7 @@ The messages are in test_errors.py and here, and none is missing.
 import ast
 import re
 import runpy
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +22,8 @@ from fastpw import bounds, reference
 pytestmark = pytest.mark.usefixtures("isa")
 
 ARGUMENTS = (
-    "x|weight|bias|stride|padding|groups|activation|residual|weight_layout|out|out_z|dy|y|z|wrt|accumulate"
+    "x|weight|bias|stride|padding|groups|activation|residual|weight_layout|out|out_z|dy|y|z|wrt|accumulate|"
+    "gamma|beta|mean|variance|epsilon"
 )
 NAMES_AN_ARGUMENT = re.compile(rf"({ARGUMENTS})\b")
 
@@ -215,7 +217,9 @@ ANYTHING = {
     "2": 2,
     "0.5": 0.5,
     "nan": float("nan"),
+    "2 ** 31 - 1": (1 << 31) - 1,
     "2 ** 31": 1 << 31,
+    "2 ** 63 - 1": (1 << 63) - 1,
     "2 ** 63": 1 << 63,
     "-2 ** 63": -(1 << 63),
     "10 ** 5000": 10**5000,
@@ -233,6 +237,7 @@ ANYTHING = {
     "leaky upwards": ("leaky_relu", -1),
     "evil activation": (Evil(), 1),
     "HWIO": "HWIO",
+    "IO": np.str_("IO"),
     "OIHW": np.str_("OIHW"),
     "layouts": np.array(["OI", "OIHW"]),
     "gelu": "gelu",
@@ -318,6 +323,24 @@ def test_backward_with_anything(changes):
     assert_right_or_named(fastpw.conv1x1_backward, arguments, lambda result, arguments: None)
 
 
+FOLDED = ("weight", "bias", "gamma", "beta", "mean", "variance")
+
+
+@given(changes=st.dictionaries(st.sampled_from((*FOLDED, "epsilon", "weight_layout")), anything, min_size=1))
+def test_folding_with_anything(changes):
+    arguments = dict.fromkeys(FOLDED, np.ones(10, "f4")) | {"weight": np.ones((10, 8), "f4")}
+    arguments |= {name: ANYTHING[value] for name, value in changes.items()}
+    try:
+        weight, bias = fastpw.fold_batch_norm(**arguments)
+    except MemoryError:
+        assert arguments["weight"].size > 1 << 30
+    except (TypeError, ValueError) as error:
+        assert NAMES_AN_ARGUMENT.match(str(error)), repr(error)
+    else:
+        assert weight.shape == np.shape(arguments["weight"])
+        assert bias.dtype == weight.dtype
+
+
 class TooLarge:
     """An array that cannot be had."""
 
@@ -349,20 +372,25 @@ def test_threads_with_anything(value):
 
 X, WEIGHT, DY = np.ones((5, 8), "f4"), np.ones((10, 8), "f4"), np.ones((5, 10), "f4")
 MESSAGES = {
-    "x, padding: a result of less than 2**63 bytes is needed, got shape "
-    "(9223372036854775808, 9223372036854775808, 10)": {
+    "x, padding: a result of less than 2**63 bytes is needed, got shape (4294967296, 4294967296, 10)": {
         "x": np.ones((2, 2, 8), "f4"),
-        "padding": (1 << 62) - 1,
+        "padding": (1 << 31) - 1,
     },
-    "padding: less than 2**62 is needed, got 4611686018427387904": {"padding": 1 << 62},
-    "stride: 1 or more is needed, got an unprintable tuple": {"stride": (-(10**5000), 1)},
+    "stride: 1 to 2147483647 is needed, got an unprintable tuple": {"stride": (-(10**5000), 1)},
     "groups: an integer is needed, got an unprintable Evil": {"groups": Evil()},
     "dy: the result's shape (5, 10) is needed, got (4, 10)": {"dy": DY[:4]},
     "y: the result's shape (5, 10) is needed, got (5, 8)": {"y": X},
-    "z: dtype float32 is needed, as the inputs have, got float64": {"z": DY.astype("f8")},
+    "z: dtype float32 is needed, as the inputs have, got float64; give z.astype(np.float32)": {
+        "z": DY.astype("f8")
+    },
     "wrt: some of 'x', 'weight', 'bias', 'residual' are needed, got ('dx',)": {"wrt": ("dx",)},
     "wrt: some of 'x', 'weight', 'bias', 'residual' are needed, got 1": {"wrt": 1},
     "accumulate: True or False is needed, got 1": {"accumulate": 1},
+    "z: the activation's derivative is read from it, so pass z, or bias=zeros if there was none, "
+    "got y alone": {
+        "y": DY,
+        "activation": "silu",
+    },
     "x: an array is needed, got None, which is allowed with stride 1, padding 0, no 'weight' in wrt "
     "and what the activation's derivative is read from, y or z": {"x": None},
     "out: Gradients or a tuple of four is needed, got a ndarray": {"out": X},
@@ -386,9 +414,9 @@ def test_message(message, change):
 
 
 def raised_messages():
-    """The constant parts of every message in checks.py, as a pattern for the whole."""
-    source = Path(fastpw.checks.__file__).read_text()
-    for node in ast.walk(ast.parse(source)):
+    """The constant parts of every message in checks/, as a pattern for the whole."""
+    sources = Path(fastpw.checks.__file__).parent.glob("*.py")
+    for node in chain.from_iterable(ast.walk(ast.parse(source.read_text())) for source in sources):
         if (
             isinstance(node, ast.Call)
             and node.args
@@ -399,9 +427,13 @@ def raised_messages():
             yield "".join(re.escape(part.value) if isinstance(part, ast.Constant) else ".*" for part in parts)
 
 
+def messages_of(test):
+    tables = runpy.run_path(str(Path(__file__).with_name(f"{test}.py")))
+    return {**tables["TYPE_ERRORS"], **tables["VALUE_ERRORS"]}
+
+
 def test_no_message_is_missing():
-    tables = runpy.run_path(str(Path(__file__).with_name("test_errors.py")))
-    known = {*tables["TYPE_ERRORS"], *tables["VALUE_ERRORS"], *MESSAGES}
+    known = {*MESSAGES, *messages_of("test_errors"), *messages_of("test_batch_norm")}
     assert len(known) > 80
     patterns = [*raised_messages()]
     assert len(patterns) > 30

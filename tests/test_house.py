@@ -1,6 +1,7 @@
 """The house: imports go down the list only, and what is public says what it does."""
 
 import ast
+import doctest
 import inspect
 import re
 from pathlib import Path
@@ -11,14 +12,14 @@ import fastpw
 
 HOUSE = Path(__file__).parents[1] / "fastpw"  # the source: a wheel does not hold the kernels'
 
-# Top first. A module imports from the rows below its own (and, in bench and core, from its neighbours).
+# Top first. A module imports from the rows below its own (and, in bench, checks, core, from its neighbours).
 FLOORS = [
     ["__main__"],
     ["cli"],
     ["bench", "verify"],
     ["__init__"],
     ["layer"],
-    ["gradients"],
+    ["batch_norm", "gradients"],
     ["conv"],
     ["backward"],
     ["convolution"],
@@ -28,9 +29,9 @@ FLOORS = [
     ["geometry"],
     ["bounds"],
     ["reference"],
-    ["activations"],
+    ["_activations"],
     ["core"],
-    ["_version"],
+    ["_typing", "_version"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
@@ -69,7 +70,7 @@ def test_every_module_has_its_floor():
 def test_imports_go_down(path):
     here = room(path)
     for other, line in imported_rooms(path):
-        inside = here == other and here in ("bench", "core")
+        inside = here == other and here in ("bench", "checks", "core")
         assert inside or FLOOR[other] > FLOOR[here], f"line {line} imports {other}, which is not below {here}"
 
 
@@ -82,6 +83,12 @@ def test_modules_say_what_they_are(path):
 @pytest.mark.parametrize("name", [name for name in fastpw.__all__ if name != "__version__"])
 def test_public_names_say_what_they_do(name):
     assert len(inspect.getdoc(getattr(fastpw, name))) > 60
+
+
+@pytest.mark.parametrize("name", [name for name in fastpw.__all__ if name != "__version__"])
+def test_public_examples_are_right(name):
+    for example in doctest.DocTestFinder(recurse=False).find(getattr(fastpw, name), name):
+        assert doctest.DocTestRunner().run(example).failed == 0
 
 
 # ---- core ----------------------------------------------------------------------------------------------
@@ -132,7 +139,9 @@ def test_core_knows_nothing_above(path):
     """Neither the modules above nor the height and width of an image."""
     text = path.read_text()
     assert not re.search(r"from fastpw (c?import)|from fastpw\.(?!core\b)", text)
-    assert not re.search(r"\b(image|images|stride_h|padding)\b", re.sub(r'""".*?"""|#.*', "", text, flags=re.DOTALL))
+    assert not re.search(
+        r"\b(image|images|stride_h|padding)\b", re.sub(r'""".*?"""|#.*', "", text, flags=re.DOTALL)
+    )
 
 
 # ---- kernels -------------------------------------------------------------------------------------------

@@ -5,9 +5,9 @@ import sys
 
 import numpy as np
 import pytest
+from fastpw.core.forward import empty
 
 import fastpw
-from fastpw.core.forward import empty
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 

@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations, reference
+from fastpw import _activations, reference
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
 SPECIALS = [np.nan, np.inf, -np.inf, 0.0, -0.0]
 
 
-@pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 @pytest.mark.parametrize("channels", [1, 3, 70])
 def test_specials_alone(row, channels, dtype, conv):
     x = np.repeat(np.array(SPECIALS, dtype)[:, None], channels, axis=1)

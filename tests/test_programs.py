@@ -100,13 +100,16 @@ def test_another_stride(dtype, rng):
 
 
 @pytest.mark.usefixtures("isa")
-@pytest.mark.parametrize("layout", ["OIHW", "HWIO"])
+@pytest.mark.parametrize("layout", ["IO", "OIHW", "HWIO"])
 def test_layouts_of_weights(layout, dtype, rng):
     (dy, x, weight, bias), kept = problem(SIZES[0], dtype, rng)
     grads = checked(dy, x, weight, bias, **kept, activation="relu")
-    weight, dweight = (
-        a.T[None, None].copy() if layout == "HWIO" else a[:, :, None, None] for a in (weight, grads.dweight)
-    )
+    laid_out = {
+        "IO": lambda a: a.T.copy(),
+        "OIHW": lambda a: a[:, :, None, None],
+        "HWIO": lambda a: a.T[None, None].copy(),
+    }[layout]
+    weight, dweight = laid_out(weight), laid_out(grads.dweight)
     for _ in range(2):
         found = fastpw.conv1x1_backward(dy, x, weight, bias, **kept, activation="relu", weight_layout=layout)
         assert_same(found, grads._replace(dweight=dweight))

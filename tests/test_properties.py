@@ -6,11 +6,11 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 import fastpw
-from fastpw import activations, bounds, reference
+from fastpw import _activations, bounds, reference
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
-SPECS = [row.spec for row in activations.TABLE]
+SPECS = [row.spec for row in _activations.TABLE]
 
 
 @st.composite
@@ -63,10 +63,11 @@ def problems(draw, dtype):
     weight = draw(views((K, C // groups), dtype))
     bias = draw(st.none() | views((K,), dtype))
     if draw(st.booleans()):
-        options["weight_layout"] = layout = draw(st.sampled_from(["OIHW", "HWIO", "OHWI"]))
+        options["weight_layout"] = layout = draw(st.sampled_from(["IO", "OIHW", "HWIO", "OHWI"]))
         weight = {
             "OIHW": weight[:, :, None, None],
             "HWIO": weight.T[None, None],
+            "IO": weight.T,
             "OHWI": weight[:, None, None],
         }[layout]
     return x, weight, bias, options

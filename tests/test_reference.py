@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 
-from fastpw import activations, reference
+from fastpw import _activations, reference
 
 
 def loops(x, weight, bias, residual, stride, padding, groups):
@@ -58,10 +58,11 @@ OPTIONS = [
     {"stride": (2, 1), "padding": ((0, 1), (2, 0)), "groups": 1, "weight_layout": "OIHW"},
     {"stride": (1, 3), "padding": 1, "groups": 2, "weight_layout": "HWIO"},
     {"stride": 2, "padding": "same", "groups": 4, "weight_layout": "OHWI"},
+    {"stride": 1, "padding": 0, "groups": 2, "weight_layout": "IO"},
 ]
 
 
-@pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 @pytest.mark.parametrize("options", OPTIONS, ids=lambda options: options["weight_layout"])
 def test_gradients_are_the_slopes(row, options, rng):
     x, bias = rng.standard_normal((2, 4, 3, 4)), rng.standard_normal(4)
@@ -70,6 +71,7 @@ def test_gradients_are_the_slopes(row, options, rng):
         "OI": weight,
         "OIHW": weight[:, :, None, None],
         "HWIO": weight.T[None, None],
+        "IO": weight.T,
         "OHWI": weight[:, None, None, :],
     }[options["weight_layout"]]
     z = reference.preactivation(x, weight, bias, **options)
@@ -114,10 +116,10 @@ def test_activations_are_their_definitions():
         "linear": z,
         "gelu": z * np.array([_normal_cdf(at) for at in z]),
     }
-    assert definitions.keys() == activations.BY_NAME.keys()
+    assert definitions.keys() == _activations.BY_NAME.keys()
     for name, y in definitions.items():
         assert np.allclose(
-            reference.activate(z, activations.BY_NAME[name].spec), y, rtol=1e-12, atol=1e-12
+            reference.activate(z, _activations.BY_NAME[name].spec), y, rtol=1e-12, atol=1e-12
         ), name
 
 
@@ -129,7 +131,7 @@ def _normal_cdf(z):
 
 
 def test_limits_at_infinity():
-    for row, at in product(activations.TABLE, (np.inf, -np.inf)):
+    for row, at in product(_activations.TABLE, (np.inf, -np.inf)):
         limit = reference.activate(np.copysign(1e30, at), row.spec)
         if abs(limit) > 1e20:
             limit = np.copysign(np.inf, limit)

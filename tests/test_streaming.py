@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations, programs
+from fastpw import _activations, programs
 from fastpw.core import partition
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
@@ -37,7 +37,7 @@ def aligned(shape, dtype):
     return array
 
 
-@pytest.mark.parametrize("activation", [row.spec for row in activations.TABLE], ids=str)
+@pytest.mark.parametrize("activation", [row.spec for row in _activations.TABLE], ids=str)
 @pytest.mark.parametrize("shape", SHAPES)
 def test_forward(shape, activation, dtype, rng, streams):
     m, n, k = shape

@@ -189,7 +189,8 @@ def test_a_quota_caps_the_default(monkeypatch):
 
 def test_isa_by_environment(isa):
     code = "import fastpw; print(fastpw.show_config('dicts')['instruction sets']['chosen'])"
-    assert run(code, FASTPW_ISA=isa) == str({"float32": isa, "float64": isa})
+    for name in (isa, isa.upper(), isa.title()):
+        assert run(code, FASTPW_ISA=name) == str({"float32": isa, "float64": isa})
 
 
 def test_isa_that_is_not_there():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations, reference
+from fastpw import _activations, reference
 from fastpw.core import machine
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
@@ -144,19 +144,20 @@ def test_integers_in_one_group_per_channel_at_all_edge_sizes_are_exact(isa, dtyp
             assert np.array_equal(canvas, expected), (m, n)
 
 
-@pytest.mark.parametrize("layout", ["OI", "OIHW", "HWIO", "OHWI"])
+@pytest.mark.parametrize("layout", ["OI", "IO", "OIHW", "HWIO", "OHWI"])
 def test_weight_layouts(layout, dtype, rng, conv):
     x, weight = integers(rng, dtype, 9, 6), integers(rng, dtype, 10, 6)
     given = {
         "OI": weight,
         "OIHW": weight[:, :, None, None],
         "HWIO": weight.T[None, None],
+        "IO": weight.T,
         "OHWI": weight[:, None, None, :],
     }[layout]
     assert np.array_equal(conv(x, given, weight_layout=layout), x @ weight.T)
 
 
-@pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 @pytest.mark.parametrize(("m", "n", "k"), [(7, 70, 31), (200, 50, 300), (65, 4, 2000)])
 def test_error_bound(m, n, k, row, dtype, rng, conv, keeps_promise):
     x, weight, bias = (rng.standard_normal(shape).astype(dtype) for shape in ((m, k), (n, k), n))

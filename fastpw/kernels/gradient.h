@@ -6,7 +6,7 @@
 #include "vec.h"
 #include "vec_math.h"
 
-/* s is y or z, as fastpw/activations.py says for each. */
+/* s is y or z, as fastpw/_activations.py says for each. */
 INLINE vec derivative(vec s, const int activation, vec alpha, vec beta)
 {
     switch (activation) {

@@ -31,7 +31,7 @@ enum { FASTPW_TYPES(FASTPW_TYPE_SIZE) };
 
 extern const char *const fastpw_type_names[];        /* by tag */
 
-/* The activations, in the order of fastpw/activations.py.  `alpha` and `beta`
+/* The activations, in the order of fastpw/_activations.py.  `alpha` and `beta`
  * are the bounds of CLIP and the slope (alpha) of LEAKY_RELU. */
 enum fastpw_activation {
     FASTPW_LINEAR,

@@ -95,7 +95,7 @@ INLINE vec exp_reduce(vec x, int lift, vec *scale)
 INLINE vec exp_slope(vec r) { return polynomial(EXP, COUNT(EXP), r) * r + 1; }
 
 /* ---- activations --------------------------------------------------------
- * Error bounds, |error| <= rel * |result| + abs: see fastpw/activations.py. */
+ * Error bounds, |error| <= rel * |result| + abs: see fastpw/_activations.py. */
 
 /* exp(-z) / 2^LIFT for LOWEST <= z <= HIGHEST. */
 INLINE vec dropped_exp_minus(vec z)

@@ -1,39 +1,15 @@
-"""Every rule on arguments, and every error message. Cheap tests first: a small call takes microseconds.
-
-A message names the argument, what is allowed and what came. A TypeError is about a type or a dtype, a
-ValueError about anything else.
-"""
+"""Rules on arrays: what is read and what is written, where they lie, and the weight's layouts."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from itertools import combinations
-from operator import index
 
 import numpy as np
 
-from . import activations
+from .options import WRT, shown
 
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
-MAX_FLOAT32 = (2 - 2.0**-23) * 2.0**127
-
-Pair = tuple[int, int]
-Padding = tuple[Pair, Pair]
-
-ONCE: Pair = (1, 1)
-NOTHING: Padding = ((0, 0), (0, 0))
-
-
-def shown(value) -> str:
-    """What came, for a message."""
-    try:
-        return repr(value)
-    except Exception:  # what has no repr, or one of too many digits
-        return f"an unprintable {type(value).__name__}"
-
-
-# Arrays
 
 
 def array(name: str, value) -> np.ndarray:
@@ -42,9 +18,30 @@ def array(name: str, value) -> np.ndarray:
     if type(value) is not np.ndarray:
         value = _as_ndarray(name, value)
     if value.dtype not in FLOATS:
-        came = value.dtype if value is given else f"{value.dtype} from a {type(given).__name__}"
-        raise TypeError(f"{name}: float32 or float64 in native byte order is needed, got {came}")
+        raise _other_numbers(name, value.dtype, type(given))
     return value
+
+
+def _other_numbers(name: str, dtype: np.dtype, kind: type) -> TypeError:
+    """What came, and where it is real numbers, how to make floats of them."""
+    came, better = str(dtype), "float64" if dtype.kind == "f" and dtype.itemsize >= 8 else "float32"
+    if issubclass(kind, np.ndarray):
+        floats = f"{name}.astype(np.{better})"
+    else:
+        came, floats = f"{came} from a {kind.__name__}", f"np.asarray({name}, np.{better})"
+    hint = f"; give {floats}" if np.can_cast(dtype, np.float64, "same_kind") else ""
+    return TypeError(f"{name}: float32 or float64 in native byte order is needed, got {came}{hint}")
+
+
+def dtype(name: str, value) -> np.dtype:
+    """One of those that arrays may have."""
+    try:
+        wanted = np.dtype(value)
+    except Exception as error:
+        raise TypeError(f"{name}: float32 or float64 is needed, got {shown(value)}") from error
+    if wanted not in FLOATS:
+        raise TypeError(f"{name}: float32 or float64 is needed, got {wanted}")
+    return wanted
 
 
 def _as_ndarray(name: str, value) -> np.ndarray:
@@ -78,21 +75,17 @@ def _channels_adjacent(value: np.ndarray) -> bool:
 def mixed_dtypes(**arrays: np.ndarray | None) -> TypeError:
     """Says which is which."""
     came = ", ".join(f"{name} is {value.dtype}" for name, value in arrays.items() if value is not None)
-    return TypeError(f"{came}: one dtype for all is needed, nothing is converted silently")
+    return TypeError(f"{came}: one dtype for all is needed, nothing is converted silently; use .astype")
 
 
 def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype, of_pixels: bool = True) -> np.ndarray:
     """An array to write to: a plain view of the caller's array. Pixels have adjacent channels."""
-    if type(value) is not np.ndarray and (
-        not isinstance(value, np.ndarray) or isinstance(value, np.ma.MaskedArray)
-    ):
-        raise TypeError(f"{name}: a NumPy array is needed, got a {type(value).__name__}")
+    if type(value) is not np.ndarray:
+        value = _plain_view(name, value)
     if value.dtype != dtype:
         raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
     if value.shape != shape:
         raise ValueError(f"{name}: shape {shape} is needed, got {value.shape}")
-    if type(value) is not np.ndarray:
-        value = np.asarray(value)
     flags = value.flags
     if not flags.writeable:
         raise ValueError(f"{name}: a writable array is needed, got a read-only one")
@@ -105,6 +98,14 @@ def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype, of_pixels:
         if _overlaps_itself(value):
             raise ValueError(f"{name}: elements apart in memory are needed, got strides {value.strides}")
     return value
+
+
+def _plain_view(name: str, value) -> np.ndarray:
+    """A subclass may answer what it likes when it is asked for its shape; its view as an ndarray cannot."""
+    kind = type(value)
+    if not issubclass(kind, np.ndarray) or issubclass(kind, np.ma.MaskedArray):
+        raise TypeError(f"{name}: a NumPy array is needed, got a {kind.__name__}")
+    return np.asarray(value)
 
 
 def _overlaps_itself(value: np.ndarray) -> bool:
@@ -163,6 +164,7 @@ def outputs_overlap(one: str, other: str) -> ValueError:
 # weight_layout -> the weight's shape, and the index that takes its ones away
 LAYOUTS = {
     "OI": ("(K, C // groups)", ()),
+    "IO": ("(C // groups, K)", ()),
     "OIHW": ("(K, C // groups, 1, 1)", (slice(None), slice(None), 0, 0)),
     "HWIO": ("(1, 1, C // groups, K)", (0, 0)),
     "OHWI": ("(K, 1, 1, C // groups)", (slice(None), 0, 0)),
@@ -188,7 +190,7 @@ def weight(value, layout: str) -> np.ndarray:
 def matrix(value: np.ndarray, layout: str) -> np.ndarray:
     """A view (K, C // groups) of weights, or of their gradient."""
     view = value[LAYOUTS[layout][1]]
-    return view.T if layout == "HWIO" else view
+    return view.T if layout in ("IO", "HWIO") else view
 
 
 def weight_shape(matrix: np.ndarray, layout: str) -> tuple[int, ...]:
@@ -200,150 +202,75 @@ def weight_shape(matrix: np.ndarray, layout: str) -> tuple[int, ...]:
 
 
 def bias(value, weight: np.ndarray) -> np.ndarray:
-    value = array("bias", value)
+    return per_filter("bias", value, weight)
+
+
+def per_filter(name: str, value, weight: np.ndarray) -> np.ndarray:
+    """An array of one number for each of the weight's K."""
+    value = array(name, value)
     filters = weight.shape[0]
     if value.shape != (filters,):
-        raise ValueError(f"bias: shape (K,) = ({filters},) is needed, got {value.shape}")
+        raise ValueError(f"{name}: shape (K,) = ({filters},) is needed, got {value.shape}")
     if value.dtype != weight.dtype:
-        raise mixed_dtypes(weight=weight, bias=value)
+        raise mixed_dtypes(weight=weight, **{name: value})
     return value
 
 
-def groups(value) -> int:
-    if type(value) is int and value == 1:
-        return value
-    return integer("groups", value, 1)
-
-
-def divides(groups: int, filters: int) -> None:
-    """Whether it divides C too shows in the weights: they have C // groups columns."""
-    if filters % groups:
-        raise ValueError(f"groups: a divisor of K = {filters} is needed, got {shown(groups)}")
-
-
-def integer(name: str, value, least: int, most: float = math.inf) -> int:
-    try:
-        number = index(value)
-    except Exception as error:
-        raise TypeError(f"{name}: an integer is needed, got {shown(value)}") from error
-    if not least <= number <= most:
-        allowed = f"{least} or more" if most == math.inf else f"{least} to {most}"
-        raise ValueError(f"{name}: {allowed} is needed, got {shown(number)}")
-    return number
-
-
-def stride(value) -> Pair:
-    if type(value) is int and value == 1:
-        return ONCE
-    try:
-        steps = _integers(value)
-    except Exception as error:
-        raise TypeError(f"stride: an integer or (h, w) is needed, got {shown(value)}") from error
-    if min(steps) < 1:
-        raise ValueError(f"stride: 1 or more is needed, got {shown(value)}")
-    return steps
-
-
-MOST_PADDING = 2**62 - 1  # beyond, sizes cannot be counted
-
-
-def padding(value) -> Padding:
-    """((top, bottom), (left, right)). For a 1x1 kernel "same" pads nothing: Ho = ceil(H / stride)."""
-    if type(value) is int and value == 0:
-        return NOTHING
-    if isinstance(value, str) and value in ("valid", "same"):
-        return NOTHING
-    try:
-        vertical, horizontal = _pair(value)
-        sides = _integers(vertical), _integers(horizontal)
-    except Exception as error:
-        kind = ValueError if isinstance(value, str) else TypeError
-        allowed = "'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right))"
-        raise kind(f"padding: {allowed} is needed, got {shown(value)}") from error
-    if min(map(min, sides)) < 0:
-        raise ValueError(f"padding: 0 or more is needed, got {shown(value)}")
-    if max(map(max, sides)) > MOST_PADDING:
-        raise ValueError(f"padding: less than 2**62 is needed, got {shown(value)}")
-    return sides
-
-
-def _pair(value):
-    """Two of something, or one for both."""
-    first, second = value if hasattr(value, "__len__") else (value, value)
-    return first, second
-
-
-def _integers(value) -> Pair:
-    first, second = _pair(value)
-    return index(first), index(second)
-
-
-def image(x: np.ndarray) -> None:
-    """For stride and padding other than 1 and 0."""
-    if x.ndim not in (3, 4):
-        raise ValueError(f"x: (H, W, C) or (N, H, W, C) is needed for stride or padding, got shape {x.shape}")
-
-
-def too_large(shape: tuple[int, ...]) -> ValueError:
-    return ValueError(f"x, padding: a result of less than 2**63 bytes is needed, got shape {shown(shape)}")
+def not_negative(name: str, value: np.ndarray) -> np.ndarray:
+    negative = value[value < 0]
+    if negative.size:
+        raise ValueError(f"{name}: numbers >= 0 are needed, got {negative[0]}")
+    return value
 
 
 def wrong_channels(x: np.ndarray, channels: int, groups: int) -> ValueError:
     of_weight = f"the weight's {channels // groups} input channels"
     if groups > 1:
         of_weight += f" times {groups} groups"
-    return ValueError(f"x: C = {channels} channels are needed for {of_weight}, got shape {x.shape}")
+    hint = _channels_last("x", x.shape, lambda moved: moved[-1] == channels)
+    return ValueError(f"x: C = {channels} channels are needed for {of_weight}, got shape {x.shape}{hint}")
+
+
+def _channels_last(name: str, shape: tuple[int, ...], fits: Callable[[tuple[int, ...]], bool]) -> str:
+    """What helps where the channels come second, as in NCHW, or first, as in CHW."""
+    for axis in (1, 0) if len(shape) < 4 else (1,):
+        if axis < len(shape) - 1 and fits((*shape[:axis], *shape[axis + 1 :], shape[axis])):
+            return f"; channels come last: np.moveaxis({name}, {axis}, -1)"
+    return ""
 
 
 def like_result(name: str, value, shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """residual, dy, y, z: an array over the result's pixels and channels."""
     value = with_channels(name, value)
     if value.shape != shape:
-        raise ValueError(f"{name}: the result's shape {shape} is needed, got {value.shape}")
+        hint = _channels_last(name, value.shape, lambda moved: moved == shape)
+        raise ValueError(f"{name}: the result's shape {shape} is needed, got {value.shape}{hint}")
     if value.dtype != dtype:
-        raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
+        came = f"{value.dtype}; give {name}.astype(np.{dtype})"
+        raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {came}")
     return value
 
 
 # Gradients
 
-WRT = ("x", "weight", "bias", "residual")
-_INPUTS = frozenset(WRT)
 
-
-def wrt(value) -> Collection[str]:
-    """The inputs whose gradients are wanted."""
-    try:
-        names = frozenset((value,) if isinstance(value, str) else value)
-        if names <= _INPUTS:
-            return names
-        kind = ValueError
-    except TypeError:
-        kind = TypeError
-    raise kind(f"wrt: some of {', '.join(map(repr, WRT))} are needed, got {shown(value)}")
-
-
-def flag(name: str, value) -> bool:
-    if not isinstance(value, (bool, np.bool_)):
-        raise TypeError(f"{name}: True or False is needed, got {shown(value)}")
-    return bool(value)
-
-
-def x_is_needed() -> TypeError:
-    return TypeError(
-        "x: an array is needed, got None, which is allowed with stride 1, padding 0, no 'weight' in wrt "
-        "and what the activation's derivative is read from, y or z"
-    )
-
-
-def gradients(value, wanted: Collection[str], shapes: tuple, dtype: np.dtype) -> list[np.ndarray | None]:
-    """The arrays of `out`, in the order of WRT."""
+def four(value) -> tuple:
+    """What `out` holds, in the order of WRT; it is asked only once."""
     if not isinstance(value, (tuple, list)):
         raise TypeError(f"out: Gradients or a tuple of four is needed, got a {type(value).__name__}")
-    if len(value) != len(WRT):
-        raise ValueError(f"out: Gradients or a tuple of four is needed, got {len(value)} elements")
+    try:
+        arrays = tuple(value)
+    except Exception as error:
+        raise TypeError(f"out: Gradients or a tuple of four is needed, got {shown(value)}") from error
+    if len(arrays) != len(WRT):
+        raise ValueError(f"out: Gradients or a tuple of four is needed, got {len(arrays)} elements")
+    return arrays
+
+
+def gradients(out: tuple, wanted: Collection[str], shapes: tuple, dtype: np.dtype) -> list[np.ndarray | None]:
+    """The arrays of the four in `out`, as plain ones."""
     arrays: list[np.ndarray | None] = [None] * len(WRT)
-    for number, given in enumerate(value):
+    for number, given in enumerate(out):
         if given is None:
             continue
         name = WRT[number]
@@ -360,47 +287,3 @@ def gradients_apart(arrays: Collection[np.ndarray | None]) -> None:
     for (one, a), (other, b) in combinations(present, 2):
         if overlap(a, b):
             raise outputs_overlap(f"out.d{other}", f"out.d{one}")
-
-
-# Activations
-
-# What the kernels are given: code, alpha, beta
-Epilogue = tuple[int, float, float]
-
-_READY: dict[str | None, Epilogue] = {
-    row.spec: (row.code, float(row.alpha), float(row.beta)) for row in activations.TABLE if not row.parameters
-}
-
-
-def activation(spec) -> Epilogue:
-    if spec is None or type(spec) is str:
-        ready = _READY.get(spec)
-        if ready is not None:
-            return ready
-    if not isinstance(spec, tuple) or not spec:
-        raise _no_such_activation(spec)
-    name, *parameters = spec
-    row = activations.BY_NAME.get(name) if isinstance(name, str) else None
-    if row is None or not row.parameters or len(parameters) != len(row.parameters):
-        raise _no_such_activation(spec)
-    try:
-        alpha, beta = (*map(float, parameters), 0.0)[:2]
-    except OverflowError:
-        alpha, beta = math.nan, 0.0
-    except Exception as error:
-        raise TypeError(f"activation: numbers are needed as parameters, got {shown(spec)}") from error
-    if name == "clip" and not alpha <= beta:
-        raise ValueError(f"activation: lo <= hi is needed for ('clip', lo, hi), got {shown(spec)}")
-    if name == "leaky_relu" and not 0 <= alpha <= MAX_FLOAT32:
-        allowed = "a finite slope >= 0 is needed for ('leaky_relu', slope)"
-        raise ValueError(f"activation: {allowed}, got {shown(spec)}")
-    return row.code, alpha, beta
-
-
-def _no_such_activation(spec) -> ValueError | TypeError:
-    allowed = ", ".join(
-        f"({row.name!r}, {', '.join(row.parameters)})" if row.parameters else repr(row.spec)
-        for row in activations.TABLE
-    )
-    kind = ValueError if isinstance(spec, str | tuple) else TypeError
-    return kind(f"activation: one of {allowed} is needed, got {shown(spec)}")

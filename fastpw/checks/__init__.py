@@ -1,0 +1,53 @@
+"""Every rule on arguments, and every error message. Cheap tests first: a small call takes microseconds.
+
+A message names the argument, what is allowed and what came. A TypeError is about a type or a dtype, a
+ValueError about anything else.
+
+arrays.py    what is read and what is written, where they lie, and the weight's layouts
+options.py   everything else
+"""
+
+# ruff: noqa: F401 - callers say checks.stride, wherever it stands
+
+from .arrays import (
+    apart,
+    array,
+    bias,
+    dtype,
+    four,
+    gradients,
+    gradients_apart,
+    like_result,
+    matrix,
+    mixed_dtypes,
+    not_negative,
+    output,
+    per_filter,
+    unwritten,
+    weight,
+    weight_shape,
+    with_channels,
+    wrong_channels,
+)
+from .options import (
+    NOTHING,
+    ONCE,
+    WRT,
+    Epilogue,
+    Padding,
+    Pair,
+    activation,
+    divides,
+    flag,
+    groups,
+    image,
+    integer,
+    number,
+    padding,
+    shown,
+    stride,
+    too_large,
+    wrt,
+    x_is_needed,
+    z_can_be_had,
+)

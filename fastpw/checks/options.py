@@ -1,0 +1,213 @@
+"""Rules on everything but arrays: the convolution's options, and which gradients are wanted."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection
+from operator import index
+
+import numpy as np
+
+from .. import _activations
+
+MAX_FLOAT32 = (2 - 2.0**-23) * 2.0**127
+
+Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
+
+ONCE: Pair = (1, 1)
+NOTHING: Padding = ((0, 0), (0, 0))
+
+# Of what is counted in pixels or channels: sums with an array's sizes, and products with the distance between
+# two pixels in bytes, stay far below 2**63.
+MOST = 2**31 - 1
+
+
+def shown(value) -> str:
+    """What came, for a message."""
+    try:
+        return repr(value)
+    except Exception:  # what has no repr, or one of too many digits
+        return f"an unprintable {type(value).__name__}"
+
+
+def groups(value) -> int:
+    if type(value) is int and value == 1:
+        return value
+    return integer("groups", value, 1, MOST)
+
+
+def divides(groups: int, filters: int) -> None:
+    """Whether it divides C too shows in the weights: they have C // groups columns."""
+    if filters % groups:
+        raise ValueError(f"groups: a divisor of K = {filters} is needed, got {shown(groups)}")
+
+
+def integer(name: str, value, least: int, most: int) -> int:
+    try:
+        number = index(value)
+    except Exception as error:
+        raise TypeError(f"{name}: an integer is needed, got {shown(value)}") from error
+    if not least <= number <= most:
+        raise ValueError(f"{name}: {least} to {most} is needed, got {shown(number)}")
+    return number
+
+
+def number(name: str, value) -> float:
+    """A finite one that is not negative."""
+    try:
+        real = None if isinstance(value, (str, bytes)) else float(value)
+    except OverflowError:
+        real = math.inf
+    except Exception:
+        real = None
+    if real is None:
+        raise TypeError(f"{name}: a number is needed, got {shown(value)}")
+    if not 0 <= real < math.inf:
+        raise ValueError(f"{name}: a finite number >= 0 is needed, got {shown(value)}")
+    return real
+
+
+def stride(value) -> Pair:
+    if type(value) is int and value == 1:
+        return ONCE
+    try:
+        steps = _integers(value)
+    except Exception as error:
+        raise TypeError(f"stride: an integer or (h, w) is needed, got {shown(value)}") from error
+    if not 1 <= min(steps) <= max(steps) <= MOST:
+        raise ValueError(f"stride: 1 to {MOST} is needed, got {shown(value)}")
+    return steps
+
+
+def padding(value) -> Padding:
+    """((top, bottom), (left, right)). For a 1x1 kernel "same" pads nothing: Ho = ceil(H / stride)."""
+    if type(value) is int and value == 0:
+        return NOTHING
+    if isinstance(value, str) and str.lower(value) in ("valid", "same"):
+        return NOTHING
+    try:
+        vertical, horizontal = _pair(value)
+        sides = _integers(vertical), _integers(horizontal)
+    except Exception as error:
+        kind = ValueError if isinstance(value, str) else TypeError
+        allowed = "'valid', 'same', an integer, (h, w) or ((top, bottom), (left, right))"
+        raise kind(f"padding: {allowed} is needed, got {shown(value)}") from error
+    if min(map(min, sides)) < 0 or max(map(max, sides)) > MOST:
+        raise ValueError(f"padding: 0 to {MOST} is needed, got {shown(value)}")
+    return sides
+
+
+def _pair(value):
+    """Two of something, or one integer for both."""
+    try:
+        index(value)
+    except TypeError:
+        first, second = value
+        return first, second
+    return value, value
+
+
+def _integers(value) -> Pair:
+    first, second = _pair(value)
+    return index(first), index(second)
+
+
+def image(x: np.ndarray) -> None:
+    """For stride and padding other than 1 and 0."""
+    if x.ndim not in (3, 4):
+        raise ValueError(f"x: (H, W, C) or (N, H, W, C) is needed for stride or padding, got shape {x.shape}")
+
+
+def too_large(shape: tuple[int, ...]) -> ValueError:
+    return ValueError(f"x, padding: a result of less than 2**63 bytes is needed, got shape {shown(shape)}")
+
+
+WRT = ("x", "weight", "bias", "residual")
+_INPUTS = frozenset(WRT)
+
+
+def wrt(value) -> Collection[str]:
+    """The inputs whose gradients are wanted."""
+    try:
+        names = frozenset((value,) if isinstance(value, str) else value)
+        if names <= _INPUTS:
+            return names
+        kind = ValueError
+    except TypeError:
+        kind = TypeError
+    raise kind(f"wrt: some of {', '.join(map(repr, WRT))} are needed, got {shown(value)}")
+
+
+def flag(name: str, value) -> bool:
+    if not isinstance(value, (bool, np.bool_)):
+        raise TypeError(f"{name}: True or False is needed, got {shown(value)}")
+    return bool(value)
+
+
+def z_can_be_had(reads: str | None, y, z, bias) -> None:
+    """Where it is read, it is given or recomputed. That there is a y shows that there was a layer."""
+    if reads == "z" and z is None and y is not None and bias is None:
+        raise ValueError(
+            "z: the activation's derivative is read from it, so pass z, or bias=zeros if there was none, "
+            "got y alone"
+        )
+
+
+def x_is_needed() -> TypeError:
+    return TypeError(
+        "x: an array is needed, got None, which is allowed with stride 1, padding 0, no 'weight' in wrt "
+        "and what the activation's derivative is read from, y or z"
+    )
+
+
+# Activations
+
+# What the kernels are given: code, alpha, beta
+Epilogue = tuple[int, float, float]
+
+_READY: dict[str | None, Epilogue] = {
+    name: (row.code, float(row.alpha), float(row.beta))
+    for row in _activations.TABLE
+    if not row.parameters
+    for name in (row.spec, row.name, *row.aliases)
+}
+
+
+def activation(spec) -> Epilogue:
+    if spec is None or isinstance(spec, str):
+        ready = _READY.get(spec)
+        if ready is not None:
+            return ready
+    row, parameters = _named(spec)
+    if len(parameters) != len(row.parameters) or not parameters:
+        raise ValueError(f"activation: {_usage(row)} is needed, got {shown(spec)}")
+    try:
+        alpha, beta = (*map(float, parameters), 0.0)[:2]
+    except OverflowError:
+        alpha, beta = math.nan, 0.0
+    except Exception as error:
+        raise TypeError(f"activation: numbers are needed as parameters, got {shown(spec)}") from error
+    if row.name == "clip" and not alpha <= beta:
+        raise ValueError(f"activation: lo <= hi is needed for ('clip', lo, hi), got {shown(spec)}")
+    if row.name == "leaky_relu" and not 0 <= alpha <= MAX_FLOAT32:
+        allowed = "a finite slope >= 0 is needed for ('leaky_relu', slope)"
+        raise ValueError(f"activation: {allowed}, got {shown(spec)}")
+    return row.code, alpha, beta
+
+
+def _named(spec) -> tuple[_activations.Activation, tuple]:
+    """The row that is meant, and the parameters that came with its name."""
+    name, *parameters = spec if isinstance(spec, (tuple, list)) and spec else (spec,)
+    row = _activations.BY_ANY_NAME.get(name) if isinstance(name, str) else None
+    if row is None:
+        allowed = ", ".join(map(_usage, _activations.TABLE))
+        kind = ValueError if isinstance(spec, (str, tuple, list)) else TypeError
+        raise kind(f"activation: one of {allowed} is needed, got {shown(spec)}")
+    return row, tuple(parameters)
+
+
+def _usage(row: _activations.Activation) -> str:
+    if row.parameters:
+        return f"({row.name!r}, {', '.join(row.parameters)})"
+    return repr(row.spec)
