@@ -70,8 +70,8 @@ class Call:
     def _keep_apart(self) -> None:
         """Copies of what is written before it is read; no two gradients may share memory.
 
-        Each pixel of dy, y, z and residual is read before the same pixel of dresidual and, if it is the same, of dx
-        is written.
+        Each pixel of dy, y, z and residual is read before the same pixel of dresidual is written, and of dx,
+        if it is the same.
         """
         checks.gradients_apart(self.outputs)
         dy, x, weight, bias, *of_outputs = self.inputs

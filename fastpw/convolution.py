@@ -71,7 +71,7 @@ class Convolution:
         return [*geometry.boxes(x.shape, y.shape, self.options.stride, self.options.padding)]
 
     def run(self, known: Iterable[Forward], packed: PackedWeights | None, arrays: tuple) -> tuple:
-        """The result of a call, whose arrays (x, residual, out, out_z) are checked, and the program that computed it.
+        """Check the arrays (x, residual, out, out_z) of a call and run it: y, and the program that ran.
 
         That is one of those that are known, or a new one. Nothing is written before all is checked.
         """

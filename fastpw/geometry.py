@@ -55,7 +55,10 @@ MOST_SKIPPED = 8
 
 
 def skipped(shape: tuple[int, ...], inputs: Index, stride: Pair) -> list[Index]:
-    """The pixels of an image (..., H, W, channels) that the box `inputs` leaves out; where those are many boxes, all."""
+    """The pixels of an image (..., H, W, channels) that the box `inputs` leaves out, as boxes.
+
+    Where those are many, one for all pixels.
+    """
     _, rows, columns, _ = inputs
     between_rows = [
         slice(first, None, stride[0]) for first in range(min(stride[0], shape[-3])) if first != rows.start

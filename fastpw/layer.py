@@ -62,8 +62,8 @@ class Conv1x1:
 
     Notes
     -----
-    A layer does not change: its weights are packed. Many threads may call one layer at once. It pickles as its
-    plain weights and packs again where it is loaded, for the instruction set in use there.
+    A layer does not change: its weights are packed. Many threads may call one layer at once. It pickles as
+    its plain weights and packs again where it is loaded, for the instruction set in use there.
 
     Examples
     --------

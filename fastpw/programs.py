@@ -1,7 +1,8 @@
 """Programs of earlier calls, kept for those that follow.
 
-A call of a small layer takes microseconds, of which the checks of its arguments would take most. A program was made for
-arrays laid out in one way, when all was checked: it runs others that are laid out so, without checks.
+A call of a small layer takes microseconds, of which the checks of its arguments would take most. A program
+was made for arrays laid out in one way, when all was checked: it runs others that are laid out so, without
+checks.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from typing import Any
 
 
 class Programs:
-    """The programs of functions, by what their calls have in common; when there is no room for one more, all go."""
+    """The programs of functions, by what their calls have in common; without room for more, all go."""
 
     def __init__(self, most: int) -> None:
         self._most = most

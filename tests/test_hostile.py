@@ -307,7 +307,7 @@ def test_function_with_anything(changes):
 def through_layer(x, residual=None, out=None, **arguments):
     layer = fastpw.Conv1x1(**arguments)
     layer(np.zeros(SHAPE, "f4"), out=None)  # so that the next call may be a replay
-    return layer(x, residual, out)
+    return layer(x, residual=residual, out=out)
 
 
 @given(changes=st.dictionaries(st.sampled_from(LAYER), anything, min_size=1, max_size=2))

@@ -11,7 +11,7 @@ HEIGHT, WIDTH, ELEMENT = 12, 32, 4  # AVX-512, float32
 
 
 def shares(m, panels, blocks):
-    """For each thread the (row, panel) pairs of its tasks, numbered as in core/schedule.pxd and shares.pxd."""
+    """For each thread the (row, panel) pairs of its tasks, numbered as in core/schedule.pxd."""
     row_blocks, panel_blocks = -(-m // blocks.rows), -(-panels // blocks.panels)
     unit = HEIGHT if blocks.threads == 1 else 1
     edges = [min(m, block * -(-m // unit) // row_blocks * unit) for block in range(row_blocks + 1)]

@@ -268,7 +268,8 @@ cdef class Backward:
     cdef int add_cleared(self, view, dx) except -1:
         cdef Cleared *c = &self.cleared[self.cleared_count]
         lay_out_pixels(&c.pixels, (view,))
-        c.offset, c.bytes_of_pixel = place_of(view) - place_of(dx), shape_of(view)[axes(view) - 1] * bytes_of_number(view)
+        c.offset = place_of(view) - place_of(dx)
+        c.bytes_of_pixel = shape_of(view)[axes(view) - 1] * bytes_of_number(view)
         self.cleared_count += 1
         self.clearing_threads = 1 if dx.nbytes < partition.SMALL_CLEARING_BYTES else self.asked
         self.follows = self.follows or dx.nbytes >= partition.SMALL_CLEARING_BYTES
@@ -351,7 +352,8 @@ cdef class Backward:
 
     cdef bint may_lie_on(self, int output, int read) noexcept:
         """Each pixel of these is read before the same pixel of the output is written."""
-        return (output == OF_DRESIDUAL or output == OF_DX and self.in_place) and read in (OF_DY, OF_Y, OF_Z, OF_RESIDUAL)
+        return ((output == OF_DRESIDUAL or output == OF_DX and self.in_place)
+                and read in (OF_DY, OF_Y, OF_Z, OF_RESIDUAL))
 
     cdef int run(self, char *const *places, bint apart) except -1:
         cdef char *packed = NULL

@@ -38,8 +38,8 @@ def read(folder: Path = SYSFS) -> Caches:
             continue
     second = sizes[2] // cores[2] if 2 in sizes else DEFAULT.second
     last = sizes[max(sizes)] if max(sizes, default=0) >= 2 else DEFAULT.last
-    bounded = (min(max(size, least), most) for size, least, most in zip((second, last), LEAST, MOST, strict=True))
-    return Caches(*bounded)
+    limits = zip((second, last), LEAST, MOST, strict=True)
+    return Caches(*(min(max(size, least), most) for size, least, most in limits))
 
 
 def _count(cpus: str) -> int:

@@ -11,11 +11,11 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm, in_place, staging_bytes
-from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_epilogue, fastpw_kernel_set
+from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
 from fastpw.core.layout cimport Layout, coincide, drop_layout, fits, lie_apart, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
 from fastpw.core.ndarray cimport first_byte, may_be_written, ndarray, type_of
-from fastpw.core.panels cimport (CACHE_LINE, Matrix, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, new_memory,
+from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, new_memory,
                                  pack, whole_lines)
 from fastpw.core.pixels cimport AXES, OPERANDS, Lead, join_axes, take_inner_axes
 from fastpw.core.schedule cimport Schedule, run_gemm
@@ -283,7 +283,8 @@ cdef class Forward:
             return None
         if out_z is not None and not may_be_written(<ndarray>out_z):
             return None
-        places[A], places[C], places[RESIDUAL], places[Z] = place_of(x), place_of(out), place_of(residual), place_of(out_z)
+        places[A], places[C] = place_of(x), place_of(out)
+        places[RESIDUAL], places[Z] = place_of(residual), place_of(out_z)
         places[WEIGHT], places[BIAS] = place_of(weight), place_of(bias)
         if not self.written_apart(places):
             return None

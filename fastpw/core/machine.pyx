@@ -70,13 +70,13 @@ def peak(dtype, int64_t rounds, int threads):
     """Run multiply-adds in registers on every thread; return the floating-point operations done."""
     cdef const fastpw_kernel_set *s = chosen[0] if dtype == "float32" else chosen[1]
     cdef double flops = 0
-    cdef int i
+    cdef int _
     with nogil:
         if threads == 1:
             flops = s.peak(rounds)
         else:
             threads = openmp.team(threads)
-            for i in prange(threads, num_threads=threads, schedule="static", chunksize=1):
+            for _ in prange(threads, num_threads=threads, schedule="static", chunksize=1):
                 flops += s.peak(rounds)
     return flops
 

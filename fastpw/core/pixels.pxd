@@ -41,7 +41,7 @@ cdef inline bint goes_on(const Lead *lead, const Py_ssize_t *stride) noexcept no
 
 cdef inline int join_axes(Lead *lead, tuple operands) except -1:
     """The leading axes of arrays of one leading shape; None is no operand. Axes of one pixel are left out."""
-    cdef int axis, i, lead_axes = -1
+    cdef int axis, i
     cdef Py_ssize_t size
     cdef Py_ssize_t stride[OPERANDS]
     cdef ndarray array, first = None

@@ -4,8 +4,7 @@ The steps take rows start..stop-1 of the worker's block.
 """
 
 from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm, Task, in_place, run_task
-from fastpw.core.gradients cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, BoundWalk, Walk, Worker,
-                                    copies_x)
+from fastpw.core.gradients cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk, Worker, copies_x)
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gradient_args, fastpw_scale_args)
 from fastpw.core.panels cimport PackedB, Unpacked, pack_panel, splits_depth
 from fastpw.core.pixels cimport Columns, address, gather, run_length

@@ -54,7 +54,8 @@ cdef inline void look_beyond(const BoundWalk *r, Py_ssize_t stop, Ahead *ahead) 
 cdef inline void sum_slice(const Worker *t, Py_ssize_t m, char *weights, bint adds, char *bias) noexcept nogil:
     """All of dW over the block."""
     cdef Region region
-    region.first, region.last, region.panel, region.last_panel = 0, rows_of_weights(t.walk), 0, panels_of_weights(t.walk)
+    region.first, region.last = 0, rows_of_weights(t.walk)
+    region.panel, region.last_panel = 0, panels_of_weights(t.walk)
     region.m, region.adds, region.to, region.bias = m, adds, weights, bias
     sum_weights(t, &region)
 

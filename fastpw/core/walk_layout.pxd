@@ -2,8 +2,8 @@
 
 from fastpw.core.finish cimport adds_up_beside
 from fastpw.core.gemm cimport staging_bytes
-from fastpw.core.gradients cimport (DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk, columns_of_weights, copies_x,
-                                    rows_of_weights)
+from fastpw.core.gradients cimport (DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk, columns_of_weights,
+                                    copies_x, rows_of_weights)
 from fastpw.core.outer cimport PANELS_BYTES
 from fastpw.core.panels cimport CACHE_LINE, PackedB, bytes_of_panel, bytes_of_panels, splits_depth, whole_lines
 from fastpw.core.pixels cimport at_one_distance
