@@ -97,7 +97,7 @@ def conv1x1(
     checked = options(stride, padding, groups, activation, weight_layout)
     program = programs.forward.find(x, weight, checked)
     if program is not None:
-        y = program(x, residual, out, out_z, weight, bias)
+        y = program.with_weights(weight, bias, x, residual, out, out_z)
         if y is not None:
             return y
     convolution = Convolution(weight, bias, checked)

@@ -84,13 +84,12 @@ class Convolution:
         y = _new(shape, dtype) if out is None else checks.output("out", out, shape, dtype)
         if out is not None or z is not None:
             x, residual = checks.apart(x, residual, y, z)
-        weights = () if packed is not None else (self.given, self.bias)
         for program in known:
-            if program.run_checked(x, residual, y, z, *weights):
+            if program.run_checked(x, residual, y, z, self.given, self.bias):
                 break
         else:
             program = self._describe(packed, x, y, residual, z)
-            program.run_checked(x, residual, y, z, *weights)
+            program.run_checked(x, residual, y, z, self.given, self.bias)
         return y if out is None else out, program
 
     def _describe(self, packed: PackedWeights | None, *arrays: np.ndarray | None) -> Forward:

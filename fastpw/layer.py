@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, SupportsIndex
 
 import numpy as np
@@ -30,6 +30,10 @@ def _frozen(name: str, value: ArrayLike) -> FloatArray:
     """A copy whose memory nobody can make writable again."""
     array = checks.array(name, value)
     return np.ndarray(array.shape, array.dtype, array.tobytes())
+
+
+def _no_program(*arrays: Any) -> None:
+    """Stands for the program of the last call where there was none."""
 
 
 class Conv1x1:
@@ -74,7 +78,7 @@ class Conv1x1:
            [3., 3., 3., 3.]], dtype=float32)
     """
 
-    __slots__ = (*ARGUMENTS, "__weakref__", "_convolution", "_packed", "_programs")
+    __slots__ = (*ARGUMENTS, "__weakref__", "_convolution", "_latest", "_packed", "_programs")
 
     weight: FloatArray
     bias: FloatArray | None
@@ -85,7 +89,8 @@ class Conv1x1:
     weight_layout: WeightLayout
     _convolution: Convolution
     _packed: PackedWeights
-    _programs: tuple[Forward, ...]  # of the last sizes, the latest first
+    _programs: tuple[Forward, ...]  # of the last sizes
+    _latest: Callable[..., FloatArray | None]  # that of the last call
 
     def __init__(
         self,
@@ -115,6 +120,7 @@ class Conv1x1:
             _convolution=convolution,
             _packed=convolution.pack(),
             _programs=(),
+            _latest=_no_program,
         )
 
     def __call__(
@@ -144,14 +150,23 @@ class Conv1x1:
         TypeError, ValueError
             As in `conv1x1`.
         """
+        y = self._latest(x, residual, out, out_z)
+        if y is not None:
+            return y
+        return self._run(x, residual, out, out_z)
+
+    def _run(self, *arrays: Any) -> FloatArray:
+        """A call that does not fit the latest program."""
         known = self._programs
         for program in known:
-            y = program(x, residual, out, out_z)
+            y = program(*arrays)
             if y is not None:
+                self._set(_latest=program)
                 return y
-        y, used = self._convolution.run(known, self._packed, (x, residual, out, out_z))
+        y, used = self._convolution.run(known, self._packed, arrays)
         if used not in known:
             self._set(_programs=(used, *known[: MOST_PROGRAMS - 1]))
+        self._set(_latest=used)
         return y
 
     def backward(

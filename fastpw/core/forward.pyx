@@ -262,71 +262,82 @@ cdef class Forward:
         self.count += 1
         return 0
 
-    def __call__(self, x, residual, out, out_z, weight=None, bias=None):
+    def __call__(self, x, residual, out, out_z):
         """Bind arrays and run; returns y, or None if the arrays have to be checked first.
 
         They fit if they are laid out as those that the program was described for, and if what is written lies apart
         from all else; the residual may be the output.
         """
         cdef char *places[ARRAYS]
-        if self.follows and self.threads() != self.asked:
-            return None
-        if not fits(&self.layouts[A], x) or not fits(&self.layouts[RESIDUAL], residual):
-            return None
-        if self.packed is None and not self.fits_weights(weight, bias):
-            return None
-        if out is None:
-            if not self.new_fits:
-                return None
+        if out is None and self.new_fits:
             out = empty(self.shape, self.dtype)
-        if not fits(&self.layouts[C], out) or not may_be_written(<ndarray>out) or not fits(&self.layouts[Z], out_z):
+        if not self.find(x, residual, out, out_z, places) or not self.may_write(out, out_z, places):
             return None
-        if out_z is not None and not may_be_written(<ndarray>out_z):
-            return None
-        places[A], places[C] = place_of(x), place_of(out)
-        places[RESIDUAL], places[Z] = place_of(residual), place_of(out_z)
-        places[WEIGHT], places[BIAS] = place_of(weight), place_of(bias)
-        if not self.written_apart(places):
-            return None
-        self.run(places)
+        self.run_parts(places, self.packed.memory)
         return out
 
-    def run_checked(self, x, residual, y, z, weight=None, bias=None):
-        """Run, if the arrays have the program's layouts, and say whether they do; that y and z may be written while
-        the others are read has been checked."""
+    def with_weights(self, weight, bias, x, residual, out, out_z):
+        """The same, where each call brings its weights."""
         cdef char *places[ARRAYS]
-        if not (fits(&self.layouts[A], x) and fits(&self.layouts[RESIDUAL], residual) and fits(&self.layouts[C], y)
-                and fits(&self.layouts[Z], z) and (self.packed is not None or self.fits_weights(weight, bias))):
+        if not self.find_weights(weight, bias, places):
+            return None
+        if out is None and self.new_fits:
+            out = empty(self.shape, self.dtype)
+        if not self.find(x, residual, out, out_z, places) or not self.may_write(out, out_z, places):
+            return None
+        self.pack_and_run(places)
+        return out
+
+    def run_checked(self, x, residual, y, z, weight, bias):
+        """Run, if the arrays have the program's layouts, and say whether they do; that y and z may be written while
+        the others are read has been checked. A layer's program takes no weights."""
+        cdef char *places[ARRAYS]
+        if not self.find(x, residual, y, z, places):
             return False
+        if self.packed is not None:
+            self.run_parts(places, self.packed.memory)
+            return True
+        if not self.find_weights(weight, bias, places):
+            return False
+        self.pack_and_run(places)
+        return True
+
+    cdef bint find(self, x, residual, y, z, char **places) except -1:
+        """Where arrays lie, if they are laid out as they should be and the team is the one described for."""
         if self.follows and self.threads() != self.asked:
             return False
+        if not (fits(&self.layouts[A], x) and fits(&self.layouts[C], y)
+                and fits(&self.layouts[RESIDUAL], residual) and fits(&self.layouts[Z], z)):
+            return False
         places[A], places[C], places[RESIDUAL], places[Z] = place_of(x), place_of(y), place_of(residual), place_of(z)
+        return True
+
+    cdef bint find_weights(self, weight, bias, char **places) noexcept:
+        if not (fits(&self.layouts[WEIGHT], weight) and fits(&self.layouts[BIAS], bias)
+                and kernels_for(self.layouts[WEIGHT].type) == self.weights.b.kernels):
+            return False
         places[WEIGHT], places[BIAS] = place_of(weight), place_of(bias)
-        self.run(places)
         return True
 
-    cdef bint fits_weights(self, weight, bias) noexcept:
-        return (fits(&self.layouts[WEIGHT], weight) and fits(&self.layouts[BIAS], bias)
-                and kernels_for(self.layouts[WEIGHT].type) == self.weights.b.kernels)
+    cdef bint may_write(self, y, z, char *const *places) noexcept:
+        """Whether y and z are writable, and apart from each other and from what is read; y may be the residual."""
+        cdef const Layout *l = self.layouts
+        if not may_be_written(<ndarray>y) or z is not None and not may_be_written(<ndarray>z):
+            return False
+        if not lie_apart(&l[C], places[C], &l[A], places[A]):
+            return False
+        if not (lie_apart(&l[C], places[C], &l[RESIDUAL], places[RESIDUAL])
+                or coincide(&l[C], places[C], &l[RESIDUAL], places[RESIDUAL])):
+            return False
+        return z is None or (lie_apart(&l[Z], places[Z], &l[A], places[A]) and lie_apart(&l[Z], places[Z], &l[C], places[C])
+                             and lie_apart(&l[Z], places[Z], &l[RESIDUAL], places[RESIDUAL]))
 
-    cdef bint written_apart(self, char *const *places) noexcept:
-        cdef int i
-        for i in range(OPERANDS):
-            if i != C and not (lie_apart(&self.layouts[i], places[i], &self.layouts[C], places[C])
-                               or i == RESIDUAL and coincide(&self.layouts[i], places[i], &self.layouts[C], places[C])):
-                return False
-            if i != Z and not lie_apart(&self.layouts[i], places[i], &self.layouts[Z], places[Z]):
-                return False
-        return True
-
-    cdef int run(self, char *const *places) except -1:
+    cdef int pack_and_run(self, char *const *places) except -1:
         cdef const Weights *w = &self.weights
         cdef char *memory
         cdef int members
         if self.count == 0:
             return 0
-        if self.packed is not None:
-            return self.run_parts(places, self.packed.memory)
         memory = new_memory(w.groups * w.packed_bytes, "packed weights")
         try:
             members = team(w.threads)
@@ -347,7 +358,7 @@ cdef class Forward:
             at.panels = packed + part.packed_offset
             for i in range(OPERANDS):
                 at.rows[i] = places[i] + part.offsets[i] if part.used[i] else NULL
-            run_gemm(&part.gemm, &at, &part.schedule, team(part.schedule.threads))
+            run_gemm(&part.gemm, &at, &part.schedule, team(part.schedule.threads) if part.schedule.threads > 1 else 1)
         return 0
 
     def schedule(self):

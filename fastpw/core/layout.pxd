@@ -52,15 +52,17 @@ cdef inline void drop_layout(Layout *layout) noexcept:
 
 cdef inline bint fits(const Layout *layout, array) noexcept:
     """Whether `array` is a plain ndarray laid out so, of native, aligned numbers; None where there is none."""
-    cdef Py_ssize_t bytes_of_axes
+    cdef int axis
     if array is None or layout.axes < 0:
         return array is None and layout.axes < 0
     if (type(array) is not ndarray or axes(<ndarray>array) != layout.axes
             or not holds(<ndarray>array, layout.type)):
         return False
-    bytes_of_axes = layout.axes * sizeof(Py_ssize_t)
-    return (memcmp(shape_of(<ndarray>array), layout.shape, bytes_of_axes) == 0
-            and memcmp(strides_of(<ndarray>array), layout.strides, bytes_of_axes) == 0)
+    for axis in range(layout.axes):
+        if (shape_of(<ndarray>array)[axis] != layout.shape[axis]
+                or strides_of(<ndarray>array)[axis] != layout.strides[axis]):
+            return False
+    return True
 
 
 cdef inline char *place_of(array) noexcept:
