@@ -24,7 +24,8 @@ COMPILE = ["-std=gnu11", "-O3", "-g0", "-fvisibility=hidden"]
 COMPILE += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 CLANG_X86 = ["-mprefer-vector-width=512"]  # clang halves 512-bit vectors unless told
 OPENMP = ["-Xpreprocessor", "-fopenmp"] if MACOS else ["-fopenmp"]
-LINK = ["-lomp"] if MACOS else ["-fopenmp"]
+# At once: all of OpenMP's functions come from one runtime, also when the next import brings another.
+LINK = ["-lomp"] if MACOS else ["-fopenmp", "-Wl,-z,now"]
 
 
 def kernel_sources():

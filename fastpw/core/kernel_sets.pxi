@@ -75,7 +75,18 @@ def peak(dtype, int64_t rounds, int threads):
 
 def openmp_threads():
     """What OpenMP would use in the calling thread: OMP_NUM_THREADS, affinity, limits set by threadpoolctl."""
-    return omp_get_max_threads()
+    cdef int threads = omp_get_max_threads()
+    return threads if threads > 0 else INT_MAX           # OMP_NUM_THREADS=4294967295 is beyond its numbers
+
+
+def openmp_limits():
+    """What OpenMP may use at most: the CPUs that it knows of, and OMP_THREAD_LIMIT."""
+    return omp_get_num_procs(), omp_get_thread_limit()
+
+
+def cpus_left():
+    """That the calling thread may run on, if they have become fewer since the import; else a large number."""
+    return most_threads(count_cpus())
 
 
 def in_forked_child():

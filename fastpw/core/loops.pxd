@@ -14,6 +14,7 @@ from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_block, fastpw_enter_floa
                                   fastpw_float_state, fastpw_kernel_set, fastpw_leave_float_state, fastpw_tile)
 from fastpw.core.pixels cimport Pixels, Rows, address, at_one_distance, gather, run_length, scatter
 from fastpw.core.shares cimport Share, all_stored, next_task, share_out
+from fastpw.core.team cimport share_done, team_joined
 
 
 # The operands of a GEMM that have rows.
@@ -305,3 +306,5 @@ cdef inline void run_gemm(const Gemm *g, Share *shares, char *workspace, int thr
         else:
             with parallel(num_threads=threads):
                 run_share(g, shares, workspace, threadid(), threads)
+                share_done()
+            team_joined(threads)

@@ -14,6 +14,7 @@ dtype, channels adjacent, nothing empty.
 """
 
 from cython.parallel cimport parallel, prange, threadid
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t, PTRDIFF_MAX
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
@@ -31,7 +32,8 @@ from fastpw.core.pixels cimport Pixels, Rows, address, at_one_distance, join_all
 from fastpw.core.shares cimport Share
 from fastpw.core.steps cimport (DATA_DEPTH, DATA_STEP, DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED,
                                 RECOMPUTED, S, XS, Matrix, Walk, columns_of_weights, copies_x, rows_of_weights)
-from fastpw.core.team cimport omp_get_max_threads, omp_get_num_threads, pool_is_lost, team, watch_forks
+from fastpw.core.team cimport (count_cpus, look_around, most_threads, omp_get_max_threads, omp_get_num_procs,
+                               omp_get_num_threads, omp_get_thread_limit, pool_is_lost, share_done, team, team_joined)
 from fastpw.core.walk cimport STEPS, run_walk
 
 from numpy import empty as numpy_empty
@@ -43,7 +45,7 @@ ctypedef fused real:
     float
     double
 
-watch_forks()
+look_around()
 
 include "kernel_sets.pxi"
 include "panels.pxi"

@@ -79,3 +79,5 @@ cdef void finish(const Walk *w, const Matrix *out, char *sums, bint adds, int th
         return
     with parallel(num_threads=threads):
         finish_share(w, out, sums, adds, threadid(), omp_get_num_threads())
+        share_done()
+    team_joined(threads)

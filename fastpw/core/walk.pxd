@@ -22,6 +22,7 @@ from fastpw.core.outer cimport sum_bias, sum_weights, weight_panels
 from fastpw.core.shares cimport Share, all_stored, arrive, next_task, share_out
 from fastpw.core.steps cimport (DRESIDUAL, XS, Walk, block_of, copy_x, find_dx, form_dz, own_of, pack_weights,
                                 put_residual, rows_of_weights)
+from fastpw.core.team cimport share_done, team_joined
 
 
 cdef inline Share *shares_of(const Walk *w, Py_ssize_t step, int members) noexcept nogil:
@@ -236,12 +237,18 @@ cdef inline void walk_block(const Walk *w, Py_ssize_t start, int threads) noexce
         with parallel(num_threads=threads):
             form_dz_of_block(w, &b, threadid(), threads)
             share_steps(w, &b, FORM_DZ + 1, STEPS, threadid(), threads)
+            share_done()
+        team_joined(threads)
         return
     # Nothing is written to the caller's arrays before all of dz is there: they may be those that it is made of.
     with parallel(num_threads=threads):
         form_dz_of_block(w, &b, threadid(), threads)
+        share_done()
+    team_joined(threads)
     with parallel(num_threads=threads):
         share_steps(w, &b, FORM_DZ + 1, STEPS, threadid(), threads)
+        share_done()
+    team_joined(threads)
 
 
 # ---- all -----------------------------------------------------------------------------------------------------
@@ -258,3 +265,5 @@ cdef inline void run_walk(const Walk *w, int threads) noexcept nogil:
         return
     with parallel(num_threads=threads):
         walk_slices(w, threadid(), threads)
+        share_done()
+    team_joined(threads)
