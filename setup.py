@@ -24,7 +24,8 @@ COMPILE = ["-std=gnu11", "-O3", "-g0", "-fvisibility=hidden"]
 COMPILE += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 CLANG_X86 = ["-mprefer-vector-width=512"]  # clang halves 512-bit vectors unless told
 OPENMP = ["-Xpreprocessor", "-fopenmp"] if MACOS else ["-fopenmp"]
-LINK = ["-lomp"] if MACOS else ["-fopenmp"]
+# At once: all of OpenMP's functions come from one runtime, also when the next import brings another.
+LINK = ["-lomp"] if MACOS else ["-fopenmp", "-Wl,-z,now"]
 
 
 def kernel_sources():
@@ -58,8 +59,8 @@ def extension(module, sources=()):
     return Extension(
         f"fastpw.core.{module}",
         sources=[f"fastpw/core/{module}.pyx", *sources],
-        depends=sorted(glob("fastpw/kernels/*.h") + glob("fastpw/core/*.pxd")),
-        include_dirs=["fastpw/kernels", numpy.get_include()],
+        depends=sorted(glob("fastpw/kernels/*.h") + glob("fastpw/core/*.h") + glob("fastpw/core/*.pxd")),
+        include_dirs=["fastpw/kernels", "fastpw/core", numpy.get_include()],
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else [],
         py_limited_api=LIMITED_API,
         extra_link_args=LINK,

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
@@ -38,11 +41,11 @@ MOST_THREADS = 1024
 def cpu_quota(proc: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> float | None:
     """The CPUs that the control groups of this process (v1, v2) and their ancestors grant; None: all."""
     try:
-        lines = Path(proc).read_text().splitlines()
+        lines = Path(proc).read_text(errors="surrogateescape").splitlines()
     except OSError:
         return None
     quotas = []
-    for _, controllers, path in (line.split(":", 2) for line in lines):
+    for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
         if not controllers:
             base, read = Path(mount), _quota_v2
         elif "cpu" in controllers.split(","):
@@ -65,44 +68,107 @@ def _numbers(file: Path) -> list[float] | None:
 
 def _quota_v2(group: Path) -> float | None:
     match _numbers(group / "cpu.max"):
-        case [quota, period]:
+        case [quota, period] if quota > 0 and period > 0:
             return quota / period
     return None
 
 
 def _quota_v1(group: Path) -> float | None:
     match _numbers(group / "cpu.cfs_quota_us"), _numbers(group / "cpu.cfs_period_us"):
-        case [quota], [period] if quota > 0:
+        case [quota], [period] if quota > 0 and period > 0:
             return quota / period
     return None
 
 
-# Read once: what OpenMP would use (OMP_NUM_THREADS, or the CPUs by affinity) and what the container grants.
+# OpenMP reads OMP_NUM_THREADS when it is loaded: a list of positive integers, of which the first counts here.
+NUMBERS = re.compile(r"\s*\+?([0-9]+)\s*(,\s*\+?[0-9]+\s*)*", re.ASCII)
+
+
+def _openmp_number(value: str | None) -> int | None:
+    """What OpenMP takes from a value of OMP_NUM_THREADS; None: nothing."""
+    numbers = NUMBERS.fullmatch(value or "")
+    return int(numbers[1]) if numbers and all(map(int, value.split(","))) else None
+
+
 _openmp_at_import = machine.openmp_threads()
+_openmp_cpus, _thread_limit = machine.openmp_limits()
+_variable = os.environ.get("OMP_NUM_THREADS", "").strip()
+_by_variable = _openmp_number(_variable) == _openmp_at_import
 _quota = cpu_quota()
-_quota_threads = MOST_THREADS if _quota is None else max(1, math.ceil(_quota))
+
+CPUS = "the CPUs that this process may run on"
+
+Limit = tuple[int, str]  # so many threads, and why
+
+
+def _smallest(*limits: Limit) -> Limit:
+    return min(limits, key=itemgetter(0))
+
+
+def _default_limit(quota: float | None, by_variable: bool) -> Limit:
+    """Of calls for which nobody asked for a number, beside what OpenMP would use."""
+    limits = [(MOST_THREADS, f"no call uses more than {MOST_THREADS}")]
+    if quota is not None:
+        limits.append((max(1, math.ceil(quota)), f"the container's CPU quota is {quota:g}"))
+    if not by_variable:
+        limits.append((_openmp_cpus, CPUS))
+    return _smallest(*limits)
+
+
+_default = _default_limit(_quota, _by_variable)
 
 _everywhere: int | None = None  # set_num_threads
 _in_block: ContextVar[int | None] = ContextVar("fastpw.num_threads", default=None)
 
 
 def threads() -> int:
-    """The most threads a call made here and now may use."""
+    """The most threads a call made here and now may ask for. (It gets no more than there are CPUs left.)"""
     allowed = machine.openmp_threads()
     wanted = _in_block.get() or _everywhere
     if wanted is None:
-        return min(allowed, _quota_threads)
+        return min(allowed, _default[0])
     # Who asks may have more threads than CPUs, but no more than OpenMP was limited to since the import.
     return wanted if allowed >= _openmp_at_import else min(wanted, allowed)
 
 
-def _number(n) -> int:
-    return checks.integer("n", n, 1, MOST_THREADS)
+def _in_use() -> Limit:
+    """The most threads that a call made here and now would use."""
+    if machine.in_forked_child():
+        return 1, "a child of fork() runs serially: OpenMP's threads stayed with its parent"
+    allowed, wanted = machine.openmp_threads(), _in_block.get() or _everywhere
+    limits = [(allowed, _why_openmp(allowed)), _default]
+    if wanted is not None:
+        limits = limits[: allowed < _openmp_at_import]
+        limits.append((wanted, "with num_threads(n)" if _in_block.get() else "set_num_threads(n)"))
+    limits.append((_thread_limit, f"OMP_THREAD_LIMIT={_thread_limit}"))
+    return _smallest(*limits, (machine.cpus_left(), CPUS))
+
+
+def _why_openmp(allowed: int) -> str:
+    if allowed != _openmp_at_import:
+        return f"OpenMP was set to {allowed} after the import (threadpoolctl, omp_set_num_threads)"
+    if _by_variable:
+        return f"OMP_NUM_THREADS={_variable}"
+    return CPUS if allowed == _openmp_cpus else f"OpenMP was set to {allowed} before the import"
+
+
+_said_alone = False
+
+
+def _number(n, stacklevel) -> int:
+    """`n`, checked; says once that it cannot have any effect."""
+    global _said_alone  # noqa: PLW0603 - once per process
+    n = checks.integer("n", n, 1, MOST_THREADS)
+    if n > 1 and machine.in_forked_child() and not _said_alone:
+        _said_alone = True
+        message = "n: calls run on one thread, OpenMP's others stayed with the parent of a fork()"
+        warnings.warn(message, RuntimeWarning, stacklevel=stacklevel)
+    return n
 
 
 def get_num_threads() -> int:
     """The most threads that a call made here and now would use. (Small work runs on one.)"""
-    return 1 if machine.in_forked_child() else threads()
+    return _in_use()[0]
 
 
 def set_num_threads(n: int | None) -> None:
@@ -117,16 +183,24 @@ def set_num_threads(n: int | None) -> None:
 
     Notes
     -----
-    A limit set through threadpoolctl holds as well: calls use the smaller number. Results do not depend on
-    the number of threads.
+    Other limits hold as well, and calls use the smallest number: one set through threadpoolctl,
+    OMP_THREAD_LIMIT, and, once a thread may run on fewer CPUs than there were at the import, these CPUs.
+    A call works alone, whatever n, where it is small, and for a moment after teams took longer than one
+    thread, because something else keeps a CPU busy (not with more threads than CPUs). Results do not depend
+    on the number of threads.
 
     Raises
     ------
     TypeError, ValueError
         n is no integer, or none from 1 to 1024.
+
+    Warns
+    -----
+    RuntimeWarning
+        Once: in a child of fork() whose OpenMP runtime lost its threads (LLVM's may), n has no effect.
     """
     global _everywhere  # noqa: PLW0603 - the setting is the process's
-    _everywhere = None if n is None else _number(n)
+    _everywhere = None if n is None else _number(n, stacklevel=3)
 
 
 @contextmanager
@@ -135,25 +209,11 @@ def num_threads(n: int) -> Iterator[None]:
 
     It holds for the thread (or asyncio task) that runs the block, where it goes before `set_num_threads`.
     """
-    token = _in_block.set(_number(n))
+    token = _in_block.set(_number(n, stacklevel=4))
     try:
         yield
     finally:
         _in_block.reset(token)
-
-
-def _why() -> str:
-    if machine.in_forked_child():
-        return "a child of fork() runs serially: OpenMP's threads stayed with its parent"
-    allowed, wanted = machine.openmp_threads(), _in_block.get() or _everywhere
-    if allowed < _openmp_at_import and (wanted is None or allowed < wanted):
-        return f"OpenMP was limited to {allowed} after the import (threadpoolctl, omp_set_num_threads)"
-    if wanted is not None:
-        return "with num_threads(n)" if _in_block.get() else "set_num_threads(n)"
-    if _quota_threads < allowed:
-        return f"the container's CPU quota is {_quota:g}"
-    variable = os.environ.get("OMP_NUM_THREADS")
-    return f"OMP_NUM_THREADS={variable}" if variable else "the CPUs that this process may run on"
 
 
 # What there is
@@ -164,6 +224,7 @@ def config() -> dict[str, Any]:
     sets = machine.kernel_sets()
     chosen = {row["dtype"]: row["isa"] for row in sets if row["chosen"]}
     built = list(dict.fromkeys(row["isa"] for row in sets))
+    number, why = _in_use()
     return {
         "fastpw": {"version": __version__},
         "compiler": machine.compiler(),
@@ -173,7 +234,7 @@ def config() -> dict[str, Any]:
             "this CPU runs": [isa for isa in built if any(row["runs"] for row in sets if row["isa"] == isa)],
             "FASTPW_ISA": os.environ.get("FASTPW_ISA"),
         },
-        "threads": {"number": get_num_threads(), "why": _why(), "CPU quota": _quota},
+        "threads": {"number": number, "why": why, "CPU quota": _quota},
     }
 
 

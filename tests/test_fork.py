@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 import fastpw
+from fastpw.core import passes
 
 if not hasattr(os, "fork"):
     pytest.skip("needs fork", allow_module_level=True)
@@ -118,6 +119,73 @@ def threads_of_this_process():
     return len(os.listdir("/proc/self/task"))
 
 
+# libgomp lets a pool go before the fork, and the child starts another.
+KEEPS_TEAMS = sys.platform == "linux" and passes.compiler().startswith("gcc")
+needs_libgomp = pytest.mark.skipif(not KEEPS_TEAMS, reason="needs libgomp; counts threads in /proc")
+
+
+def with_team(bits):
+    """Whether this process computes with three threads, two of them new."""
+    before = threads_of_this_process()
+    with fastpw.num_threads(3):
+        return compute() == bits and fastpw.get_num_threads() == 3 and threads_of_this_process() == before + 2
+
+
+@needs_libgomp
+def test_a_child_and_its_children_have_teams(bits):
+    with fastpw.num_threads(2):
+        compute()
+    assert in_child(lambda: with_team(bits) and in_child(lambda: with_team(bits)))
+
+
+@needs_libgomp
+def test_a_parent_has_its_team_again(bits):
+    with fastpw.num_threads(3):
+        compute()
+        before = threads_of_this_process()
+        for _ in range(20):
+            assert in_child(lambda: True)
+            assert compute() == bits
+        assert threads_of_this_process() == before
+
+
+@needs_libgomp
+def test_a_thread_that_forks_gives_its_child_a_team(bits):
+    seen = []
+
+    def call():
+        with fastpw.num_threads(2):
+            compute()
+        seen.append(in_child(lambda: with_team(bits)))
+
+    thread = threading.Thread(target=call)
+    thread.start()
+    thread.join()
+    assert seen == [True]
+
+
+OF_ANOTHER_LIBRARY = """
+import ctypes, os, re, numpy as np, fastpw
+libgomp = ctypes.CDLL(re.search("/.*libgomp.*", open("/proc/self/maps").read())[0])
+nothing = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(lambda _: None)
+libgomp.GOMP_parallel(nothing, None, 2, 0)
+child = os.fork()
+if child == 0:
+    fastpw.set_num_threads(2)
+    y = fastpw.conv1x1(np.ones((3000, 64), "f4"), np.ones((64, 64), "f4"))
+    libgomp.GOMP_parallel(nothing, None, 2, 0)
+    os._exit(0 if (y == 64).all() else 1)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+@needs_libgomp
+def test_a_pool_that_another_library_started():
+    command = [sys.executable, "-c", OF_ANOTHER_LIBRARY]
+    done = subprocess.run(command, text=True, capture_output=True, check=True, timeout=PATIENCE)
+    assert done.stdout.split() == ["0"]
+
+
 def with_fresh_team(bits):
     """In a new thread of the child: it leads a pool of its own."""
     before, seen = threads_of_this_process(), []
@@ -129,7 +197,7 @@ def with_fresh_team(bits):
     thread = threading.Thread(target=call)
     thread.start()
     thread.join(PATIENCE)
-    return seen == [(True, 3, 3)] and fastpw.get_num_threads() == 1
+    return seen == [(True, 3, 3)]
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="counts threads in /proc")

@@ -98,7 +98,6 @@ CORE = [
     ["__init__"],
     ["backward"],
     ["forward"],
-    ["machine"],
     ["workspace"],
     ["walk", "walk_layout"],
     ["outer", "finish", "clear"],
@@ -107,7 +106,7 @@ CORE = [
     ["schedule"],
     ["gemm"],
     ["ahead"],
-    ["panels", "pixels", "layout"],
+    ["machine", "panels", "pixels", "layout"],
     ["ndarray", "kernels", "shares", "team", "partition", "kept"],
     ["caches"],
 ]

@@ -1,5 +1,6 @@
 """Promise 6: how many threads calls use and who says so; many callers at once; children of a fork."""
 
+import contextvars
 import multiprocessing
 import os
 import subprocess
@@ -125,15 +126,167 @@ def test_threadpoolctl_limits():
     assert fastpw.get_num_threads() == default
 
 
-def test_omp_num_threads():
-    assert run(THREADS, OMP_NUM_THREADS="1") == "1 OMP_NUM_THREADS=1"
+BY_CPUS = "the CPUs that this process may run on"
+ALL_CPUS = f"{passes.openmp_limits()[0]} {BY_CPUS}"
+SAID = {
+    "1": "1 OMP_NUM_THREADS=1",
+    " +3 ": "3 OMP_NUM_THREADS=+3",
+    "1,2": "1 OMP_NUM_THREADS=1,2",
+    "3 , 1": "3 OMP_NUM_THREADS=3 , 1",
+    "1024": "1024 OMP_NUM_THREADS=1024",
+    "2000": "1024 no call uses more than 1024",
+}
+REJECTED = ["", "garbage", "0", "-1", "1.5", "1x", "2,x", "2,", ",2", "\u0661", "\udcff", "9" * 30, "2,0"]
+BEYOND_INT = ["4294967295", "4294967296"]
 
 
-@pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
+@pytest.mark.parametrize(("value", "said"), SAID.items())
+def test_omp_num_threads(value, said):
+    assert run(THREADS, OMP_NUM_THREADS=value) == said
+
+
+@pytest.mark.parametrize("value", REJECTED + BEYOND_INT)
+def test_omp_num_threads_that_openmp_does_not_take(value):
+    assert run(THREADS, OMP_NUM_THREADS=value) == ALL_CPUS
+
+
+def test_omp_num_threads_set_too_late():
+    many = passes.openmp_limits()[0] + 1
+    code = f"import fastpw, os; os.environ['OMP_NUM_THREADS'] = '{many}'; {THREADS}"
+    assert run(code) == ALL_CPUS
+
+
+@pytest.mark.parametrize("name", ["OMP_DYNAMIC", "OMP_PROC_BIND", "OMP_NESTED"])
+def test_other_variables_of_openmp(name):
+    assert run(THREADS, **{name: "true"}) == ALL_CPUS
+
+
+def test_omp_thread_limit():
+    assert run(THREADS, OMP_THREAD_LIMIT="1") == "1 OMP_THREAD_LIMIT=1"
+    code = f"import fastpw; fastpw.set_num_threads(7); {THREADS}"
+    assert run(code, OMP_THREAD_LIMIT="5") == "5 OMP_THREAD_LIMIT=5"
+    assert run(THREADS, OMP_THREAD_LIMIT="garbage") == ALL_CPUS
+
+
+def test_openmp_set_to_more_threads_than_cpus():
+    """As another library may do for its own sake."""
+    pytest.importorskip("threadpoolctl")
+    assert run(f"import fastpw, threadpoolctl; threadpoolctl.threadpool_limits(99); {THREADS}") == ALL_CPUS
+
+
+# ---- CPUs that come and go ---------------------------------------------------------------------------------
+
+needs_affinity = pytest.mark.skipif(not hasattr(os, "sched_setaffinity"), reason="needs CPU affinity")
+needs_cpus = pytest.mark.skipif(passes.openmp_limits()[0] < 2, reason="needs two CPUs")
+
+
+@needs_affinity
 def test_affinity():
     one_cpu = {min(os.sched_getaffinity(0))}
     code = f"import os; os.sched_setaffinity(0, {one_cpu}); {THREADS}"
-    assert run(code) == "1 the CPUs that this process may run on"
+    assert run(code) == f"1 {BY_CPUS}"
+    # Who asks may have more threads than the CPUs that there were from the start.
+    asks = f"import os; os.sched_setaffinity(0, {one_cpu}); import fastpw; fastpw.set_num_threads(3)"
+    assert run(f"{asks}; {THREADS}") == "3 set_num_threads(n)"
+
+
+LOSES_CPUS = """
+import os, time, numpy as np, fastpw
+from fastpw.core import passes
+x, weight = np.ones((3000, 64), "f4"), np.ones((64, 64), "f4")
+layer = fastpw.Conv1x1(weight)
+def asked(n):
+    fastpw.set_num_threads(n)
+    fastpw.conv1x1(x, weight)
+    layer(x)
+    return fastpw.get_num_threads(), len(os.listdir("/proc/self/task")) - before
+before = len(os.listdir("/proc/self/task"))
+all_cpus = os.sched_getaffinity(0)
+said = [asked(2)]
+os.sched_setaffinity(0, {min(all_cpus)})
+time.sleep(0.01)
+said += [asked(4), asked(None), fastpw.show_config("dicts")["threads"]["why"]]
+with fastpw.num_threads(3):
+    said.append(fastpw.get_num_threads())
+os.sched_setaffinity(0, all_cpus)
+time.sleep(0.01)
+print(*said, asked(3))
+"""
+
+
+@needs_affinity
+@needs_cpus
+def test_no_more_threads_than_cpus_that_are_left():
+    assert run(LOSES_CPUS) == f"(2, 1) (1, 1) (1, 1) {BY_CPUS} 1 (3, 2)"
+
+
+@needs_affinity
+@needs_cpus
+def test_threads_that_openmp_binds_are_no_fewer_cpus():
+    """It binds the thread that imports fastpw to one CPU, and those of its teams to others."""
+    code = LOSES_CPUS.replace("os.sched_setaffinity(0, {min(all_cpus)})", "").replace("asked(None)", "''")
+    assert run(code, OMP_PROC_BIND="true") == "(2, 1) (4, 3)  set_num_threads(n) 3 (3, 2)"
+
+
+@needs_affinity
+@needs_cpus
+def test_a_thread_has_cpus_of_its_own():
+    seen = []
+
+    def call():
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        seen.append(fastpw.get_num_threads())
+
+    with fastpw.num_threads(2):
+        pinned = threading.Thread(target=contextvars.copy_context().run, args=(call,))
+        pinned.start()
+        pinned.join()
+        assert fastpw.get_num_threads() == 2
+    assert seen == [1]
+
+
+# ---- CPUs that others keep busy ----------------------------------------------------------------------------
+
+# The other thread of the team is starved, on a CPU that has something better to do.
+STARVED = r"""
+import os, subprocess, sys, time, numpy as np, fastpw
+fastpw.set_num_threads(2)
+x, before = np.ones(({pixels}, 96), "f4"), set(os.listdir("/proc/self/task"))
+layer = fastpw.Conv1x1(np.ones((96, 96), "f4"))
+dy, call = layer(x), {call}
+call()
+cpu = max(os.sched_getaffinity(0))
+for worker in set(os.listdir("/proc/self/task")) - before:
+    os.sched_setaffinity(int(worker), [cpu])
+    os.setpriority(os.PRIO_PROCESS, int(worker), 15)
+busy = "import os, sys; os.sched_setaffinity(0, [int(sys.argv[1])]); print(flush=True)\nwhile True: pass"
+with subprocess.Popen([sys.executable, "-c", busy, str(cpu)], stdout=subprocess.PIPE) as loop:
+    loop.stdout.readline()
+    def calls(threads):
+        fastpw.set_num_threads(threads)
+        made, until = 0, time.monotonic() + 1.5
+        while time.monotonic() < until:
+            call()
+            made += 1
+        return made
+    print(calls(2) / calls(1))
+    loop.kill()
+"""
+
+
+@needs_affinity
+@needs_cpus
+@pytest.mark.parametrize(
+    ("call", "pixels"),
+    [
+        ("lambda: layer(x)", 196),
+        ("lambda: fastpw.conv1x1_backward(dy, x, layer.weight)", 196),  # in blocks
+        ("lambda: fastpw.conv1x1_backward(dy, x, layer.weight)", 3000),  # in slices
+    ],
+)
+def test_calls_do_not_wait_for_a_busy_cpu(call, pixels):
+    """A thread alone makes a hundred calls in the time that a team takes for one."""
+    assert float(run(STARVED.format(call=call, pixels=pixels))) > 0.2
 
 
 V2, V1 = "0::{}\n", "5:memory:/\n4:cpu,cpuacct:{}\n0::/\n"
@@ -157,12 +310,15 @@ QUOTAS = {
     ),
     "nonsense": (V2.format("/"), {"cpu.max": "a lot"}, None),
     "nothing": ("", {}, None),
+    "not in the form": ("0\n\n0:/\n", {}, None),
+    "no period": (V2.format("/"), {"cpu.max": "100000 0\n"}, None),
+    "no UTF-8": (V2.format("/a\udcff"), {"cpu.max": "50000 100000\n"}, 0.5),
 }
 
 
 @pytest.mark.parametrize(("membership", "files", "quota"), QUOTAS.values(), ids=QUOTAS)
 def test_cpu_quota(membership, files, quota, tmp_path):
-    (tmp_path / "self").write_text(membership)
+    (tmp_path / "self").write_text(membership, errors="surrogateescape")
     for name, text in files.items():
         file = tmp_path / "mount" / name
         file.parent.mkdir(parents=True, exist_ok=True)
@@ -175,8 +331,7 @@ def test_no_control_groups(tmp_path):
 
 
 def test_a_quota_caps_the_default(monkeypatch):
-    monkeypatch.setattr(runtime, "_quota", 0.5)
-    monkeypatch.setattr(runtime, "_quota_threads", 1)
+    monkeypatch.setattr(runtime, "_default", runtime._default_limit(0.5, by_variable=False))
     assert fastpw.get_num_threads() == 1
     if machine.openmp_threads() > 1:
         assert fastpw.show_config("dicts")["threads"]["why"] == "the container's CPU quota is 0.5"
@@ -296,6 +451,9 @@ def test_other_python_threads_run_during_a_call(dtype):
 # ---- after a fork ----------------------------------------------------------------------------------------
 
 
+KEEPS_TEAMS = sys.platform == "linux" and passes.compiler().startswith("gcc")  # libgomp, which lets pools go
+
+
 def _in_child(work, answers):
     same = [np.array_equal(layer(x), y) for layer, x, y in work]
     config = fastpw.show_config("dicts")["threads"]
@@ -321,11 +479,33 @@ def test_a_forked_child_computes_the_same(work):
             child.kill()
         same, threads, why = answers.get()
         assert same == [True] * len(work)
-        assert threads == 1
-        assert "fork" in why
+        assert threads == (2 if KEEPS_TEAMS else 1)
+        assert ("fork" in why) == (not KEEPS_TEAMS)
         for layer, x, y in work:
             assert np.array_equal(layer(x), y)
         assert fastpw.get_num_threads() == 2
+
+
+def test_a_child_that_cannot_have_threads_says_so_once(monkeypatch):
+    monkeypatch.setattr(passes, "in_forked_child", lambda: True)
+    monkeypatch.setattr(runtime, "_said_alone", False)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fastpw.set_num_threads(1)
+        with pytest.warns(RuntimeWarning, match="parent of a fork") as said:
+            fastpw.set_num_threads(2)
+        assert said[0].filename == __file__
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            fastpw.set_num_threads(2)
+        monkeypatch.setattr(runtime, "_said_alone", False)
+        with pytest.warns(RuntimeWarning, match="parent of a fork") as said, fastpw.num_threads(2):
+            assert fastpw.get_num_threads() == 1
+        assert said[0].filename == __file__
+        assert "fork" in fastpw.show_config("dicts")["threads"]["why"]
+    finally:
+        fastpw.set_num_threads(None)
 
 
 # ---- the import ------------------------------------------------------------------------------------------

@@ -30,7 +30,7 @@ panels.pxd          packed weights
 layout.pxd          how an array is laid out, and whether another is laid out so
 ndarray.pxd         what NumPy says of an array
 shares.pxd          tasks for a team: each thread's own, and those it takes over
-team.pxd            the OpenMP team, and what is left of it after a fork
+team.h team.pxd     the OpenMP team: how many threads a call starts with
 kernels.pxd         the contract of ../kernels/kernel_set.h, as Cython reads it
 partition.py        how a GEMM or walk is cut into blocks, from its shape
 kept.py             memory of large results that are gone, for the next

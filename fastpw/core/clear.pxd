@@ -3,6 +3,7 @@
 from cython.parallel cimport parallel, threadid
 from libc.string cimport memset
 
+from fastpw.core.machine cimport share_done, team_joined
 from fastpw.core.pixels cimport Pixels, address, run_length
 from openmp cimport omp_get_num_threads
 
@@ -43,3 +44,5 @@ cdef inline void clear(const Cleared *boxes, int count, char *array, int threads
         return
     with parallel(num_threads=threads):
         clear_share(boxes, count, array, threadid(), omp_get_num_threads())
+        share_done()
+    team_joined(threads)

@@ -5,6 +5,7 @@ from libc.string cimport memcpy
 
 from fastpw.core.gradients cimport BoundWalk, Walk
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
+from fastpw.core.machine cimport share_done, team_joined
 from fastpw.core.panels cimport Matrix, copy_numbers, transposed
 from openmp cimport omp_get_num_threads
 
@@ -80,6 +81,8 @@ cdef inline void finish(const Ending *e, int threads) noexcept nogil:
         return
     with parallel(num_threads=threads):
         finish_share(e, threadid(), omp_get_num_threads())
+        share_done()
+    team_joined(threads)
 
 
 cdef inline Matrix weights_as_summed(const Walk *w) noexcept nogil:

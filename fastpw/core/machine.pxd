@@ -3,4 +3,6 @@
 from fastpw.core.kernels cimport fastpw_kernel_set
 
 cdef const fastpw_kernel_set *kernels_for(int type) noexcept
-cdef int team(int threads) noexcept
+cdef int team(int threads) noexcept nogil
+cdef void share_done() noexcept nogil
+cdef void team_joined(int threads) noexcept nogil

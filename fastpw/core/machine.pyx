@@ -2,6 +2,7 @@
 """What there is to compute with: kernel sets, and threads."""
 
 from cython.parallel cimport prange
+from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
 from fastpw.core cimport team as openmp
@@ -9,7 +10,7 @@ from fastpw.core.kernels cimport (FASTPW_F32, FASTPW_F64, fastpw_cpu_runs, fastp
                                   fastpw_type_names)
 from fastpw.core.ndarray cimport FLOAT32
 
-openmp.watch_forks()
+openmp.look_around()
 
 
 # ---- kernel sets ---------------------------------------------------------------------------------------------
@@ -83,14 +84,35 @@ def peak(dtype, int64_t rounds, int threads):
 
 # ---- threads -------------------------------------------------------------------------------------------------
 
-cdef int team(int threads) noexcept:
+cdef int team(int threads) noexcept nogil:
     """The threads that a call which may use `threads` of them starts with."""
     return openmp.team(threads)
 
 
+cdef void share_done() noexcept nogil:
+    """Every member of a team says so at the end of its share."""
+    openmp.share_done()
+
+
+cdef void team_joined(int threads) noexcept nogil:
+    """The leader says so after the region."""
+    openmp.team_joined(threads)
+
+
 def openmp_threads():
     """What OpenMP would use in the calling thread: OMP_NUM_THREADS, affinity, limits set by threadpoolctl."""
-    return openmp.omp_get_max_threads()
+    cdef int threads = openmp.omp_get_max_threads()
+    return threads if threads > 0 else INT_MAX           # OMP_NUM_THREADS=4294967295 is beyond its numbers
+
+
+def openmp_limits():
+    """What OpenMP may use at most: the CPUs that it knows of, and OMP_THREAD_LIMIT."""
+    return openmp.omp_get_num_procs(), openmp.omp_get_thread_limit()
+
+
+def cpus_left():
+    """That the calling thread may run on, if they have become fewer since the import; else a large number."""
+    return openmp.most_threads(openmp.count_cpus())
 
 
 def in_forked_child():

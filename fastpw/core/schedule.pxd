@@ -5,6 +5,7 @@ from libc.stdlib cimport free
 
 from fastpw.core.gemm cimport Bound, Gemm, Task, fills_lines, in_place, run_task
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
+from fastpw.core.machine cimport share_done, team_joined
 from fastpw.core.panels cimport new_memory
 from fastpw.core.shares cimport Share, all_stored, next_task, share_out
 
@@ -92,5 +93,7 @@ cdef inline int run_gemm(const Gemm *g, Bound *at, const Schedule *s, int thread
         else:
             with parallel(num_threads=threads):
                 run_share(&r, threadid(), threads)
+                share_done()
+            team_joined(threads)
     free(memory)
     return 0
