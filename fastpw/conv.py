@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-import numpy as np
-
 from . import programs
 from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
 from .convolution import Convolution, options
@@ -103,6 +101,6 @@ def conv1x1(
     convolution = Convolution(weight, bias, checked)
     known = () if program is None else (program,)
     y, used = convolution.run(known, None, (x, residual, out, out_z))
-    if used is not program and type(x) is type(weight) is np.ndarray:
+    if used is not program:
         programs.forward.keep(x, weight, checked, used)
     return y

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 
 class Programs:
     """The programs of functions, by what their calls have in common; without room for more, all go."""
@@ -19,12 +21,17 @@ class Programs:
 
     def find(self, x, weight, options: tuple):
         """The program of the last call with these shapes and options, or None."""
+        if type(x) is not np.ndarray or type(weight) is not np.ndarray:
+            return None
         try:
             return self._kept.get((x.shape, weight.shape, options))
-        except (AttributeError, TypeError):  # an array-like or None; an option has no hash
+        except TypeError:  # an option has no hash
             return None
 
     def keep(self, x, weight, options: tuple, program) -> None:
+        """Arrays of other types are asked for nothing: what they say need not be so."""
+        if type(x) is not np.ndarray or type(weight) is not np.ndarray:
+            return
         if len(self._kept) >= self._most:
             self._kept.clear()
         self._kept[x.shape, weight.shape, options] = program

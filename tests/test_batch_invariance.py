@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import activations
+from fastpw import _activations
 from fastpw.core import machine
 
 # Around the heights of tiles, the blocks of rows, and what makes a backward pass walk in slices.
@@ -64,7 +64,7 @@ def test_y_of_some_rows(dtype, depth):
             assert_same_bits(layer(x[:rows], residual=residual[:rows]), whole, (filters, rows))
 
 
-@pytest.mark.parametrize("row", activations.TABLE, ids=lambda row: row.name)
+@pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 def test_every_activation(dtype, row):
     x, dy, residual = (numbers((MOST, n), dtype, n) for n in (9, 21, 21))
     weight, bias = numbers((21, 9), dtype, 7), numbers(21, dtype, 8)

@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw.core import passes
+from fastpw.core import machine
 
 if not hasattr(os, "fork"):
     pytest.skip("needs fork", allow_module_level=True)
@@ -120,7 +120,7 @@ def threads_of_this_process():
 
 
 # libgomp lets a pool go before the fork, and the child starts another.
-KEEPS_TEAMS = sys.platform == "linux" and passes.compiler().startswith("gcc")
+KEEPS_TEAMS = sys.platform == "linux" and machine.compiler().startswith("gcc")
 needs_libgomp = pytest.mark.skipif(not KEEPS_TEAMS, reason="needs libgomp; counts threads in /proc")
 
 

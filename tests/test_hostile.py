@@ -413,6 +413,15 @@ def test_message(message, change):
     assert str(caught.value) == message
 
 
+NO_DTYPE = "dtype: float32 or float64 is needed, got 'int8'"
+
+
+def test_message_of_astype():
+    with pytest.raises(TypeError) as caught:
+        fastpw.Conv1x1(WEIGHT).astype("int8")
+    assert str(caught.value) == NO_DTYPE
+
+
 def raised_messages():
     """The constant parts of every message in checks/, as a pattern for the whole."""
     sources = Path(fastpw.checks.__file__).parent.glob("*.py")
@@ -433,7 +442,7 @@ def messages_of(test):
 
 
 def test_no_message_is_missing():
-    known = {*MESSAGES, *messages_of("test_errors"), *messages_of("test_batch_norm")}
+    known = {NO_DTYPE, *MESSAGES, *messages_of("test_errors"), *messages_of("test_batch_norm")}
     assert len(known) > 80
     patterns = [*raised_messages()]
     assert len(patterns) > 30

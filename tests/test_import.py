@@ -28,11 +28,11 @@ def error_of_import(folder):
 
 def test_without_the_compiled_module(folder):
     error = error_of_import(folder)
-    assert error.startswith("ImportError: fastpw: the compiled module fastpw.core.passes is needed, got ")
+    assert error.startswith("ImportError: fastpw: the compiled module fastpw.core.machine is needed, got ")
     assert f"{folder / 'fastpw'} without it" in error
     assert "`pip install .`" in error
 
 
 def test_with_one_that_fails(folder):
-    (folder / "fastpw" / "core" / "passes.py").write_text("raise ImportError('libgomp.so.1: not there')")
+    (folder / "fastpw" / "core" / "machine.py").write_text("raise ImportError('libgomp.so.1: not there')")
     assert error_of_import(folder) == "ImportError: libgomp.so.1: not there"

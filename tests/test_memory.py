@@ -178,8 +178,8 @@ def starved(code, spare=1 << 20):
         "layer(np.broadcast_to(x[:1], (100_000, 64)))",
         "fastpw.conv1x1(x, np.broadcast_to(np.ones(64, 'f4'), (100_000, 64)))",
         "fastpw.Conv1x1(np.broadcast_to(np.ones(64, 'f4'), (100_000, 64)))",
-        "fastpw.conv1x1(x, np.broadcast_to(np.float32(1), (1 << 20, 1 << 20)))",
-        "fastpw.conv1x1(x, np.broadcast_to(np.float32(1), (1, 1 << 60)))",
+        "fastpw.conv1x1(np.broadcast_to(x[:1, :1], (1, 1 << 20)), np.broadcast_to(x[:1, :1], (1 << 20, 1 << 20)))",
+        "fastpw.conv1x1(np.broadcast_to(x[:1, :1], (1, 1 << 60)), np.broadcast_to(x[:1, :1], (1, 1 << 60)))",
         "fastpw.conv1x1(x.T, np.ones((1, 4000), 'f4'))",
         "fastpw.conv1x1(out, layer.weight, out=out)",
     ],
@@ -200,7 +200,7 @@ def test_no_memory_for_threads():
 def test_more_than_can_be_counted(shape, conv):
     weight = np.broadcast_to(np.float32(1), shape)
     with pytest.raises(MemoryError):
-        conv(np.ones((1, 3), np.float32), weight)
+        conv(np.broadcast_to(np.float32(1), (1, shape[1])), weight)
 
 
 # ---- past 32 bits ------------------------------------------------------------------------------------------

@@ -37,10 +37,10 @@ def dtype(name: str, value) -> np.dtype:
     """One of those that arrays may have."""
     try:
         wanted = np.dtype(value)
-    except Exception as error:
-        raise TypeError(f"{name}: float32 or float64 is needed, got {shown(value)}") from error
+    except Exception:
+        wanted = None
     if wanted not in FLOATS:
-        raise TypeError(f"{name}: float32 or float64 is needed, got {wanted}")
+        raise TypeError(f"{name}: float32 or float64 is needed, got {shown(value)}")
     return wanted
 
 

@@ -324,7 +324,7 @@ cdef class Backward:
         cdef int i
         cdef list arrays = [None] * (ARRAYS - INPUTS)
         if out is not None:
-            if not isinstance(out, tuple) or len(out) != ARRAYS - INPUTS:
+            if len(out) != ARRAYS - INPUTS:
                 return None
             arrays[:] = out
         for i in range(ARRAYS - INPUTS):

@@ -179,7 +179,7 @@ cdef inline Bound bound_dx(const Worker *t) noexcept nogil:
     at.rows[C] = t.r.dx
     at.rows[RESIDUAL] = t.r.dx if t.walk.data.b.diagonal and t.walk.accumulates else NULL
     at.rows[Z] = NULL
-    at.b, at.b_ahead, at.ahead, at.streams = NULL, NULL, NULL, t.r.streams
+    at.panels, at.b, at.b_ahead, at.ahead, at.streams = NULL, NULL, NULL, NULL, t.r.streams
     return at
 
 

@@ -73,14 +73,12 @@ cdef inline void walk_slice(Worker *t, Py_ssize_t index) noexcept nogil:
     cdef Py_ssize_t start = index * w.cut.slice_rows, row = start, stop
     cdef Py_ssize_t end = min(start + w.cut.slice_rows, w.pixels.m)
     cdef char *bias = r.bias + index * w.sums.slice_bytes if w.wants_bias else NULL
-    cdef Ahead ahead
     if w.wants_bias:
         memset(bias, 0, w.sums.bias_bytes)
-    t.ahead = &ahead
     while row < end:
         stop = min(row + w.cut.block_rows, end)
         t.origin = row
-        look_beyond(r, stop, &ahead)
+        look_beyond(r, stop, t.ahead)
         if w.sums.forms:
             copy_x(t, row, stop)
         else:
@@ -107,7 +105,9 @@ cdef inline void add_half(const BoundWalk *r, Py_ssize_t index) noexcept nogil:
 cdef inline void walk_slices(const BoundWalk *r, int member, int members) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
     cdef Worker t = worker_of(r, member)
+    cdef Ahead ahead
     cdef Py_ssize_t index = next_task(r.shares, member, members)
+    t.ahead = &ahead
     if index >= 0 and r.walk.packs_first:
         pack_all_weights(&t)
     while index >= 0:
