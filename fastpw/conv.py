@@ -34,13 +34,15 @@ def conv1x1(
     weight : (K, C // groups) array
         Or as `weight_layout` says.
     bias : (K,) array, optional
+        `fold_batch_norm` makes a batch normalization part of it and of the weight.
     stride : int or (int, int)
-        In pixels, along both axes or (h, w). Other than 1, `x` must be ``(H, W, C)`` or ``(N, H, W, C)``.
+        In pixels, along both axes or (h, w); below 2**31. Other than 1, `x` must be ``(H, W, C)`` or
+        ``(N, H, W, C)``.
     padding : int, (int, int), ((int, int), (int, int)), "valid" or "same"
-        In pixels: on all sides, (h, w), or ((top, bottom), (left, right)). Other than 0, `x` must be
-        ``(H, W, C)`` or ``(N, H, W, C)``. An output pixel that lies in the padding is
+        In pixels: on all sides, (h, w), or ((top, bottom), (left, right)); below 2**31. Other than 0, `x`
+        must be ``(H, W, C)`` or ``(N, H, W, C)``. An output pixel that lies in the padding is
         ``activation(bias + residual)``. "same" is TensorFlow's, Ho = ceil(H / stride), which for a 1x1 kernel
-        pads nothing.
+        pads nothing; "SAME" and "VALID" will do, too.
     groups : int
         Divides C and K: each K // groups output channels see C // groups input channels, in order. Where
         ``groups == C == K``, each channel has one weight.
