@@ -152,6 +152,7 @@ cdef Schedule schedule_of(const Gemm *g, int threads) except *:
     cdef Py_ssize_t m = g.pixels.m
     s.block_rows, s.block_panels, s.by_panels, s.threads = partition.blocks(
         m, g.b.count, g.b.k, height, width, kernels.a_size, threads)
+    s.brief = partition.is_brief(m, g.b.n, g.b.k)
     s.row_unit = height if s.threads == 1 else 1
     s.large = partition.leaves_caches(m * g.b.n * kernels.c_size, m * (g.b.k * kernels.a_size + g.b.n * kernels.c_size))
     if not in_place(g):

@@ -34,6 +34,10 @@ SMALL_WORK = 1 << 18
 # Where nothing or little is multiplied, storing an element takes as long as so many multiply-adds.
 LEAST_DEPTH = 8
 
+# As SMALL_WORK, for letting other Python threads run meanwhile: that takes 0.05 us, and so does this much work.
+# (NumPy does the same with 500 elements.)
+BRIEF_WORK = 1 << 10
+
 # As SMALL_WORK, for packing: elements of B.
 SMALL_PACKING = 1 << 16
 
@@ -168,6 +172,11 @@ def leaves_caches(result: int, touched: int) -> bool:
 # What a task stages of C, the residual and Z: with its rows of A, no thread needs more than 1 MiB of
 # workspace, unless twelve rows of A alone are more.
 STAGED_BYTES = 512 << 10
+
+
+def is_brief(m: int, n: int, k: int) -> bool:
+    """Whether a GEMM is over before the GIL is let go of and taken again."""
+    return m * n * max(k, LEAST_DEPTH) < BRIEF_WORK
 
 
 def staged_panels(rows: int, width: int, element: int) -> int:

@@ -17,6 +17,7 @@ cdef struct Schedule:
     Py_ssize_t row_unit          # blocks are made of so many rows
     bint by_panels               # the order of the tasks: by panels first, or by rows first
     bint large                   # C is larger than the caches
+    bint brief                   # it takes no longer than to let go of the GIL and take it again
     Py_ssize_t workspace_bytes   # of each thread, for staged rows
 
 
@@ -71,6 +72,28 @@ cdef inline void run_share(const BoundGemm *r, int member, int members) noexcept
         all_stored()
 
 
+cdef inline void run_alone(const BoundGemm *r) noexcept nogil:
+    """All tasks, one after the other."""
+    cdef fastpw_float_state state = fastpw_enter_float_state()
+    cdef Py_ssize_t number, row_block, gathered = -1
+    cdef Task task
+    for number in range(row_blocks(r.gemm, r.schedule) * panel_blocks(r.gemm, r.schedule)):
+        row_block = task_of(r.gemm, r.schedule, number, &task)
+        run_task(r.gemm, r.at, &task, r.workspace, row_block == gathered)
+        gathered = row_block
+    fastpw_leave_float_state(state)
+    if r.at.streams:
+        all_stored()
+
+
+cdef inline void run_team(const BoundGemm *r, int threads) noexcept nogil:
+    share_out(r.shares, row_blocks(r.gemm, r.schedule) * panel_blocks(r.gemm, r.schedule), threads)
+    with parallel(num_threads=threads):
+        run_share(r, threadid(), threads)
+        share_done()
+    team_joined(threads)
+
+
 # Threads whose shares need no memory of their own.
 cdef enum:
     FEW_THREADS = 8
@@ -86,14 +109,13 @@ cdef inline int run_gemm(const Gemm *g, Bound *at, const Schedule *s, int thread
     if threads > FEW_THREADS or s.workspace_bytes:
         memory = new_memory(threads * (sizeof(Share) + s.workspace_bytes), "the workspace")
         r.shares, r.workspace = <Share *>memory, memory + threads * sizeof(Share)
-    share_out(r.shares, row_blocks(g, s) * panel_blocks(g, s), threads)
-    with nogil:
-        if threads == 1:
-            run_share(&r, 0, 1)
-        else:
-            with parallel(num_threads=threads):
-                run_share(&r, threadid(), threads)
-                share_done()
-            team_joined(threads)
+    if threads > 1:
+        with nogil:
+            run_team(&r, threads)
+    elif s.brief:
+        run_alone(&r)
+    else:
+        with nogil:
+            run_alone(&r)
     free(memory)
     return 0
