@@ -18,7 +18,8 @@ from fastpw.core.ndarray cimport axes, bytes_of_number, may_be_written, ndarray,
 from fastpw.core.panels cimport matrix_of, new_memory
 from fastpw.core.pixels cimport AXES, Lead, Pixels, join_axes, lay_out_rows, take_inner_axes
 from fastpw.core.steps cimport DATA_DEPTH, DATA_PANELS, DATA_STEP
-from fastpw.core.walk_layout cimport lay_out_block, lay_out_own, lay_out_sums, may_form, odd_lines, packs_panels, row_bytes
+from fastpw.core.walk_layout cimport (lay_out_block, lay_out_own, lay_out_sums, may_form, odd_lines, packs_panels,
+                                      row_bytes)
 from fastpw.core.workspace cimport walk
 
 from numpy import zeros

@@ -10,8 +10,8 @@ from fastpw.core.panels cimport PackedB, Unpacked, bytes_of_panel, pack_panel, s
 from fastpw.core.pixels cimport Columns, address, gather, run_length
 
 
-# Where few rows meet W, so many depths of it at a time stay in the second-level cache while the rows pass by. It is read
-# in place, or some panels are packed together, which reads its rows in runs.
+# Where few rows meet W, so many depths of it at a time stay in the second-level cache while the rows pass by. It is
+# read in place, or some panels are packed together, which reads its rows in runs.
 cdef enum:
     DATA_DEPTH = 512
     DATA_STEP = 8                # whole steps of every tile
