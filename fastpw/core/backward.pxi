@@ -51,7 +51,7 @@ cdef Py_ssize_t staging_for(Gemm *g, Py_ssize_t rows) noexcept:
 
 cdef bint may_form(const Walk *w) noexcept:
     """Whether dz can be formed by the tiles that sum the weights."""
-    return (w.kernels.outer_forms and w.source == GIVEN and w.epilogue.activation == FASTPW_RELU
+    return (w.kernels.outer_forms >> w.epilogue.activation & 1 and w.source == GIVEN
             and at_one_distance(&w.pixels, DY) and at_one_distance(&w.pixels, S))
 
 
@@ -60,7 +60,7 @@ cdef int cut_into_slices(Walk *w) except -1:
     not."""
     cdef Py_ssize_t inputs = max(w.inputs, 1)
     cdef int width = w.kernels.tiles[0].nr
-    cdef bint forms = w.kernels.outer_forms and partition.weights_across(w.outputs, inputs, width, True)
+    cdef bint forms = w.kernels.outer_forms != 0 and partition.weights_across(w.outputs, inputs, width, True)
     w.slices, w.slice_rows, w.block_rows = partition.slices(w.pixels.m, w.outputs, inputs, w.kernels.tiles[0].mr,
                                                             w.kernels.c_size, forms)
     w.across = partition.weights_across(w.outputs, inputs, width, w.slices > 1 and may_form(w))

@@ -1,14 +1,14 @@
 # Which kernels there are, which are in use, and what the machine can do at most.
 
 cdef const fastpw_kernel_set *chosen[2]        # float32, float64
-cdef dict tiles_of = {}                        # (isa, element size): columns and least depth of each tile
+cdef dict tiles_of = {}                        # (isa, type): columns and least depth of each tile
 
 
-cdef const fastpw_kernel_set *best(bytes isa, Py_ssize_t size):
-    """The first set for elements of `size` bytes that this CPU runs, of one ISA where one is named."""
+cdef const fastpw_kernel_set *best(bytes isa, int type):
+    """The first set for numbers of a type (a tag) that this CPU runs, of one ISA where one is named."""
     cdef int i = 0
     while fastpw_kernel_sets[i] != NULL:
-        if (fastpw_kernel_sets[i].a_size == size and fastpw_cpu_runs(fastpw_kernel_sets[i])
+        if (fastpw_kernel_sets[i].a_type == type and fastpw_cpu_runs(fastpw_kernel_sets[i])
                 and (isa is None or <bytes>fastpw_kernel_sets[i].isa == isa)):
             return fastpw_kernel_sets[i]
         i += 1
@@ -18,8 +18,8 @@ cdef const fastpw_kernel_set *best(bytes isa, Py_ssize_t size):
 def choose_isa(name=None):
     """Use the kernels of one instruction set from now on; None: the best that this CPU runs."""
     isa = None if name is None else name.encode()
-    cdef const fastpw_kernel_set *f32 = best(isa, 4)
-    cdef const fastpw_kernel_set *f64 = best(isa, 8)
+    cdef const fastpw_kernel_set *f32 = best(isa, FASTPW_F32)
+    cdef const fastpw_kernel_set *f64 = best(isa, FASTPW_F64)
     if f32 == NULL or f64 == NULL:
         built = list(dict.fromkeys(row["isa"] for row in kernel_sets()))
         runs = list(dict.fromkeys(row["isa"] for row in kernel_sets() if row["runs"]))
@@ -36,7 +36,7 @@ def kernel_sets():
     while fastpw_kernel_sets[i] != NULL:
         s = fastpw_kernel_sets[i]
         rows.append({
-            "isa": s.isa.decode(), "dtype": s.dtype.decode(), "runs": bool(fastpw_cpu_runs(s)),
+            "isa": s.isa.decode(), "dtype": fastpw_type_names[s.c_type].decode(), "runs": bool(fastpw_cpu_runs(s)),
             "chosen": s == chosen[0] or s == chosen[1], "lanes": s.lanes,
             "tiles": [(s.tiles[t].mr, s.tiles[t].nr, s.tiles[t].depth_step, s.tiles[t].least_depth)
                       for t in range(s.n_tiles)],
@@ -50,7 +50,7 @@ def know_tiles():
     cdef int i = 0, t
     while fastpw_kernel_sets[i] != NULL:
         s = fastpw_kernel_sets[i]
-        tiles_of[s.isa, s.a_size] = tuple([(s.tiles[t].nr, s.tiles[t].least_depth) for t in range(s.n_tiles)])
+        tiles_of[s.isa, s.a_type] = tuple([(s.tiles[t].nr, s.tiles[t].least_depth) for t in range(s.n_tiles)])
         i += 1
 
 

@@ -1,16 +1,19 @@
 """The contract of kernels/kernel_set.h."""
 
-from libc.stdint cimport int32_t, int64_t
+from libc.stdint cimport int32_t, int64_t, uint32_t
 
 
 cdef extern from "kernel_set.h" nogil:
     enum:
+        FASTPW_F32
+        FASTPW_F64
         FASTPW_LINEAR
-        FASTPW_RELU
         FASTPW_FROM_ZERO
         FASTPW_FROM_BIAS
         FASTPW_FROM_C
         FASTPW_MAX_TILES
+
+    const char **fastpw_type_names
 
     ctypedef struct fastpw_epilogue:
         int32_t activation
@@ -20,6 +23,46 @@ cdef extern from "kernel_set.h" nogil:
         const char *next
         Py_ssize_t ld, rows
 
+    ctypedef struct fastpw_output:
+        const char *residual
+        Py_ssize_t ldr
+        char *z
+        Py_ssize_t ldz
+        char *c
+        Py_ssize_t ldc
+        const fastpw_epilogue *epilogue
+
+    ctypedef struct fastpw_gemm_args:
+        Py_ssize_t m, n, k
+        const char *a
+        Py_ssize_t lda
+        const char *panel
+        int32_t entry, streams
+        fastpw_output out
+        fastpw_ahead *ahead
+
+    ctypedef struct fastpw_row_args:
+        Py_ssize_t n, k
+        const char *a
+        const char *panels
+        Py_ssize_t panel_bytes
+        int32_t entry
+        const char *residual
+        char *z
+        char *c
+        const fastpw_epilogue *epilogue
+
+    ctypedef struct fastpw_unpacked_args:
+        Py_ssize_t m, k
+        const char *a
+        Py_ssize_t lda
+        const char *b
+        Py_ssize_t ldb
+        char *c
+        Py_ssize_t ldc
+        int32_t adds
+        fastpw_ahead *ahead
+
     ctypedef struct fastpw_forming:
         const char *dy
         Py_ssize_t lddy
@@ -28,24 +71,27 @@ cdef extern from "kernel_set.h" nogil:
         char *dz
         char *sums
 
-    ctypedef struct fastpw_block:
+    ctypedef struct fastpw_outer_args:
         Py_ssize_t m, n, k
         const char *a
         Py_ssize_t lda
-        const char *panel
+        const char *b
         Py_ssize_t ldb
         const fastpw_forming *forming
-        fastpw_ahead *ahead
         char *c
         Py_ssize_t ldc
-        const char *residual
-        Py_ssize_t ldr
-        char *z
-        Py_ssize_t ldz
-        int32_t entry, streams
-        const fastpw_epilogue *epilogue
+        int32_t adds
+        fastpw_ahead *ahead
 
-    ctypedef struct fastpw_gradient:
+    ctypedef struct fastpw_scale_args:
+        Py_ssize_t m, n
+        const char *a
+        Py_ssize_t lda
+        const char *bias
+        const char *weights
+        fastpw_output out
+
+    ctypedef struct fastpw_gradient_args:
         Py_ssize_t m, n
         const char *dy
         Py_ssize_t lddy
@@ -57,28 +103,28 @@ cdef extern from "kernel_set.h" nogil:
         const fastpw_epilogue *epilogue
 
     ctypedef struct fastpw_tile:
-        int32_t mr, nr, depth_step, least_depth
+        int32_t mr, nr, depth_step, least_depth, head_bytes
         void (*pack)(char *, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t,
                      const char *, Py_ssize_t) noexcept nogil
-        void (*block)(const fastpw_block *) noexcept nogil
+        void (*gemm)(const fastpw_gemm_args *) noexcept nogil
 
     ctypedef struct fastpw_kernel_set:
         const char *isa
-        const char *dtype
+        int32_t a_type, b_type, c_type, sum_type
         int32_t a_size, b_size, c_size
         int32_t lanes
         int32_t n_tiles
         fastpw_tile tiles[FASTPW_MAX_TILES]
-        void (*unpacked)(const fastpw_block *) noexcept nogil
-        void (*row)(const fastpw_block *) noexcept nogil
-        void (*scale)(const fastpw_block *) noexcept nogil
-        void (*outer)(const fastpw_block *) noexcept nogil
-        int32_t outer_forms
-        void (*split)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
-        void (*transpose)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
-        void (*gradient)(const fastpw_gradient *) noexcept nogil
+        void (*row)(const fastpw_row_args *) noexcept nogil
+        void (*unpacked)(const fastpw_unpacked_args *) noexcept nogil
+        void (*scale)(const fastpw_scale_args *) noexcept nogil
+        void (*outer)(const fastpw_outer_args *) noexcept nogil
+        uint32_t outer_forms
+        void (*gradient)(const fastpw_gradient_args *) noexcept nogil
         void (*column_sums)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, const char *, Py_ssize_t,
                             char *) noexcept nogil
+        void (*split)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
+        void (*transpose)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
         double (*peak)(int64_t) noexcept nogil
 
     const fastpw_kernel_set **fastpw_kernel_sets

@@ -10,8 +10,9 @@ it each panel meets all the rows while it is in the cache.
 from cython.parallel cimport parallel, threadid
 
 from fastpw.core.ahead cimport Ahead, fetch, fetch_pixels, nothing_ahead
-from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_block, fastpw_enter_float_state, fastpw_epilogue,
-                                  fastpw_float_state, fastpw_kernel_set, fastpw_leave_float_state, fastpw_tile)
+from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state,
+                                  fastpw_gemm_args, fastpw_kernel_set, fastpw_leave_float_state, fastpw_row_args,
+                                  fastpw_scale_args, fastpw_tile, fastpw_unpacked_args)
 from fastpw.core.pixels cimport Pixels, Rows, address, at_one_distance, gather, run_length, scatter
 from fastpw.core.shares cimport Share, all_stored, next_task, share_out
 
@@ -108,27 +109,33 @@ cdef inline void look_ahead(const Gemm *g, Py_ssize_t stop, Py_ssize_t first, Py
                      stop + rows * (panel - first + 1) // (last - first), g.b.kernels)
 
 
-cdef inline void run_panel(const Gemm *g, fastpw_block *b, Py_ssize_t panel) noexcept nogil:
-    """The rows of a block against one panel, whose columns are those at b.c, b.residual and b.z."""
+cdef inline void run_unpacked(const Gemm *g, const fastpw_gemm_args *b, Py_ssize_t column) noexcept nogil:
+    cdef fastpw_unpacked_args u
+    u.m, u.k, u.a, u.lda, u.c, u.ldc, u.ahead = b.m, b.k, b.a, b.lda, b.out.c, b.out.ldc, b.ahead
+    u.b, u.ldb, u.adds = g.b.base + column * g.b.stride_n, g.b.stride_k, b.entry == FASTPW_FROM_C
+    g.b.kernels.unpacked(&u)
+
+
+cdef inline void run_panel(const Gemm *g, fastpw_gemm_args *b, Py_ssize_t panel) noexcept nogil:
+    """The rows of a block against one panel, whose columns are those of b.out."""
     cdef const fastpw_tile *tile = tile_of(&g.b, panel)
     cdef Py_ssize_t column = panel * g.b.kernels.tiles[0].nr
-    b.n = min(<Py_ssize_t>tile.nr, g.b.n - column)
     if panel < g.b.unpacked:
-        b.panel, b.ldb = g.b.base + column * g.b.stride_n, g.b.stride_k
-        g.b.kernels.unpacked(b)
+        run_unpacked(g, b, column)
         return
+    b.n = min(<Py_ssize_t>tile.nr, g.b.n - column)
     b.panel = g.b.panels + panel * g.b.panel_bytes
-    tile.block(b)
+    tile.gemm(b)
 
 
-cdef inline void next_columns(const Gemm *g, fastpw_block *b) noexcept nogil:
+cdef inline void next_columns(const Gemm *g, fastpw_gemm_args *b) noexcept nogil:
     """From one panel's columns to the next one's."""
     cdef Py_ssize_t step = g.b.kernels.tiles[0].nr * g.b.kernels.c_size
-    b.c += step
-    if b.residual != NULL:
-        b.residual += step
-    if b.z != NULL:
-        b.z += step
+    b.out.c += step
+    if b.out.residual != NULL:
+        b.out.residual += step
+    if b.out.z != NULL:
+        b.out.z += step
 
 
 cdef inline char *columns_from(const Pixels *pixels, int operand, Py_ssize_t row, Py_ssize_t offset) noexcept nogil:
@@ -138,52 +145,58 @@ cdef inline char *columns_from(const Pixels *pixels, int operand, Py_ssize_t row
     return address(pixels, operand, row) + offset
 
 
-cdef inline void place(const Gemm *g, fastpw_block *b, Py_ssize_t row, Py_ssize_t panel) noexcept nogil:
-    """Rows of a block from this one on, and its columns from this panel on."""
-    cdef Py_ssize_t at = panel * g.b.kernels.tiles[0].nr * g.b.kernels.c_size
-    b.a, b.c = address(&g.pixels, A, row), columns_from(&g.pixels, C, row, at)
-    b.residual, b.z = columns_from(&g.pixels, RESIDUAL, row, at), columns_from(&g.pixels, Z, row, at)
-
-
-cdef inline Py_ssize_t run_row(const Gemm *g, fastpw_block *b, Py_ssize_t row, Py_ssize_t first,
-                               Py_ssize_t last) noexcept nogil:
+cdef inline Py_ssize_t run_row(const Gemm *g, Py_ssize_t row, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     """One row against the whole ones of panels first..last-1; the first that is left."""
     cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, whole = min(last, g.b.n // width)
-    cdef Ahead ahead
-    if g.b.diagonal or g.b.base != NULL or whole <= first:
+    cdef Py_ssize_t at = first * width * g.b.kernels.c_size
+    cdef fastpw_row_args r
+    if g.b.base != NULL or whole <= first:
         return first
-    nothing_ahead(&ahead)
-    place(g, b, row, first)
-    b.m, b.n, b.ahead = 1, (whole - first) * width, &ahead.runs[0]
-    b.panel, b.ldb = g.b.panels + first * g.b.panel_bytes, g.b.panel_bytes
-    g.b.kernels.row(b)
+    r.n, r.k, r.entry, r.epilogue = (whole - first) * width, g.b.k, g.entry, &g.epilogue
+    r.panels, r.panel_bytes = g.b.panels + first * g.b.panel_bytes, g.b.panel_bytes
+    r.a, r.c = address(&g.pixels, A, row), columns_from(&g.pixels, C, row, at)
+    r.residual, r.z = columns_from(&g.pixels, RESIDUAL, row, at), columns_from(&g.pixels, Z, row, at)
+    g.b.kernels.row(&r)
     return whole
+
+
+cdef inline void scale_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop) noexcept nogil:
+    """These rows, where there is one weight per channel."""
+    cdef const Pixels *pixels = &g.pixels
+    cdef fastpw_scale_args s
+    cdef Py_ssize_t row = start
+    s.n, s.bias, s.weights = g.b.n, g.b.panels, g.b.panels + g.b.n * g.b.kernels.b_size
+    s.lda, s.out.ldc, s.out.epilogue = pixels.rows[A].stride[2], pixels.rows[C].stride[2], &g.epilogue
+    s.out.ldr, s.out.ldz = pixels.rows[RESIDUAL].stride[2], pixels.rows[Z].stride[2]
+    while row < stop:
+        s.m = run_length(pixels, row, stop)
+        s.a, s.out.c = address(pixels, A, row), address(pixels, C, row)
+        s.out.residual, s.out.z = address(pixels, RESIDUAL, row), address(pixels, Z, row)
+        g.b.kernels.scale(&s)
+        row += s.m
 
 
 cdef inline void block_in_place(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first,
                                 Py_ssize_t last) noexcept nogil:
     cdef const Pixels *pixels = &g.pixels
-    cdef fastpw_block b
+    cdef fastpw_gemm_args b
     cdef Ahead ahead
-    cdef Py_ssize_t row, j
-    b.k, b.entry, b.epilogue, b.streams = g.b.k, g.entry, &g.epilogue, g.streams
-    b.lda, b.ldc = pixels.rows[A].stride[2], pixels.rows[C].stride[2]
-    b.ldr, b.ldz = pixels.rows[RESIDUAL].stride[2], pixels.rows[Z].stride[2]
+    cdef Py_ssize_t row, j, at
     if stop - start == 1:
-        first = run_row(g, &b, start, first, last)
+        first = run_row(g, start, first, last)
+    b.k, b.entry, b.out.epilogue, b.streams = g.b.k, g.entry, &g.epilogue, g.streams
+    b.lda, b.out.ldc = pixels.rows[A].stride[2], pixels.rows[C].stride[2]
+    b.out.ldr, b.out.ldz = pixels.rows[RESIDUAL].stride[2], pixels.rows[Z].stride[2]
     for j in range(first, last):
-        row = start
+        row, at = start, j * g.b.kernels.tiles[0].nr * g.b.kernels.c_size
         b.ahead = &g.ahead.runs[0] if g.ahead != NULL else &ahead.runs[0]
         if g.ahead == NULL:
             look_ahead(g, stop, first, last, j, &ahead)
         while row < stop:
             b.m = run_length(pixels, row, stop)
-            place(g, &b, row, j)
-            if g.b.diagonal:
-                b.n, b.panel = g.b.n, g.b.panels
-                g.b.kernels.scale(&b)
-            else:
-                run_panel(g, &b, j)
+            b.a, b.out.c = address(pixels, A, row), columns_from(pixels, C, row, at)
+            b.out.residual, b.out.z = columns_from(pixels, RESIDUAL, row, at), columns_from(pixels, Z, row, at)
+            run_panel(g, &b, j)
             row += b.m
 
 
@@ -217,16 +230,16 @@ cdef inline void block_staged(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, 
     cdef Py_ssize_t depth = g.b.k * g.b.kernels.a_size
     cdef Py_ssize_t m = stop - start
     cdef char *c = workspace + m * depth
-    cdef fastpw_block b
+    cdef fastpw_gemm_args b
     cdef Ahead ahead
     cdef Py_ssize_t j
-    b.m, b.k, b.entry, b.epilogue, b.streams = m, g.b.k, g.entry, &g.epilogue, False
+    b.m, b.k, b.entry, b.out.epilogue, b.streams = m, g.b.k, g.entry, &g.epilogue, False
     b.a = stage(g, A, start, stop, 0, depth, not gathered, workspace, &b.lda)
-    b.c = stage(g, C, start, stop, offset, size, g.entry == FASTPW_FROM_C, c, &b.ldc)
-    b.residual = stage(g, RESIDUAL, start, stop, offset, size, True, c + m * size, &b.ldr)
-    b.z = stage(g, Z, start, stop, offset, size, False, c + 2 * m * size, &b.ldz)
-    cdef char *staged_c = b.c
-    cdef char *staged_z = b.z
+    b.out.c = stage(g, C, start, stop, offset, size, g.entry == FASTPW_FROM_C, c, &b.out.ldc)
+    b.out.residual = stage(g, RESIDUAL, start, stop, offset, size, True, c + m * size, &b.out.ldr)
+    b.out.z = stage(g, Z, start, stop, offset, size, False, c + 2 * m * size, &b.out.ldz)
+    cdef char *staged_c = b.out.c
+    cdef char *staged_z = b.out.z
     for j in range(first, last):
         b.ahead = &g.ahead.runs[0] if g.ahead != NULL else &ahead.runs[0]
         if g.ahead == NULL:
@@ -248,7 +261,9 @@ cdef inline Py_ssize_t staging_bytes(const Gemm *g) noexcept nogil:
 cdef inline void run_block(const Gemm *g, Py_ssize_t start, Py_ssize_t stop, Py_ssize_t first, Py_ssize_t last,
                            char *workspace, bint gathered) noexcept nogil:
     """Rows start..stop-1 against panels first..last-1; `gathered`: the workspace still holds them, from others."""
-    if in_place(g):
+    if g.b.diagonal:
+        scale_in_place(g, start, stop)
+    elif in_place(g):
         block_in_place(g, start, stop, first, last)
     else:
         block_staged(g, start, stop, first, last, workspace, gathered)

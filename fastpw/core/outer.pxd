@@ -10,7 +10,7 @@ one long sum and the same for any number of threads.
 from libc.string cimport memset
 
 from fastpw.core.ahead cimport Ahead
-from fastpw.core.kernels cimport FASTPW_FROM_C, FASTPW_FROM_ZERO, fastpw_block, fastpw_forming
+from fastpw.core.kernels cimport fastpw_forming, fastpw_outer_args
 from fastpw.core.pixels cimport address, run_length
 from fastpw.core.steps cimport DY, OUTER_DEPTH, S, XS, Walk, columns_of_weights
 
@@ -79,14 +79,13 @@ cdef inline void sum_panel(const Walk *w, const Outer *outer, Py_ssize_t m, Py_s
     """Rows first..last-1 of one panel of dW over the m rows of a block."""
     cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size, depth = 0
     cdef Py_ssize_t most = SHARED_DEPTH if w.slices == 1 else OUTER_DEPTH
-    cdef fastpw_block b
+    cdef fastpw_outer_args b
     cdef fastpw_forming forming = outer.forming
     cdef bint forms = forming.dy != NULL and first == 0
     b.m, b.n = last - first, min(width, columns_of_weights(w) - panel * width)
-    b.a, b.lda, b.panel, b.ldb = outer.a + first * element, outer.lda, outer.b + panel * outer.panel_step, outer.ldb
+    b.a, b.lda, b.b, b.ldb = outer.a + first * element, outer.lda, outer.b + panel * outer.panel_step, outer.ldb
     b.c, b.ldc = to + first * w.weights_ld + panel * width * element, w.weights_ld
-    b.residual, b.z, b.epilogue, b.streams = NULL, NULL, NULL, False
-    b.entry = FASTPW_FROM_C if adds else FASTPW_FROM_ZERO
+    b.adds = adds
     b.forming = &forming if forms else NULL
     if forms:
         forming.dy += panel * outer.panel_step
@@ -95,11 +94,11 @@ cdef inline void sum_panel(const Walk *w, const Outer *outer, Py_ssize_t m, Py_s
             forming.sums += panel * outer.panel_step
     while depth < m:
         b.k = min(most, m - depth)
-        b.ahead, forming.dz = &ahead.runs[0], <char *>b.panel
+        b.ahead, forming.dz = &ahead.runs[0], <char *>b.b
         w.kernels.outer(&b)
-        b.entry = FASTPW_FROM_C
+        b.adds = True
         b.a += b.k * b.lda
-        b.panel += b.k * b.ldb
+        b.b += b.k * b.ldb
         if forms:
             forming.dy += b.k * forming.lddy
             forming.s += b.k * forming.lds

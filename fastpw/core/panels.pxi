@@ -23,7 +23,7 @@ cdef Py_ssize_t whole_lines(Py_ssize_t size) noexcept nogil:
 
 cdef Py_ssize_t panel_bytes(const fastpw_tile *tile, Py_ssize_t k, Py_ssize_t element) noexcept nogil:
     cdef Py_ssize_t steps = (k + tile.depth_step - 1) // tile.depth_step
-    return whole_lines((1 + steps * tile.depth_step) * tile.nr * element)
+    return whole_lines(tile.head_bytes + steps * tile.depth_step * tile.nr * element)
 
 
 cdef PackedB panels_of(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k) except *:
@@ -31,7 +31,7 @@ cdef PackedB panels_of(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_
     cdef PackedB b
     memset(&b, 0, sizeof(b))
     b.kernels, b.n, b.k = kernels, n, k
-    b.count, b.last_tile = partition.column_panels(n, k, tiles_of[kernels.isa, kernels.a_size])
+    b.count, b.last_tile = partition.column_panels(n, k, tiles_of[kernels.isa, kernels.a_type])
     if <double>b.count * kernels.tiles[0].nr * (k + CACHE_LINE) * kernels.b_size > <double>PTRDIFF_MAX:
         raise MemoryError(f"no memory for packed weights ({n} x {k} numbers)")
     b.panel_bytes = panel_bytes(&kernels.tiles[0], k, kernels.b_size)

@@ -19,9 +19,10 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
-from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_FROM_ZERO, FASTPW_LINEAR, FASTPW_RELU,
-                                  fastpw_cpu_runs, fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state,
-                                  fastpw_kernel_set, fastpw_kernel_sets, fastpw_leave_float_state, fastpw_tile)
+from fastpw.core.kernels cimport (FASTPW_F32, FASTPW_F64, FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_FROM_ZERO,
+                                  FASTPW_LINEAR, fastpw_cpu_runs, fastpw_enter_float_state, fastpw_epilogue,
+                                  fastpw_float_state, fastpw_kernel_set, fastpw_kernel_sets,
+                                  fastpw_leave_float_state, fastpw_tile, fastpw_type_names)
 from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fills_lines, in_place, pack_panel,
                                 run_gemm, splits_depth, staging_bytes)
 from fastpw.core.ndarray cimport (FLOAT32, axes, bytes_of_number, first_byte, holds, may_be_written, ndarray,

@@ -5,7 +5,8 @@
 """
 
 from fastpw.core.ahead cimport Ahead
-from fastpw.core.kernels cimport FASTPW_FROM_C, fastpw_block, fastpw_epilogue, fastpw_gradient, fastpw_kernel_set
+from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gradient_args, fastpw_kernel_set,
+                                  fastpw_scale_args)
 from fastpw.core.loops cimport A, C, Gemm, PackedB, pack_panel, run_block, splits_depth
 from fastpw.core.pixels cimport Pixels, address, contiguous, gather, run_length
 
@@ -123,18 +124,18 @@ cdef inline void recompute(const Walk *w, Py_ssize_t origin, Py_ssize_t start, P
 cdef inline void add_rows(const Walk *w, const fastpw_epilogue *epilogue, Py_ssize_t m, const char *a,
                           Py_ssize_t lda, const char *b, Py_ssize_t ldb, char *c, Py_ssize_t ldc) noexcept nogil:
     """c = act(a + b), where either may be NULL: the kernel for one weight per channel, with weights of one."""
-    cdef fastpw_block block
-    block.m, block.n, block.k = m, w.outputs, a != NULL
-    block.a, block.lda, block.residual, block.ldr = a, lda, b, ldb
-    block.c, block.ldc, block.z, block.ldz = c, ldc, NULL, 0
-    block.panel, block.epilogue = w.ones, epilogue
-    w.kernels.scale(&block)
+    cdef fastpw_scale_args s
+    s.m, s.n, s.a, s.lda = m, w.outputs, a, lda
+    s.bias, s.weights = w.ones, w.ones + w.outputs * w.kernels.b_size
+    s.out.residual, s.out.ldr, s.out.z, s.out.ldz = b, ldb, NULL, 0
+    s.out.c, s.out.ldc, s.out.epilogue = c, ldc, epilogue
+    w.kernels.scale(&s)
 
 
 cdef inline void form_dz(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop, char *space,
                          char *own, char *bias) noexcept nogil:
     """dz, whose sums are added to `bias`, if that is not NULL; and x, if it is copied."""
-    cdef fastpw_gradient g
+    cdef fastpw_gradient_args g
     cdef Py_ssize_t row = start, end
     g.n, g.epilogue, g.lddz = w.outputs, &w.epilogue, w.dz_ld
     g.lddy = w.pixels.rows[DY].stride[2]
@@ -158,7 +159,7 @@ cdef inline void copy_x(const Walk *w, Py_ssize_t origin, Py_ssize_t start, Py_s
                w.x_ld)
 
 
-cdef inline void form_rows(const Walk *w, fastpw_gradient *g, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop,
+cdef inline void form_rows(const Walk *w, fastpw_gradient_args *g, Py_ssize_t origin, Py_ssize_t start, Py_ssize_t stop,
                            char *space) noexcept nogil:
     cdef Py_ssize_t row = start, m
     while row < stop:
@@ -195,7 +196,7 @@ cdef inline void pack_weights(const Walk *w, char *own) noexcept nogil:
     b.panels = own + w.w_at
     if b.stride_n == b.kernels.b_size:
         whole = b.n // width
-        b.kernels.split(b.k, whole * width, b.base, b.stride_k, b.panels + width * b.kernels.b_size, b.panel_bytes)
+        b.kernels.split(b.k, whole * width, b.base, b.stride_k, b.panels + b.kernels.tiles[0].head_bytes, b.panel_bytes)
     for j in range(whole, b.count):
         pack_panel(&b, j, b.panels + j * b.panel_bytes, NULL, 0)
 

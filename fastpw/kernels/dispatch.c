@@ -3,6 +3,9 @@
 
 #include "kernel_set.h"
 
+#define NAME_OF(tag, name, size) name,
+const char *const fastpw_type_names[] = {FASTPW_TYPES(NAME_OF)};
+
 #define DECLARE(isa) extern const fastpw_kernel_set fastpw_##isa##_f32, fastpw_##isa##_f64
 #define BOTH(isa) &fastpw_##isa##_f32, &fastpw_##isa##_f64
 

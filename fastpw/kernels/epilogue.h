@@ -187,20 +187,20 @@ typedef struct {
 /* What the accumulators start from: bias and residual, or the partial sums in
  * C.  The residual is read here, before anything is stored, so that it may be
  * the output itself. */
-INLINE void tile_begin(const int rows, const int width, tile_row *t, const fastpw_block *b, const tile_place *at)
+INLINE void tile_begin(const int rows, const int width, tile_row *t, const fastpw_gemm_args *g, const tile_place *at)
 {
     UNROLL for (int v = 0; v < MAX_VECTORS; v++) {
         if (v * LANES >= width) continue;        /* a loop of one round costs clang the registers */
-        const char *head = b->panel + v * VEC_BYTES;
-        const vec bias = b->entry != FASTPW_FROM_BIAS ? (vec){0}
+        const char *head = g->panel + v * VEC_BYTES;
+        const vec bias = g->entry != FASTPW_FROM_BIAS ? (vec){0}
                          : (v + 1) * LANES <= width ? vec_load(head)
                                                     : vec_load_lanes(head, vec_first(width - v * LANES));
         UNROLL for (int i = 0; i < rows; i++) t[i][v] = bias;
     }
-    if (b->entry == FASTPW_FROM_C)
-        add_tile(rows, width, t, at->c, b->ldc, &at->has);
+    if (g->entry == FASTPW_FROM_C)
+        add_tile(rows, width, t, at->c, g->out.ldc, &at->has);
     else if (at->residual)
-        add_tile(rows, width, t, at->residual, b->ldr, &at->has);
+        add_tile(rows, width, t, at->residual, g->out.ldr, &at->has);
 }
 
 /* Where the next rows of a tile go. */
@@ -211,20 +211,20 @@ typedef struct {
 /* Some rows of a tile, one after the other. C may go past the caches if its columns are all there and it is not read
  * again. */
 INLINE void put_finished(const int rows, const int width, const int streams, const int activation, tile_row *t,
-                         const fastpw_block *b, const tile_columns *has, tile_rows *to)
+                         const fastpw_output *out, const tile_columns *has, tile_rows *to)
 {
-    if (to->z) to->z = put_tile(rows, width, t, to->z, b->ldz, has);
-    activate_cheaply(rows, vectors_of(width), activation, t, b->epilogue);
+    if (to->z) to->z = put_tile(rows, width, t, to->z, out->ldz, has);
+    activate_cheaply(rows, vectors_of(width), activation, t, out->epilogue);
     if (streams)
-        to->c = stream_rows(rows, vectors_of(width), t, to->c, b->ldc);
+        to->c = stream_rows(rows, vectors_of(width), t, to->c, out->ldc);
     else
-        to->c = put_tile(rows, width, t, to->c, b->ldc, has);
+        to->c = put_tile(rows, width, t, to->c, out->ldc, has);
 }
 
 /* When all rows are there. */
-INLINE void tile_end(const int rows, const fastpw_block *b, const tile_place *at)
+INLINE void tile_end(const int rows, const fastpw_output *out, const tile_place *at)
 {
-    if (!is_cheap(b->epilogue->activation)) activate_memory(rows, b->n, at->c, b->ldc, b->epilogue);
+    if (!is_cheap(out->epilogue->activation)) activate_memory(rows, at->has.n, at->c, out->ldc, out->epilogue);
 }
 
 #endif

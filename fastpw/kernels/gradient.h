@@ -84,10 +84,10 @@ static void column_sums(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, 
 }
 
 /* (a linear activation has no s) */
-INLINE void gradient_rows(const int activation, const fastpw_gradient *gradient)
+INLINE void gradient_rows(const int activation, const fastpw_gradient_args *gradient)
 {
 #define SLOPES(s) (activation == FASTPW_LINEAR ? vec_set(1) : derivative(s, activation, alpha, beta))
-    const fastpw_gradient g = *gradient;         /* which is not stored to */
+    const fastpw_gradient_args g = *gradient;         /* which is not stored to */
     const vec alpha = vec_set((real)g.epilogue->alpha), beta = vec_set((real)g.epilogue->beta);
     const vec_lanes rest = vec_first(g.n % LANES);
     for (ptrdiff_t i = 0; i < g.m; i++) {
@@ -102,9 +102,9 @@ INLINE void gradient_rows(const int activation, const fastpw_gradient *gradient)
 }
 
 /* Rows of few vectors, whose sums stay in registers. */
-INLINE void gradient_of_narrow_rows(const int vectors, const int whole, const fastpw_gradient *gradient)
+INLINE void gradient_of_narrow_rows(const int vectors, const int whole, const fastpw_gradient_args *gradient)
 {
-    const fastpw_gradient g = *gradient;
+    const fastpw_gradient_args g = *gradient;
     const vec_lanes rest = vec_first(g.n - (vectors - 1) * LANES);
     const char *dy = g.dy, *s = g.s;
     char *dz = g.dz;
@@ -120,7 +120,7 @@ INLINE void gradient_of_narrow_rows(const int vectors, const int whole, const fa
 #undef LOAD
 }
 
-INLINE void gradient_of_few_columns(const fastpw_gradient *g)
+INLINE void gradient_of_few_columns(const fastpw_gradient_args *g)
 {
     const int whole = g->n % LANES == 0;
 #define NARROW(vectors)                                                                                \
@@ -137,7 +137,7 @@ INLINE void gradient_of_few_columns(const fastpw_gradient *g)
 #undef NARROW
 }
 
-static void gradient(const fastpw_gradient *g)
+static void gradient(const fastpw_gradient_args *g)
 {
     if (g->epilogue->activation == FASTPW_RELU && g->sums && g->n <= SUM_VECTORS * LANES) {
         gradient_of_few_columns(g);

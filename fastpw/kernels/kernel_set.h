@@ -1,18 +1,13 @@
 /* THE CONTRACT between core and kernels.
  *
- * A kernel set is one instruction set x one dtype.  It computes
+ * A kernel set is one instruction set x one choice of types.  Its functions
+ * compute products of matrices and what belongs to them; each has a struct of
+ * its own for its arguments, with the fields that it reads and no others.
  *
- *     C[m x n] = act(A[m x k] . B[k x n] + bias + residual)        forward; backward for the data
- *     C[m x n] = A[k x m]^T . B[k x n]                              backward for the weights
- *
- * where A, C and the residual are read and written in place, row by row at a
- * distance given in bytes (any distance: rows may be unaligned, reversed or
- * repeated), and B comes packed in panels, or lies in rows of its own.
- *
- * A panel holds nr columns of B: first the nr biases, then
- * ceil(k / depth_step) steps of depth_step x nr elements, zero where B has no
- * such column or depth.  The order inside a step is the tile's own business:
- * the tile that packs a panel is the one that reads it.
+ * m, n and k are the rows, columns and depths of a product.  A pointer a, c, ...
+ * says where a matrix begins, and lda, ldc, ... how many bytes lie between the
+ * beginnings of its rows.  Any distance will do: rows may be unaligned, reversed
+ * or repeated.  The elements of a row are adjacent.
  *
  * Nothing outside the given rows is read or written.  No function here knows
  * Python, OpenMP, or what the rows mean.
@@ -22,6 +17,19 @@
 
 #include <stddef.h>
 #include <stdint.h>
+
+/* The types of numbers: tag, NumPy's name, bytes.  The tag says what a number is; its size follows from here and says
+ * nothing, because types of one size can differ (float16 and bfloat16, int8 and uint8). */
+#define FASTPW_TYPES(TYPE)     \
+    TYPE(F32, "float32", 4)    \
+    TYPE(F64, "float64", 8)
+
+#define FASTPW_TYPE_TAG(tag, name, size) FASTPW_##tag,
+#define FASTPW_TYPE_SIZE(tag, name, size) FASTPW_SIZE_OF_##tag = size,
+enum fastpw_type { FASTPW_TYPES(FASTPW_TYPE_TAG) };
+enum { FASTPW_TYPES(FASTPW_TYPE_SIZE) };
+
+extern const char *const fastpw_type_names[];        /* by tag */
 
 /* The activations, in the order of fastpw/activations.py.  `alpha` and `beta`
  * are the bounds of CLIP and the slope (alpha) of LEAKY_RELU. */
@@ -44,96 +52,150 @@ typedef struct {
     double alpha, beta;
 } fastpw_epilogue;
 
-/* What the accumulators start from. */
-enum fastpw_entry {
-    FASTPW_FROM_ZERO,
-    FASTPW_FROM_BIAS,      /* the panel's head, plus the residual if there is one */
-    FASTPW_FROM_C,         /* the partial sums of an earlier depth block */
-};
-
-/* What is read later: pieces as long as a panel's row. Tiles fetch some meanwhile, and move on to the next of a list
- * of them, which ends with one whose ld is 0. */
+/* What is read later, and is fetched while a product is computed: `rows` pieces, ld bytes apart, each as long as a row
+ * of a panel of the widest tile.  It is one of a list, which ends with one whose ld is 0; functions count down what they
+ * fetched. */
 typedef struct {
     const char *next;
     ptrdiff_t ld, rows;
 } fastpw_ahead;
 
-/* Where B of an outer product is dz, which is not there yet: dz[p][j] = dy[p][j] * act'(s[p][j]) for relu, s being y.
- * Its rows are made of whole vectors. sums[j] += the sum over p of dz[p][j]; NULL: not wanted. */
+/* Where results go:  z[i][j] = t[i][j],  C[i][j] = act(t[i][j]),  where t is the sum that the function computes. The
+ * residual, which may be C itself, belongs to the sum. */
+typedef struct {
+    const char *residual; ptrdiff_t ldr;     /* NULL: none */
+    char *z; ptrdiff_t ldz;                  /* NULL: not wanted */
+    char *c; ptrdiff_t ldc;
+    const fastpw_epilogue *epilogue;
+} fastpw_output;
+
+/* What the sums of a product start from. */
+enum fastpw_entry {
+    FASTPW_FROM_ZERO,
+    FASTPW_FROM_BIAS,                        /* which the panel has at its head, plus the residual if there is one */
+    FASTPW_FROM_C,                           /* the sums over other depths */
+};
+
+/* C[i][j] = act(start[i][j] + sum over p of A[i][p] * B[p][j])
+ *
+ * m rows, at least one and less than 2^31, against one packed panel, of which the first n columns are stored. */
+typedef struct {
+    ptrdiff_t m, n, k;
+    const char *a; ptrdiff_t lda;
+    const char *panel;
+    int32_t entry;
+    int32_t streams;                         /* C goes past the caches; its rows begin with a cache line */
+    fastpw_output out;
+    fastpw_ahead *ahead;
+} fastpw_gemm_args;
+
+/* The same of one row and several panels of the widest tile, panel_bytes apart: n is all their columns. */
+typedef struct {
+    ptrdiff_t n, k;
+    const char *a;
+    const char *panels; ptrdiff_t panel_bytes;
+    int32_t entry;
+    const char *residual;                    /* NULL: none */
+    char *z;                                 /* NULL: not wanted */
+    char *c;
+    const fastpw_epilogue *epilogue;
+} fastpw_row_args;
+
+/* C[i][j] (+)= sum over p of A[i][p] * B[p][j]
+ *
+ * m rows, as above, against as many columns as the widest tile has; B is not packed. */
+typedef struct {
+    ptrdiff_t m, k;
+    const char *a; ptrdiff_t lda;
+    const char *b; ptrdiff_t ldb;
+    char *c; ptrdiff_t ldc;
+    int32_t adds;                            /* to what lies in C */
+    fastpw_ahead *ahead;
+} fastpw_unpacked_args;
+
+/* dz[p][j] = dy[p][j] * act'(s[p][j]),  sums[j] += sum over p of dz[p][j]
+ *
+ * B of an outer product, where that is dz and is not there yet; s is as for fastpw_gradient_args. */
 typedef struct {
     const char *dy; ptrdiff_t lddy;
     const char *s; ptrdiff_t lds;
-    char *dz;                                /* B */
-    char *sums;
+    char *dz;                                /* B; its rows are made of whole vectors */
+    char *sums;                              /* NULL: not wanted */
 } fastpw_forming;
 
-/* m rows, at least one and less than 2^31, against one panel. */
+/* C[i][j] (+)= sum over p of A[p][i] * B[p][j]
+ *
+ * m rows, as above, and n columns, at most as many as the widest tile has. That many columns of B are read. */
 typedef struct {
-    ptrdiff_t m, n, k;                       /* n <= nr: columns to store */
-    const char *a; ptrdiff_t lda;            /* row distances in bytes */
-    const char *panel; ptrdiff_t ldb;        /* distance of the panels for row, of the depths for unpacked and outer */
-    const fastpw_forming *forming;           /* for outer; NULL: B is there */
-    fastpw_ahead *ahead;
+    ptrdiff_t m, n, k;
+    const char *a; ptrdiff_t lda;            /* distances from depth to depth */
+    const char *b; ptrdiff_t ldb;
+    const fastpw_forming *forming;           /* NULL: B is there */
     char *c; ptrdiff_t ldc;
-    const char *residual; ptrdiff_t ldr;     /* NULL: none */
-    char *z; ptrdiff_t ldz;                  /* NULL: the pre-activation is not wanted */
-    int32_t entry;
-    int32_t streams;                         /* C goes past the caches; its rows begin with a cache line */
-    const fastpw_epilogue *epilogue;
-} fastpw_block;
+    int32_t adds;                            /* to what lies in C */
+    fastpw_ahead *ahead;
+} fastpw_outer_args;
 
-/* A register tile: at most mr x nr accumulators. */
+/* C[i][j] = act(bias[j] + residual[i][j] + A[i][j] * weights[j]) */
+typedef struct {
+    ptrdiff_t m, n;
+    const char *a; ptrdiff_t lda;            /* NULL: none, and no weights */
+    const char *bias, *weights;
+    fastpw_output out;
+} fastpw_scale_args;
+
+/* dz[i][j] = dy[i][j] * act'(z[i][j]),  sums[j] += sum over i, in order, of dz[i][j]
+ *
+ * s holds y or z, whichever act' is read from. Whole vectors of dz are written, with zeros beyond column n. */
+typedef struct {
+    ptrdiff_t m, n;
+    const char *dy; ptrdiff_t lddy;
+    const char *s; ptrdiff_t lds;            /* NULL for LINEAR, whose derivative is 1 */
+    char *dz; ptrdiff_t lddz;
+    char *sums;                              /* NULL: not wanted */
+    const fastpw_epilogue *epilogue;
+} fastpw_gradient_args;
+
+/* A register tile: at most mr x nr sums at a time.
+ *
+ * Its panel is nr columns of B: a head of head_bytes, the nr biases, then ceil(k / depth_step) steps of
+ * depth_step x nr elements, zero where B has no such column or depth.  The order inside a step is the tile's own
+ * business: the tile that packs a panel is the one that reads it. */
 typedef struct {
     int32_t mr, nr, depth_step;
     int32_t least_depth;                     /* with less, a wider tile takes no longer */
+    int32_t head_bytes;
     /* Packs n <= nr columns of B: B[p][j] lies at b + p * stride_k + j * stride_n
      * (bytes), bias[j] at bias + j * stride_bias; bias NULL means zeros. */
     void (*pack)(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,
                  ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias);
-    void (*block)(const fastpw_block *);
+    void (*gemm)(const fastpw_gemm_args *);
 } fastpw_tile;
-
-/* dz[i][j] = dy[i][j] * act'(...), where s holds y or z: what the activation's derivative is read from. NULL for LINEAR,
- * whose derivative is 1. */
-typedef struct {
-    ptrdiff_t m, n;
-    const char *dy; ptrdiff_t lddy;
-    const char *s; ptrdiff_t lds;
-    char *dz; ptrdiff_t lddz;
-    char *sums;                              /* NULL, or sums[j] += the sum over i, in order, of dz[i][j] */
-    const fastpw_epilogue *epilogue;
-} fastpw_gradient;
 
 enum { FASTPW_MAX_TILES = 6 };
 
 typedef struct {
-    const char *isa, *dtype;
-    int32_t a_size, b_size, c_size;          /* bytes of an element of A, of a panel, of C */
-    int32_t lanes;                           /* elements in a vector register */
+    const char *isa;
+    int32_t a_type, b_type, c_type;          /* as they are stored: A; panels; C, z and residual */
+    int32_t sum_type;                        /* as products are summed */
+    int32_t a_size, b_size, c_size;          /* bytes of an element, by the types */
+    int32_t lanes;                           /* sums in a vector register */
     int32_t n_tiles;
     fastpw_tile tiles[FASTPW_MAX_TILES];     /* widest first */
-    /* As the widest tile, but B is not packed: depth p of its nr columns, all of which count, lies at
-     * panel + p * ldb.  Entry FROM_ZERO or FROM_C. */
-    void (*unpacked)(const fastpw_block *);
-    /* As the widest tile, but one row, and n is the columns of several panels, ldb bytes apart and all whole. */
-    void (*row)(const fastpw_block *);
-    /* One weight per channel: C[i][j] = act(A[i][j] * scale[j] + bias[j] + residual[i][j]).
-     * The panel is bias[n], then scale[n]; with k = 0 there is no A. */
-    void (*scale)(const fastpw_block *);
-    /* C[i][j] (+)= sum over p of A[p][i] * B[p][j]: lda and ldb are the distances of the depths p; nr columns of B
-     * are read, of which n count, nr being the widest tile's.  Entry FROM_ZERO or FROM_C; no epilogue. */
-    void (*outer)(const fastpw_block *);
-    int32_t outer_forms;                     /* whether it forms dz */
-    /* Cuts m rows of n columns into such panels, without their heads: row p of panel j goes to
+    void (*row)(const fastpw_row_args *);
+    void (*unpacked)(const fastpw_unpacked_args *);
+    void (*scale)(const fastpw_scale_args *);
+    void (*outer)(const fastpw_outer_args *);
+    uint32_t outer_forms;                    /* for which activations it forms dz: bit 1 << activation */
+    void (*gradient)(const fastpw_gradient_args *);
+    /* sums[j] += sum over i, in order, of a[i][j] * b[i][j]; b NULL: of a[i][j]. */
+    void (*column_sums)(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, const char *b, ptrdiff_t ldb,
+                        char *sums);
+    /* Cuts m rows of n columns into panels of the widest tile, without their heads: row p of panel j goes to
      * panels + j * panel_bytes + p * nr * b_size, zeros beyond n. */
     void (*split)(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld, char *panels, ptrdiff_t panel_bytes);
     /* to[j][i] = from[i][j], for m rows and n columns. */
     void (*transpose)(ptrdiff_t m, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to, ptrdiff_t ldto);
-    /* (whole vectors of dz are written, with zeros beyond n) */
-    void (*gradient)(const fastpw_gradient *);
-    /* sums[j] += sum over i, in order, of a[i][j] * b[i][j]; b NULL: of a[i][j]. */
-    void (*column_sums)(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, const char *b, ptrdiff_t ldb,
-                        char *sums);
     /* Runs `rounds` of independent fused multiply-adds in registers; returns
      * the floating-point operations done: the machine's limit, to measure against. */
     double (*peak)(int64_t rounds);

@@ -9,6 +9,7 @@
 
 #include "epilogue.h"
 #include "kernel_set.h"
+#include "pack.h"
 #include "vec.h"
 
 /* Two vectors across: with one, every multiply-add needs a load of its own;
@@ -44,17 +45,17 @@ INLINE int end_of_group(const int first, const int rows, const int vectors)
     return end < rows ? end : rows;
 }
 
-/* Some depths a turn, where that spills nothing, until less than those and the last are `left`. Needs `rows`, `b`,
- * `at`, `left`, `streams`, and `c`, whose rows it fetches unless they go past the caches. */
+/* Some depths a turn, where that spills nothing, until less than those and the last are `left`. Needs `rows`, `left`,
+ * `next` (what is ahead), `streams`, and `c` and `ldc`, whose rows it fetches unless they go past the caches. */
 #define MORE(depths) (WIDE_UNROLLS && left >= (depths) + LAST_DEPTHS)
 #define TURNS(depths, columns, TURN)                                                                   \
     for (int i = 0; MORE(depths) && !streams && i < rows; i++) {                                       \
         prefetch_row(columns, c);                                                                      \
-        c += b->ldc;                                                                                   \
+        c += ldc;                                                                                      \
         TURN;                                                                                          \
     }                                                                                                  \
-    if (MORE(depths) && at->ahead->rows > 0) {                                                         \
-        fastpw_ahead ahead = *at->ahead;         /* in registers */                                    \
+    if (MORE(depths) && next->rows > 0) {                                                              \
+        fastpw_ahead ahead = *next;              /* in registers */                                    \
         do {                                                                                           \
             UNROLL for (int line = 0; line < LINES_OF_DEPTH; line++)                                   \
                 __builtin_prefetch(ahead.next + line * CACHE_LINE, 0, SECOND_LEVEL);                   \
@@ -62,8 +63,8 @@ INLINE int end_of_group(const int first, const int rows, const int vectors)
             ahead.rows--;                                                                              \
             TURN;                                                                                      \
         } while (MORE(depths) && ahead.rows > 0);                                                      \
-        at->ahead->next = ahead.next;                                                                  \
-        at->ahead->rows = ahead.rows;                                                                  \
+        next->next = ahead.next;                                                                       \
+        next->rows = ahead.rows;                                                                       \
     }                                                                                                  \
     while (MORE(depths)) {                                                                             \
         TURN;                                                                                          \
@@ -98,69 +99,116 @@ INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc
     }
 }
 
-/* B comes packed, behind its biases, or lies in rows of its own. */
-INLINE void wide_tile(const int rows, const int vectors, const int streams, const int packed, const fastpw_block *b,
-                      const tile_place *at)
-{
-    const int columns = vectors * LANES, two = 2 * (int)sizeof(real);
-    const ptrdiff_t lda = b->lda, ldb = packed ? vectors * VEC_BYTES : b->ldb;
-    const char *a = at->a, *a_low = next_row(a, (rows + 1) / 2 * lda), *c = at->c;
-    const char *w = packed ? b->panel + vectors * VEC_BYTES : b->panel;
-    tile_row acc[MAX_ROWS];
-    if (!WIDE_UNROLLS && !streams) prefetch_tile(rows, columns, c, b->ldc);
-    tile_begin(rows, columns, acc, b, at);
+/* Where the operands of a wide tile are at the depth that comes next; B lies in a panel, or in rows of its own. */
+typedef struct {
+    const char *a, *a_low; ptrdiff_t lda;
+    const char *w; ptrdiff_t ldw;
+    ptrdiff_t left;                          /* depths */
+} wide_operands;
 
-    ptrdiff_t left = b->k;
+INLINE wide_operands operands_of(const int rows, const char *a, ptrdiff_t lda, const char *w, ptrdiff_t ldw,
+                                 ptrdiff_t k)
+{
+    return (wide_operands){a, next_row(a, (rows + 1) / 2 * lda), lda, w, ldw, k};
+}
+
+/* All depths but the last. */
+INLINE wide_operands wide_sums(const int rows, const int vectors, const int streams, tile_row *acc,
+                               const wide_operands start, const char *c, ptrdiff_t ldc, fastpw_ahead *next)
+{
+    const int two = 2 * (int)sizeof(real);
+    const ptrdiff_t lda = start.lda, ldw = start.ldw;
+    const char *a = start.a, *a_low = start.a_low, *w = start.w;
+    ptrdiff_t left = start.left;
     if (VEC_MULTIPLIES_BY_LANE)
-        for (; left >= LANES; left -= LANES, a += VEC_BYTES, a_low += VEC_BYTES, w += LANES * ldb)
-            wide_depths_by_lane(rows, vectors, acc, a, lda, w, ldb);
+        for (; left >= LANES; left -= LANES, a += VEC_BYTES, a_low += VEC_BYTES, w += LANES * ldw)
+            wide_depths_by_lane(rows, vectors, acc, a, lda, w, ldw);
 #define TWO_DEPTHS                                                                                     \
     wide_depth(rows, 0, rows, vectors, acc, a, a_low, lda, w);                                         \
-    wide_depth(rows, 0, rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + ldb);     \
-    left -= 2, a += two, a_low += two, w += 2 * ldb
-    TURNS(2, columns, TWO_DEPTHS)
+    wide_depth(rows, 0, rows, vectors, acc, a + sizeof(real), a_low + sizeof(real), lda, w + ldw);     \
+    left -= 2, a += two, a_low += two, w += 2 * ldw
+    TURNS(2, vectors * LANES, TWO_DEPTHS)
 #undef TWO_DEPTHS
-    for (; left > LAST_DEPTHS; left--, a += sizeof(real), a_low += sizeof(real), w += ldb)
+    for (; left > LAST_DEPTHS; left--, a += sizeof(real), a_low += sizeof(real), w += ldw)
         wide_depth(rows, 0, rows, vectors, acc, a, a_low, lda, w);
+    return (wide_operands){a, a_low, lda, w, ldw, left};
+}
+
+/* The last depths of rows first..last-1. */
+INLINE void wide_last(const int rows, const int first, const int last, const int vectors, tile_row *acc,
+                      const wide_operands *o)
+{
+    for (int p = 0; p < o->left; p++) {
+        const int depth = p * (int)sizeof(real);
+        wide_depth(rows, first, last, vectors, acc, o->a + depth, o->a_low + depth, o->lda, o->w + p * o->ldw);
+    }
+}
+
+INLINE void wide_tile(const int rows, const int vectors, const int streams, const fastpw_gemm_args *g,
+                      const tile_place *at)
+{
+    const int columns = vectors * LANES;
+    wide_operands o = operands_of(rows, at->a, g->lda, g->panel + HEAD_BYTES(columns), vectors * VEC_BYTES, g->k);
+    tile_row acc[MAX_ROWS];
+    if (!WIDE_UNROLLS && !streams) prefetch_tile(rows, columns, at->c, g->out.ldc);
+    tile_begin(rows, columns, acc, g, at);
+    o = wide_sums(rows, vectors, streams, acc, o, at->c, g->out.ldc, at->ahead);
 
     tile_rows to = {at->c, at->z};
     const tile_columns has = at->has;            /* both once: stores might change what lies in memory */
-    const int activation = b->epilogue->activation;
+    const int activation = g->out.epilogue->activation;
     UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
         const int last = end_of_group(first, rows, vectors);
-        for (int p = 0; p < left; p++) {
-            const int depth = p * (int)sizeof(real);
-            wide_depth(rows, first, last, vectors, acc, a + depth, a_low + depth, lda, w + p * ldb);
-        }
-        put_finished(last - first, columns, streams, activation, acc + first, b, &has, &to);
+        wide_last(rows, first, last, vectors, acc, &o);
+        put_finished(last - first, columns, streams, activation, acc + first, &g->out, &has, &to);
     }
-    tile_end(rows, b, at);
+    tile_end(rows, &g->out, at);
+}
+
+/* B lies in rows of its own, and all columns are there. */
+INLINE void unpacked_tile(const int rows, const fastpw_unpacked_args *u, const tile_place *at)
+{
+    wide_operands o = operands_of(rows, at->a, u->lda, u->b, u->ldb, u->k);
+    tile_row acc[MAX_ROWS];
+    if (!WIDE_UNROLLS) prefetch_tile(rows, WIDE_COLUMNS, at->c, u->ldc);
+    UNROLL for (int i = 0; i < rows; i++)
+        UNROLL for (int v = 0; v < WIDE_VECTORS; v++) acc[i][v] = (vec){0};
+    if (u->adds) add_rows(rows, WIDE_VECTORS, WIDE_VECTORS, acc, at->c, u->ldc, &at->has);
+    o = wide_sums(rows, WIDE_VECTORS, 0, acc, o, at->c, u->ldc, at->ahead);
+
+    char *to = at->c;
+    UNROLL for (int first = 0; first < rows; first += LAST_SUMS / WIDE_VECTORS) {
+        const int last = end_of_group(first, rows, WIDE_VECTORS);
+        wide_last(rows, first, last, WIDE_VECTORS, acc, &o);
+        to = put_rows(last - first, WIDE_VECTORS, WIDE_VECTORS, acc + first, to, u->ldc, &at->has);
+    }
 }
 
 /* One row of A against several panels. The accumulators of one would wait for each other: here those of the others are
- * computed meanwhile. The roles are exchanged: the panels are the rows of the tile, and A is what they have in common. */
-INLINE void row_tile(const int panels, const fastpw_block *b, const tile_place *at)
+ * computed meanwhile. The roles are exchanged: the panels are the rows of the tile, and A is what they share. */
+INLINE void row_tile(const int panels, const fastpw_row_args *r, const tile_place *at)
 {
-    const ptrdiff_t ld = b->lda, depth = WIDE_VECTORS * VEC_BYTES;
-    const char *w = at->a, *a = b->panel;
-    const int from_bias = b->entry == FASTPW_FROM_BIAS;
+    const ptrdiff_t ld = r->panel_bytes, depth = WIDE_VECTORS * VEC_BYTES;
+    const char *w = at->a, *a = r->a;
+    const int from_bias = r->entry == FASTPW_FROM_BIAS;
+    const fastpw_output out = {r->residual, depth, r->z, depth, r->c, depth, r->epilogue};
     tile_row acc[MAX_ROWS];
     UNROLL for (int i = 0; i < panels; i++)
         UNROLL for (int v = 0; v < WIDE_VECTORS; v++)
             acc[i][v] = from_bias ? vec_load(w + i * ld + v * VEC_BYTES) : (vec){0};
-    if (b->entry == FASTPW_FROM_C)
-        add_tile(panels, WIDE_COLUMNS, acc, at->c, b->ldc, &at->has);
+    if (r->entry == FASTPW_FROM_C)
+        add_tile(panels, WIDE_COLUMNS, acc, at->c, depth, &at->has);
     else if (at->residual)
-        add_tile(panels, WIDE_COLUMNS, acc, at->residual, b->ldr, &at->has);
-    w += depth;
-    for (ptrdiff_t left = b->k; left > 0; left--, a += sizeof(real), w += depth) {
+        add_tile(panels, WIDE_COLUMNS, acc, at->residual, depth, &at->has);
+    w += HEAD_BYTES(WIDE_COLUMNS);
+    for (ptrdiff_t left = r->k; left > 0; left--, a += sizeof(real), w += depth) {
         const vec x = vec_set(real_load(a));
         UNROLL for (int i = 0; i < panels; i++)
             UNROLL for (int v = 0; v < WIDE_VECTORS; v++) acc[i][v] += x * vec_load(w + i * ld + v * VEC_BYTES);
     }
     tile_rows to = {at->c, at->z};
-    put_finished(panels, WIDE_COLUMNS, 0, b->epilogue->activation, acc, b, &at->has, &to);
-    tile_end(panels, b, at);
+    put_finished(panels, WIDE_COLUMNS, 0, r->epilogue->activation, acc, &out, &at->has, &to);
+    tile_end(panels, &out, at);
 }
 
 #endif

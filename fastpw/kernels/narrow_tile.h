@@ -20,7 +20,7 @@
  * memory: 3.4 of the speed, once 2.8). Shorter ones the processor foresees. */
 enum { FETCHED_ROWS = 48, SHORT_ROW = 2 * CACHE_LINE };
 
-INLINE int has_long_rows(const fastpw_block *b) { return b->k * (ptrdiff_t)sizeof(real) > SHORT_ROW; }
+INLINE int has_long_rows(const fastpw_gemm_args *g) { return g->k * (ptrdiff_t)sizeof(real) > SHORT_ROW; }
 
 /* For a step of so many bytes: a line is fetched in both its halves. */
 INLINE void fetch_rows(const int rows, const int step, const char *a, ptrdiff_t lda, int rows_below)
@@ -50,8 +50,8 @@ INLINE void narrow_last(const int rows, const int vectors, const int split, vec 
     }
 }
 
-/* The partial depths of a row's next `count` accumulators, summed: LANES columns. (In loops: written out as below, three
- * vectors would spill accumulators.) */
+/* The partial depths of a row's next `count` accumulators, summed: LANES columns. (In loops: written out as below,
+ * three vectors would spill accumulators.) */
 INLINE vec sum_split(const int split, const int count, const vec *acc)
 {
     vec part[MAX_SPLIT];
@@ -73,24 +73,24 @@ INLINE vec sum_rows(const int split, const int count, vec acc[][MAX_NARROW_VECTO
 }
 
 /* Whether the rows follow each other in memory without gaps, of C and of what is added and kept. */
-INLINE int rows_adjoin(const int columns, const fastpw_block *b, const tile_place *at)
+INLINE int rows_adjoin(const int columns, const fastpw_gemm_args *g, const tile_place *at)
 {
-    const ptrdiff_t row = b->n * (ptrdiff_t)sizeof(real);
-    return (VEC_CLOSES_GAPS || b->n == columns) && b->ldc == row && (!at->residual || b->ldr == row) &&
-           (!at->z || b->ldz == row);
+    const ptrdiff_t row = g->n * (ptrdiff_t)sizeof(real);
+    return (VEC_CLOSES_GAPS || g->n == columns) && g->out.ldc == row && (!at->residual || g->out.ldr == row) &&
+           (!at->z || g->out.ldz == row);
 }
 
 /* Those rows, `split` of them in a vector. */
 INLINE void put_adjoining(const int rows, const int columns, const int split, vec acc[][MAX_NARROW_VECTORS],
-                          const fastpw_block *b, const tile_place *at)
+                          const fastpw_gemm_args *g, const tile_place *at)
 {
     const int vectors = (rows + split - 1) / split;
-    const ptrdiff_t step = split * b->n * (ptrdiff_t)sizeof(real);
-    const vec_lanes there = vec_first_of_each(columns, b->n), all = vec_first(split * b->n),
-                    last = vec_first((rows - (vectors - 1) * split) * b->n);
-    const vec bias = b->entry == FASTPW_FROM_BIAS ? vec_repeat(columns, vec_load_lanes(b->panel, vec_first(columns)))
+    const ptrdiff_t step = split * g->n * (ptrdiff_t)sizeof(real);
+    const vec_lanes there = vec_first_of_each(columns, g->n), all = vec_first(split * g->n),
+                    last = vec_first((rows - (vectors - 1) * split) * g->n);
+    const vec bias = g->entry == FASTPW_FROM_BIAS ? vec_repeat(columns, vec_load_lanes(g->panel, vec_first(columns)))
                                                   : (vec){0};
-    const char *earlier = b->entry == FASTPW_FROM_C ? at->c : at->residual;
+    const char *earlier = g->entry == FASTPW_FROM_C ? at->c : at->residual;
     tile_row y[MAX_ROWS], start[MAX_ROWS];
 #define LANES_OF(i) ((i) < vectors - 1 ? all : last)
     UNROLL for (int i = 0; i < vectors; i++) {
@@ -104,24 +104,24 @@ INLINE void put_adjoining(const int rows, const int columns, const int split, ve
     if (at->z)
         UNROLL for (int i = 0; i < vectors; i++)
             vec_store_lanes(at->z + i * step, vec_close_gaps(y[i][0], there), LANES_OF(i));
-    activate_cheaply(vectors, 1, b->epilogue->activation, y, b->epilogue);
+    activate_cheaply(vectors, 1, g->out.epilogue->activation, y, g->out.epilogue);
     UNROLL for (int i = 0; i < vectors; i++)
         vec_store_lanes(at->c + i * step, vec_close_gaps(y[i][0], there), LANES_OF(i));
 #undef LANES_OF
 }
 
-INLINE void narrow_tile(const int rows, const int vectors, const int split, const int fetches, const fastpw_block *b,
-                        const tile_place *at)
+INLINE void narrow_tile(const int rows, const int vectors, const int split, const int fetches,
+                        const fastpw_gemm_args *g, const tile_place *at)
 {
     const int columns = vectors * LANES / split;
-    const ptrdiff_t lda = b->lda, step = split * (int)sizeof(real);
+    const ptrdiff_t lda = g->lda, step = split * (int)sizeof(real);
     const char *a = at->a;
-    const real *w = (const real *)b->panel + columns;
+    const real *w = (const real *)(g->panel + HEAD_BYTES(columns));
     vec acc[MAX_ROWS][MAX_NARROW_VECTORS];
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
 
-    ptrdiff_t left = b->k;
+    ptrdiff_t left = g->k;
     /* Two steps a turn, where that spills nothing: the loop's own instructions cost up to a tenth. */
     for (; NARROW_UNROLLS && left >= 2 * split; left -= 2 * split, a += 2 * step, w += 2 * vectors * LANES) {
         if (fetches) fetch_rows(rows, 2 * step, a, lda, FETCHED_ROWS);
@@ -134,9 +134,9 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
     }
     if (left > 0) narrow_last(rows, vectors, split, acc, a, lda, w, left);
 
-    if (vectors == 1 && rows_adjoin(columns, b, at)) {
-        put_adjoining(rows, columns, split, acc, b, at);
-        tile_end(rows, b, at);
+    if (vectors == 1 && rows_adjoin(columns, g, at)) {
+        put_adjoining(rows, columns, split, acc, g, at);
+        tile_end(rows, &g->out, at);
         return;
     }
     /* The sums first: the accumulators are free when bias and residual come in. */
@@ -151,12 +151,12 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int v = 0; v < vectors; v += split)
                 sums[i][v / split] = sum_split(split, vectors - v, &acc[i][v]);
-    tile_begin(rows, columns, start, b, at);
+    tile_begin(rows, columns, start, g, at);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors_of(columns); v++) sums[i][v] += start[i][v];
     tile_rows to = {at->c, at->z};
-    put_finished(rows, columns, 0, b->epilogue->activation, sums, b, &at->has, &to);
-    tile_end(rows, b, at);
+    put_finished(rows, columns, 0, g->out.epilogue->activation, sums, &g->out, &at->has, &to);
+    tile_end(rows, &g->out, at);
 }
 
 /* The sum of each row's lanes, one beside the other. */
@@ -194,15 +194,15 @@ INLINE void store_column(const int rows, char *p, ptrdiff_t ld, vec v)
 enum { LONG_ROWS_OF_COLUMN = 4 };
 
 /* rows <= LANES */
-INLINE void column_tile(const int rows, const fastpw_block *b, const tile_place *at)
+INLINE void column_tile(const int rows, const fastpw_gemm_args *g, const tile_place *at)
 {
-    const ptrdiff_t lda = b->lda;
-    const char *a = at->a, *w = b->panel + sizeof(real);
+    const ptrdiff_t lda = g->lda;
+    const char *a = at->a, *w = g->panel + HEAD_BYTES(1);
     vec acc[LANES], start = {0};
     UNROLL for (int i = 0; i < rows; i++) acc[i] = (vec){0};
 
-    const int fetches = rows <= LONG_ROWS_OF_COLUMN && has_long_rows(b);
-    ptrdiff_t left = b->k;
+    const int fetches = rows <= LONG_ROWS_OF_COLUMN && has_long_rows(g);
+    ptrdiff_t left = g->k;
     for (; left >= LANES; left -= LANES, a += VEC_BYTES, w += VEC_BYTES) {
         const vec panel = vec_load(w);
         if (fetches) {
@@ -217,16 +217,16 @@ INLINE void column_tile(const int rows, const fastpw_block *b, const tile_place 
         UNROLL for (int i = 0; i < rows; i++) acc[i] += vec_load_lanes(a + i * lda, lanes) * panel;
     }
 
-    if (b->entry == FASTPW_FROM_BIAS) start = vec_set(real_load(b->panel));
-    if (b->entry == FASTPW_FROM_C)
-        start = load_column(rows, at->c, b->ldc);
+    if (g->entry == FASTPW_FROM_BIAS) start = vec_set(real_load(g->panel));
+    if (g->entry == FASTPW_FROM_C)
+        start = load_column(rows, at->c, g->out.ldc);
     else if (at->residual)
-        start += load_column(rows, at->residual, b->ldr);
+        start += load_column(rows, at->residual, g->out.ldr);
     tile_row y[1] = {{sum_lanes(rows, acc) + start}};
-    if (at->z) store_column(rows, at->z, b->ldz, y[0][0]);
-    activate_cheaply(1, 1, b->epilogue->activation, y, b->epilogue);
-    store_column(rows, at->c, b->ldc, y[0][0]);
-    tile_end(rows, b, at);
+    if (at->z) store_column(rows, at->z, g->out.ldz, y[0][0]);
+    activate_cheaply(1, 1, g->out.epilogue->activation, y, g->out.epilogue);
+    store_column(rows, at->c, g->out.ldc, y[0][0]);
+    tile_end(rows, &g->out, at);
 }
 
 #endif

@@ -49,13 +49,14 @@ INLINE void outer_depth_by_lane(const int rows, const int vectors, tile_row *acc
     }
 }
 
-INLINE void outer_tile(const int rows, const int vectors, const int forms, const fastpw_block *b,
+INLINE void outer_tile(const int rows, const int vectors, const int forms, const fastpw_outer_args *o,
                        const tile_place *at)
 {
-    const char *a = at->a, *w = b->panel, *c = at->c;
-    const ptrdiff_t lda = b->lda, ldb = b->ldb;
+    const char *a = at->a, *w = o->b, *c = at->c;
+    const ptrdiff_t lda = o->lda, ldb = o->ldb, ldc = o->ldc;
+    fastpw_ahead *const next = at->ahead;
     const int streams = 0;
-    const fastpw_forming from = forms ? *b->forming : (fastpw_forming){0};
+    const fastpw_forming from = forms ? *o->forming : (fastpw_forming){0};
     const char *dy = from.dy, *s = from.s;
     char *dz = from.dz;
     tile_row acc[MAX_ROWS];
@@ -63,7 +64,7 @@ INLINE void outer_tile(const int rows, const int vectors, const int forms, const
     const vec_lanes lanes[WIDE_VECTORS] = {at->has.lanes[0], at->has.lanes[1]};
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
-    ptrdiff_t left = b->k;
+    ptrdiff_t left = o->k;
 #define NEXT_PANEL                                                                                     \
     if (forms) {                                                                                       \
         outer_form(vectors, panel, sums, dy, s, dz, lanes);                                            \
@@ -104,8 +105,8 @@ INLINE void outer_tile(const int rows, const int vectors, const int forms, const
                 outer_load(vectors, panel, w + p * ldb);
             outer_depth(first, last, vectors, acc, a + p * lda, panel);
         }
-        if (b->entry == FASTPW_FROM_C) add_tile(last - first, vectors * LANES, acc + first, to, b->ldc, &at->has);
-        to = put_tile(last - first, vectors * LANES, acc + first, to, b->ldc, &at->has);
+        if (o->adds) add_tile(last - first, vectors * LANES, acc + first, to, ldc, &at->has);
+        to = put_tile(last - first, vectors * LANES, acc + first, to, ldc, &at->has);
     }
     if (forms && from.sums)
         UNROLL for (int v = 0; v < vectors; v++) {
@@ -118,16 +119,17 @@ INLINE void outer_tile(const int rows, const int vectors, const int forms, const
 }
 
 /* One vector across where the columns left over need no more. */
-#define OUTER_1_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, outer_tile(rows, 1, 0, b, at))
-#define OUTER_2_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, outer_tile(rows, 2, 0, b, at))
+#define OUTER_FUNCTION(tile, rows, call) TILE_FUNCTION(tile, rows, fastpw_outer_args, call)
+#define OUTER_1_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, outer_tile(rows, 1, 0, g, at))
+#define OUTER_2_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, outer_tile(rows, 2, 0, g, at))
 DEFINE_HEIGHTS(OUTER_1, OUTER_1, ROWS_WIDE)
 DEFINE_HEIGHTS(OUTER_2, OUTER_2, ROWS_WIDE)
 
 /* The tiles that form dz, where registers are left for it and its sums: it comes for the price of its instructions,
  * while the caches that it comes from and goes to would do nothing. */
 #if OUTER_FORMS
-#  define FORMING_1_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, outer_tile(rows, 1, 1, b, at))
-#  define FORMING_2_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, outer_tile(rows, 2, 1, b, at))
+#  define FORMING_1_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, outer_tile(rows, 1, 1, g, at))
+#  define FORMING_2_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, outer_tile(rows, 2, 1, g, at))
 DEFINE_HEIGHTS(FORMING_1, FORMING_1, ROWS_WIDE)
 DEFINE_HEIGHTS(FORMING_2, FORMING_2, ROWS_WIDE)
 #endif
@@ -142,7 +144,8 @@ static void split_rows(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld,
         for (ptrdiff_t p = 0; p < m; p++)
             for (ptrdiff_t j = first; j < last; j++)
                 UNROLL for (int v = 0; v < ROW_BYTES; v += VEC_BYTES)
-                    vec_store(panels + j * panel_bytes + p * ROW_BYTES + v, vec_load(rows + p * ld + j * ROW_BYTES + v));
+                    vec_store(panels + j * panel_bytes + p * ROW_BYTES + v,
+                              vec_load(rows + p * ld + j * ROW_BYTES + v));
     }
     if (whole * WIDE_COLUMNS == n) return;
     tile_columns has;
@@ -153,13 +156,22 @@ static void split_rows(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld,
                       vec_load_lanes(rows + p * ld + whole * ROW_BYTES + v * VEC_BYTES, has.lanes[v]));
 }
 
-static void outer_block(const fastpw_block *b)
-{
-    tile_function *const *tiles = b->n <= LANES ? heights_OUTER_1 : heights_OUTER_2, *const *first = tiles;
 #if OUTER_FORMS
-    if (b->forming) first = b->n <= LANES ? heights_FORMING_1 : heights_FORMING_2;
+enum { FORMED_ACTIVATIONS = 1 << FASTPW_RELU };      /* outer_form knows its derivative */
+#else
+enum { FORMED_ACTIVATIONS = 0 };
 #endif
-    run_tiles(b, first, tiles, ROWS_WIDE, sizeof(real));
+
+static void outer(const fastpw_outer_args *o)
+{
+    tile_function *const *tiles = o->n <= LANES ? heights_OUTER_1 : heights_OUTER_2, *const *first = tiles;
+    tile_place at = {.a = o->a, .c = o->c, .ahead = o->ahead};
+    const tile_steps step = {.a = sizeof(real), .c = o->ldc};
+    set_columns(&at.has, o->n);
+#if OUTER_FORMS
+    if (o->forming) first = o->n <= LANES ? heights_FORMING_1 : heights_FORMING_2;
+#endif
+    run_tiles(o, o->m, &at, step, first, tiles, ROWS_WIDE);
 }
 
 #endif

@@ -4,6 +4,9 @@
 
 #include "vec.h"
 
+/* What stands before a panel's weights: the biases of its columns. */
+#define HEAD_BYTES(columns) ((columns) * (int)sizeof(real))
+
 /* Where B lies. */
 typedef struct {
     const char *base;
@@ -84,8 +87,8 @@ INLINE void pack_panel(const int columns, const int step, char *panel, ptrdiff_t
                        ptrdiff_t stride_n, ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)
 {
     const pack_source source = {b, n, k, stride_n, stride_k};
-    real *to = (real *)panel;
-    for (int j = 0; j < columns; j++) *to++ = bias && j < n ? real_load(bias + j * stride_bias) : 0;
+    real *head = (real *)panel, *to = (real *)(panel + HEAD_BYTES(columns));
+    for (int j = 0; j < columns; j++) head[j] = bias && j < n ? real_load(bias + j * stride_bias) : 0;
     if (step == 1 && columns % LANES == 0 && stride_n == sizeof(real))
         pack_depths(columns, to, &source);
     else if (step == 1 && stride_k == sizeof(real))

@@ -10,12 +10,23 @@
 #include "scale.h"
 #include "tiles.h"
 
-#define KERNEL_SET(isa, dtype)                                                            \
-    TARGET_END                                                                            \
-    const fastpw_kernel_set fastpw_##isa##_##dtype = {                                    \
-        #isa, sizeof(real) == 4 ? "float32" : "float64",                                  \
-        sizeof(real), sizeof(real), sizeof(real), LANES, N_TILES, {TILES},       \
-        unpacked_block, row_block, scale_block, outer_block, OUTER_FORMS, split_rows, transpose, gradient,   \
-        column_sums, peak}
+/* One type for everything: FASTPW_F32, say, and its size. */
+#define TAG_OF(type) FASTPW_##type
+#define SIZE_OF(type) FASTPW_SIZE_OF_##type
+#define TAG(type) TAG_OF(type)
+#define SIZE(type) SIZE_OF(type)
+_Static_assert(sizeof(real) == SIZE(REAL), "vec.h and kernel_set.h agree about the type");
+
+#define KERNEL_SET(isa_name, dtype)                                                                     \
+    TARGET_END                                                                                          \
+    const fastpw_kernel_set fastpw_##isa_name##_##dtype = {                                             \
+        .isa = #isa_name,                                                                               \
+        .a_type = TAG(REAL), .b_type = TAG(REAL), .c_type = TAG(REAL), .sum_type = TAG(REAL),           \
+        .a_size = SIZE(REAL), .b_size = SIZE(REAL), .c_size = SIZE(REAL),                               \
+        .lanes = LANES, .n_tiles = N_TILES, .tiles = {TILES},                                           \
+        .row = row, .unpacked = unpacked, .scale = scale,                                               \
+        .outer = outer, .outer_forms = FORMED_ACTIVATIONS,                                              \
+        .gradient = gradient, .column_sums = column_sums,                                               \
+        .split = split_rows, .transpose = transpose, .peak = peak}
 
 #endif

@@ -10,53 +10,54 @@ typedef struct {
 } scale_place;
 
 /* LANES channels from byte `at` on, or the first `lanes` of them. */
-INLINE void scale_vector(const int activation, const int whole, const fastpw_block *b, const scale_place *row,
+INLINE void scale_vector(const int activation, const int whole, const fastpw_scale_args *s, const scale_place *row,
                          ptrdiff_t at, vec_lanes lanes, vec alpha, vec beta)
 {
 #define LOAD(p) (whole ? vec_load((p) + at) : vec_load_lanes((p) + at, lanes))
 #define STORE(p, v) (whole ? vec_store((p) + at, v) : vec_store_lanes((p) + at, v, lanes))
-    vec t = LOAD(b->panel);
+    vec t = LOAD(s->bias);
     if (row->residual) t += LOAD(row->residual);
-    if (row->x) t += LOAD(row->x) * LOAD(b->panel + b->n * (ptrdiff_t)sizeof(real));
+    if (row->x) t += LOAD(row->x) * LOAD(s->weights);
     if (row->z) STORE(row->z, t);
     STORE(row->y, activate(t, activation, alpha, beta));
 #undef LOAD
 #undef STORE
 }
 
-INLINE void scale_rows(const int activation, const fastpw_block *b)
+INLINE void scale_rows(const int activation, const fastpw_scale_args *s)
 {
-    const vec alpha = vec_set((real)b->epilogue->alpha), beta = vec_set((real)b->epilogue->beta);
-    const vec_lanes all = vec_first(LANES), rest = vec_first(b->n % LANES);
-    for (ptrdiff_t i = 0; i < b->m; i++) {
+    const fastpw_output *out = &s->out;
+    const vec alpha = vec_set((real)out->epilogue->alpha), beta = vec_set((real)out->epilogue->beta);
+    const vec_lanes all = vec_first(LANES), rest = vec_first(s->n % LANES);
+    for (ptrdiff_t i = 0; i < s->m; i++) {
         const scale_place row = {
-            b->k ? b->a + i * b->lda : NULL, b->residual ? b->residual + i * b->ldr : NULL,
-            b->c + i * b->ldc, b->z ? b->z + i * b->ldz : NULL,
+            s->a ? s->a + i * s->lda : NULL, out->residual ? out->residual + i * out->ldr : NULL,
+            out->c + i * out->ldc, out->z ? out->z + i * out->ldz : NULL,
         };
         ptrdiff_t j = 0;
-        for (; j + LANES <= b->n; j += LANES)
-            scale_vector(activation, 1, b, &row, j * (ptrdiff_t)sizeof(real), all, alpha, beta);
-        if (j < b->n) scale_vector(activation, 0, b, &row, j * (ptrdiff_t)sizeof(real), rest, alpha, beta);
+        for (; j + LANES <= s->n; j += LANES)
+            scale_vector(activation, 1, s, &row, j * (ptrdiff_t)sizeof(real), all, alpha, beta);
+        if (j < s->n) scale_vector(activation, 0, s, &row, j * (ptrdiff_t)sizeof(real), rest, alpha, beta);
     }
 }
 
-static void scale_block(const fastpw_block *b)
+static void scale(const fastpw_scale_args *s)
 {
-    switch (b->epilogue->activation) {
-    case FASTPW_RELU: scale_rows(FASTPW_RELU, b); return;
-    case FASTPW_CLIP: scale_rows(FASTPW_CLIP, b); return;
-    case FASTPW_LINEAR: scale_rows(FASTPW_LINEAR, b); return;
+    switch (s->out.epilogue->activation) {
+    case FASTPW_RELU: scale_rows(FASTPW_RELU, s); return;
+    case FASTPW_CLIP: scale_rows(FASTPW_CLIP, s); return;
+    case FASTPW_LINEAR: scale_rows(FASTPW_LINEAR, s); return;
     }
     /* Row by row, so that the second look at y finds it in the cache. */
-    fastpw_block row = *b;
+    fastpw_scale_args row = *s;
     row.m = 1;
-    for (ptrdiff_t i = 0; i < b->m; i++) {
+    for (ptrdiff_t i = 0; i < s->m; i++) {
         scale_rows(FASTPW_LINEAR, &row);
-        activate_memory(1, b->n, row.c, b->ldc, b->epilogue);
-        row.a += b->lda;
-        row.c += b->ldc;
-        if (row.residual) row.residual += b->ldr;
-        if (row.z) row.z += b->ldz;
+        activate_memory(1, s->n, row.out.c, s->out.ldc, s->out.epilogue);
+        if (row.a) row.a += s->lda;
+        row.out.c += s->out.ldc;
+        if (row.out.residual) row.out.residual += s->out.ldr;
+        if (row.out.z) row.out.z += s->out.ldz;
     }
 }
 

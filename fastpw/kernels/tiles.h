@@ -41,42 +41,44 @@
 #define HEIGHTS_OF(rows, F, width) HEIGHTS_##rows(F, width)
 #define HEIGHTS(rows, F, width) HEIGHTS_OF(rows, F, width)
 
-typedef void tile_function(const fastpw_block *, const tile_place *);
+typedef void tile_function(const void *args, const tile_place *);
 
 /* Rows of A so many bytes apart share one set of the first-level cache: with more of them at a time than it has ways,
  * every depth waits for the second level (1024 -> 1000 at 6 x 6: 0.92 of the peak with 12 rows, 0.98 with 8). */
 enum { SAME_SET = 4096, WAYS = 8 };
 
-/* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1.
- * lda is the distance of the rows of A, or of its columns where A comes transposed. The first tile may be of a kind
- * of its own. */
-INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_function *const *others,
-                      const int highest, ptrdiff_t lda)
+/* From row to row of a tile. */
+typedef struct {
+    ptrdiff_t a, c, residual, z;
+} tile_steps;
+
+/* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1.  The first tile may be of a kind of
+ * its own. */
+INLINE void run_tiles(const void *args, ptrdiff_t m, tile_place *at, const tile_steps step, tile_function *const *first,
+                      tile_function *const *others, const int highest)
 {
-    const int tallest = highest > WAYS && lda && lda % SAME_SET == 0 ? WAYS : highest;
+    const int tallest = highest > WAYS && step.a && step.a % SAME_SET == 0 ? WAYS : highest;
     tile_function *const *by_height = first;
-    tile_place at;
-    at.a = b->a, at.residual = b->residual, at.c = b->c, at.z = b->z, at.ahead = b->ahead;
-    set_columns(&at.has, b->n);
     /* (in 32 bits, which divide faster) */
-    const uint32_t tiles = (uint32_t)((b->m + tallest - 1) / tallest);
-    const uint32_t height = (uint32_t)b->m / tiles, taller = (uint32_t)b->m % tiles;
+    const uint32_t tiles = (uint32_t)((m + tallest - 1) / tallest);
+    const uint32_t height = (uint32_t)m / tiles, taller = (uint32_t)m % tiles;
     for (uint32_t i = 0; i < tiles; i++) {
         const ptrdiff_t rows = height + (i < taller);
-        while (at.ahead->rows == 0 && at.ahead->ld) at.ahead++;
-        by_height[rows - 1](b, &at);
+        while (at->ahead->rows == 0 && at->ahead->ld) at->ahead++;
+        by_height[rows - 1](args, at);
         by_height = others;
-        at.a += rows * lda;
-        at.c += rows * b->ldc;
-        if (at.residual) at.residual += rows * b->ldr;
-        if (at.z) at.z += rows * b->ldz;
+        at->a += rows * step.a;
+        at->c += rows * step.c;
+        if (at->residual) at->residual += rows * step.residual;
+        if (at->z) at->z += rows * step.z;
     }
 }
 
 /* A tile's functions for every number of rows, and the table of them. */
-#define TILE_FUNCTION(tile, rows, call)                                                  \
-    NOINLINE void tile_##tile##_##rows(const fastpw_block *b, const tile_place *at)      \
+#define TILE_FUNCTION(tile, rows, type, call)                                            \
+    NOINLINE void tile_##tile##_##rows(const void *args, const tile_place *at)           \
     {                                                                                    \
+        const type *const g = args;                                                      \
         call;                                                                            \
     }
 #define NAME(tile, rows) tile_##tile##_##rows,
@@ -84,36 +86,44 @@ INLINE void run_tiles(const fastpw_block *b, tile_function *const *first, tile_f
     HEIGHTS(tallest, kind##_FUNCTION, tile)                                              \
     static tile_function *const heights_##tile[] = {HEIGHTS(tallest, NAME, tile)};
 
-#define WIDE_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, wide_tile(rows, WIDE_VECTORS, 0, 1, b, at))
-#define STREAMING_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, wide_tile(rows, WIDE_VECTORS, 1, 1, b, at))
-#define UNPACKED_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, wide_tile(rows, WIDE_VECTORS, 0, 0, b, at))
-#define ROW_FUNCTION(tile, panels) TILE_FUNCTION(tile, panels, row_tile(panels, b, at))
+#define GEMM_FUNCTION(tile, rows, call) TILE_FUNCTION(tile, rows, fastpw_gemm_args, call)
+#define WIDE_FUNCTION(tile, rows) GEMM_FUNCTION(tile, rows, wide_tile(rows, WIDE_VECTORS, 0, g, at))
+#define STREAMING_FUNCTION(tile, rows) GEMM_FUNCTION(tile, rows, wide_tile(rows, WIDE_VECTORS, 1, g, at))
+#define UNPACKED_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, fastpw_unpacked_args, unpacked_tile(rows, g, at))
+#define ROW_FUNCTION(tile, panels) TILE_FUNCTION(tile, panels, fastpw_row_args, row_tile(panels, g, at))
 DEFINE_HEIGHTS(WIDE, WIDE, ROWS_WIDE)
 DEFINE_HEIGHTS(STREAMING, STREAMING, ROWS_WIDE)
 DEFINE_HEIGHTS(UNPACKED, UNPACKED, ROWS_WIDE)
 DEFINE_HEIGHTS(ROW, ROW, PANELS_OF_ROW)
 
-static void unpacked_block(const fastpw_block *b)
+INLINE void run_gemm(const fastpw_gemm_args *g, tile_function *const *heights, const int highest)
 {
-    run_tiles(b, heights_UNPACKED, heights_UNPACKED, ROWS_WIDE, b->lda);
+    tile_place at = {.a = g->a, .residual = g->out.residual, .c = g->out.c, .z = g->out.z, .ahead = g->ahead};
+    const tile_steps step = {g->lda, g->out.ldc, g->out.ldr, g->out.ldz};
+    set_columns(&at.has, g->n);
+    run_tiles(g, g->m, &at, step, heights, heights, highest);
 }
 
-static void row_block(const fastpw_block *b)
+static void unpacked(const fastpw_unpacked_args *u)
 {
-    fastpw_block panels = *b;
-    panels.m = b->n / WIDE_COLUMNS, panels.n = WIDE_COLUMNS;
-    panels.a = b->panel, panels.lda = b->ldb, panels.panel = b->a;
-    panels.ldc = panels.ldr = panels.ldz = WIDE_COLUMNS * (ptrdiff_t)sizeof(real);
-    run_tiles(&panels, heights_ROW, heights_ROW, PANELS_OF_ROW, panels.lda);
+    tile_place at = {.a = u->a, .c = u->c, .ahead = u->ahead};
+    const tile_steps step = {.a = u->lda, .c = u->ldc};
+    run_tiles(u, u->m, &at, step, heights_UNPACKED, heights_UNPACKED, ROWS_WIDE);
+}
+
+static void row(const fastpw_row_args *r)
+{
+    const ptrdiff_t columns = WIDE_COLUMNS * (ptrdiff_t)sizeof(real);
+    fastpw_ahead nothing = {0};
+    tile_place at = {.a = r->panels, .residual = r->residual, .c = r->c, .z = r->z, .ahead = &nothing};
+    const tile_steps step = {r->panel_bytes, columns, columns, columns};
+    set_columns(&at.has, WIDE_COLUMNS);
+    run_tiles(r, r->n / WIDE_COLUMNS, &at, step, heights_ROW, heights_ROW, PANELS_OF_ROW);
 }
 
 /* A row of the table of tiles: its functions and its panels. */
 #define DEFINE_TILE(tile, tallest, columns, step, least_depth, heights, highest)                        \
-    static void block_##tile(const fastpw_block *b)                                                     \
-    {                                                                                                   \
-        tile_function *const *tiles = heights;                                                          \
-        run_tiles(b, tiles, tiles, highest, b->lda);                                                    \
-    }                                                                                                   \
+    static void gemm_##tile(const fastpw_gemm_args *g) { run_gemm(g, heights, highest); }               \
     static void pack_##tile(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,   \
                             ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)                \
     {                                                                                                   \
@@ -123,27 +133,31 @@ static void row_block(const fastpw_block *b)
         ROWS_OF_##tile = tallest, COLUMNS_OF_##tile = columns, STEP_OF_##tile = step,                   \
         LEAST_OF_##tile = least_depth                                                                   \
     };
-#define TILE(tile) \
-    {ROWS_OF_##tile, COLUMNS_OF_##tile, STEP_OF_##tile, LEAST_OF_##tile, pack_##tile, block_##tile}
+#define TILE(tile)                                                                                      \
+    {                                                                                                   \
+        .mr = ROWS_OF_##tile, .nr = COLUMNS_OF_##tile, .depth_step = STEP_OF_##tile,                    \
+        .least_depth = LEAST_OF_##tile, .head_bytes = HEAD_BYTES(COLUMNS_OF_##tile),                     \
+        .pack = pack_##tile, .gemm = gemm_##tile                                                        \
+    }
 
 /* Whether C is to go past the caches, and may: its columns are all there, and it is not read again. */
-INLINE int goes_past_caches(const fastpw_block *b)
+INLINE int goes_past_caches(const fastpw_gemm_args *g)
 {
-    return b->streams && b->n == WIDE_COLUMNS && is_cheap(b->epilogue->activation);
+    return g->streams && g->n == WIDE_COLUMNS && is_cheap(g->out.epilogue->activation);
 }
 
-DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, 0, goes_past_caches(b) ? heights_STREAMING : heights_WIDE, ROWS_WIDE)
+DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, 0, goes_past_caches(g) ? heights_STREAMING : heights_WIDE, ROWS_WIDE)
 
 /* The narrow tiles: vectors across, the depths in each, and the least depth that is worth its sums, below which a wider
  * tile takes no longer (8 columns of 14 depths: 0.88 of its speed, of 20: 1.14; 24 of 18: 0.86, of 20: 1.06). The smaller
  * the split, the less there is to sum at the end: 16 columns as one vector (32 depths) run at 0.98 of the peak, as two
  * that split depths at 0.86; those of 12 columns took as long up to 96 depths. Tiles of 20 and 28 columns had too few
  * rows: those of 24 and of 32 took no more time at any depth. Those that split depths fetch LONG rows of A. */
-#define WHOLE_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, wide_tile(rows, VECTORS_##tile, 0, 1, b, at))
-#define SPLIT_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, 0, b, at))
+#define WHOLE_FUNCTION(tile, rows) GEMM_FUNCTION(tile, rows, wide_tile(rows, VECTORS_##tile, 0, g, at))
+#define SPLIT_FUNCTION(tile, rows) GEMM_FUNCTION(tile, rows, narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, 0, g, at))
 #define LONG_FUNCTION(tile, rows) \
-    TILE_FUNCTION(LONG_##tile, rows, narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, 1, b, at))
-#define COLUMN_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, column_tile(rows, b, at))
+    GEMM_FUNCTION(LONG_##tile, rows, narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, 1, g, at))
+#define COLUMN_FUNCTION(tile, rows) GEMM_FUNCTION(tile, rows, column_tile(rows, g, at))
 #define DEFINE_WHOLE(columns, tallest)                                                                  \
     DEFINE_HEIGHTS(columns, WHOLE, tallest)                                                             \
     DEFINE_TILE(columns, tallest, columns, 1, 0, heights_##columns, tallest)
@@ -152,10 +166,10 @@ DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, 0, goes_past_caches(b) ? heights_S
     HEIGHTS(tallest, LONG_FUNCTION, columns)                                                            \
     static tile_function *const long_heights_##columns[] = {HEIGHTS(tallest, NAME, LONG_##columns)};    \
     DEFINE_TILE(columns, tallest, columns, SPLIT_##columns, LEAST_##columns,                            \
-                has_long_rows(b) ? long_heights_##columns : heights_##columns, tallest)
+                has_long_rows(g) ? long_heights_##columns : heights_##columns, tallest)
 #define DEFINE_COLUMN(tallest)                                                                          \
     DEFINE_HEIGHTS(1, COLUMN, tallest)                                                                  \
-    DEFINE_TILE(1, tallest, 1, LANES, LEAST_1, heights_1, has_long_rows(b) ? LONG_ROWS_OF_COLUMN : tallest)
+    DEFINE_TILE(1, tallest, 1, LANES, LEAST_1, heights_1, has_long_rows(g) ? LONG_ROWS_OF_COLUMN : tallest)
 
 #if LANES == 16
 #  define LEAST_1 4

@@ -55,10 +55,12 @@ TARGET("avx2,fma,prfchw")
 #endif
 
 #ifdef REAL_F32
+#  define REAL F32
 typedef float real;
 typedef int32_t integer;
 #  define LANES (VEC_BYTES / 4)
 #else
+#  define REAL F64
 typedef double real;
 typedef int64_t integer;
 #  define LANES (VEC_BYTES / 8)
