@@ -45,6 +45,13 @@ def kernel_sets():
     return rows
 
 
+def activations():
+    """Every activation that the kernels know: name, code, and what its derivative is read from, "y", "z" or None."""
+    reads = {FASTPW_READS_Y: "y", FASTPW_READS_Z: "z"}
+    return [(fastpw_activations[code].name.decode().lower(), code, reads.get(fastpw_activations[code].reads))
+            for code in range(FASTPW_N_ACTIVATIONS)]
+
+
 def know_tiles():
     cdef const fastpw_kernel_set *s
     cdef int i = 0, t

@@ -20,7 +20,8 @@ from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
 
 from fastpw.core.kernels cimport (FASTPW_F32, FASTPW_F64, FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_FROM_ZERO,
-                                  FASTPW_LINEAR, fastpw_cpu_runs, fastpw_enter_float_state, fastpw_epilogue,
+                                  FASTPW_LINEAR, FASTPW_N_ACTIVATIONS, FASTPW_READS_Y, FASTPW_READS_Z,
+                                  fastpw_activations, fastpw_cpu_runs, fastpw_enter_float_state, fastpw_epilogue,
                                   fastpw_float_state, fastpw_kernel_set, fastpw_kernel_sets,
                                   fastpw_leave_float_state, fastpw_tile, fastpw_type_names)
 from fastpw.core.loops cimport (CACHE_LINE, A, C, RESIDUAL, Z, Gemm, PackedB, fills_lines, in_place, pack_panel,
