@@ -247,6 +247,8 @@ class Gradients(Call):
         for name in ("y", "z", "residual"):
             if draw.often(0.5):
                 self.layouts[name] = self._lies(self.y_shape, READ)
+        if self.options["activation"] in READ_FROM_Z and not {"z", "bias"} & self.layouts.keys():
+            self.layouts.pop("y", None)  # which alone is refused
         if self._reads_no_x() and draw.often(0.5):
             del self.layouts["x"]
         shapes = dict(zip(WRT, (self.x_shape, self.weight_shape, (self.K,), self.y_shape), strict=True))
