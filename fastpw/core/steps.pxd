@@ -16,8 +16,11 @@ cdef enum:
     DATA_DEPTH = 512
     DATA_STEP = 8                # whole steps of every tile
     DATA_PANELS = 8
-    # Rows, from which on packing costs less than the misses of panels whose rows are a page apart.
+    # Packing costs less than what it saves from so many rows on, where so many rows of W lie so many bytes apart: a
+    # panel's lines no longer stay in the first-level cache, nor their pages among those that are known.
     DATA_ROWS = 12
+    DATA_DEEP = 256
+    DATA_FAR_APART = 2048
 
 # Rows that are summed at a time, for db and dW: that much of a panel, and of the columns that one tile reads, stays in
 # the first-level cache.

@@ -7,7 +7,7 @@ from fastpw.core.gradients cimport (DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S
 from fastpw.core.outer cimport PANELS_BYTES
 from fastpw.core.panels cimport CACHE_LINE, PackedB, bytes_of_panel, bytes_of_panels, splits_depth, whole_lines
 from fastpw.core.pixels cimport at_one_distance
-from fastpw.core.steps cimport DATA_ROWS
+from fastpw.core.steps cimport DATA_DEEP, DATA_FAR_APART, DATA_ROWS
 
 
 cdef inline bint may_form(const Walk *w) noexcept nogil:
@@ -70,8 +70,9 @@ cdef inline Py_ssize_t bytes_packed(const Walk *w) noexcept nogil:
 
 cdef inline bint packs_panels(const Walk *w) noexcept nogil:
     """Whether panels of W are packed together before few rows meet them. A panel that is one cache line wide takes from
-    each row of W a line of its own, and from rows a page apart lines that push each other out of all caches."""
-    return w.kernels.tiles[0].nr * w.kernels.b_size <= CACHE_LINE and w.pixels.m >= DATA_ROWS
+    each row of W a line of its own, and from rows that lie far apart lines that push each other out of all caches."""
+    return (w.kernels.tiles[0].nr * w.kernels.b_size <= CACHE_LINE and w.pixels.m >= DATA_ROWS
+            and w.data.stride_k >= DATA_FAR_APART and w.data_depth >= DATA_DEEP)
 
 
 cdef inline void lay_out_own(Walk *w) noexcept nogil:
