@@ -34,8 +34,8 @@ SMALL_WORK = 1 << 18
 # Where nothing or little is multiplied, storing an element takes as long as so many multiply-adds.
 LEAST_DEPTH = 8
 
-# As SMALL_WORK, for letting other Python threads run meanwhile: that takes 0.05 us, and so does this much work.
-# (NumPy does the same with 500 elements.)
+# As SMALL_WORK, for letting other Python threads run meanwhile: to let go of the GIL and take it again takes
+# as long as so much work.
 BRIEF_WORK = 1 << 10
 
 # As SMALL_WORK, for packing: elements of B.
