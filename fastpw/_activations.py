@@ -1,7 +1,7 @@
 """The table of activations: one row each.
 
-The formulas are in reference.py, the vector code in kernels/vec_math.h. To add an activation: a row here, a
-line in reference.py, a case in kernels/epilogue.h; the tests and ``fastpw verify`` run over this table.
+The formulas are in reference.py, the vector code in kernels/vec_math.h. To add an activation: a row here and
+one in kernels/activations.h, a line in reference.py; the tests and ``fastpw verify`` run over this table.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ class ErrorBound(NamedTuple):
 
 class Activation(NamedTuple):
     name: str
-    code: int  # its place in kernels/kernel_set.h
+    code: int  # its place in kernels/activations.h
     alpha: float  # what the kernel is given, unless the caller gives the parameters
     beta: float
     parameters: tuple[str, ...]  # what the caller gives with the name: alpha, then beta

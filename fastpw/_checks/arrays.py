@@ -38,7 +38,7 @@ def dtype(name: str, value) -> np.dtype:
     try:
         wanted = np.dtype(value)
     except Exception:
-        wanted = None
+        wanted = np.dtype(object)
     if wanted not in FLOATS:
         raise TypeError(f"{name}: float32 or float64 is needed, got {shown(value)}")
     return wanted

@@ -17,8 +17,9 @@ from fastpw.core.machine cimport kernels_for, team
 from fastpw.core.ndarray cimport axes, bytes_of_number, may_be_written, ndarray, shape_of, type_of
 from fastpw.core.panels cimport matrix_of, new_memory
 from fastpw.core.pixels cimport AXES, Lead, Pixels, join_axes, lay_out_rows, take_inner_axes
-from fastpw.core.steps cimport DATA_DEPTH, DATA_STEP
-from fastpw.core.walk_layout cimport lay_out_block, lay_out_own, lay_out_sums, may_form, odd_lines, row_bytes
+from fastpw.core.steps cimport DATA_DEPTH, DATA_PANELS, DATA_STEP
+from fastpw.core.walk_layout cimport (lay_out_block, lay_out_own, lay_out_sums, may_form, odd_lines, packs_panels,
+                                      row_bytes)
 from fastpw.core.workspace cimport walk
 
 from numpy import zeros
@@ -96,7 +97,10 @@ cdef int describe_data(Walk *w, weight, dx) except -1:
         b = weights_of(weight.T, None, 1, 1)
     g.stride_n, g.stride_k = b.matrix.ld, b.matrix.stride
     if not b.b.diagonal and not w.packs_first and g.stride_n == b.b.kernels.b_size:
-        g.unpacked = b.b.n // b.b.kernels.tiles[0].nr
+        if packs_panels(w):
+            w.data_panels = DATA_PANELS
+        else:
+            g.unpacked = b.b.n // b.b.kernels.tiles[0].nr
     g.b, g.epilogue = b.b, w.linear
     g.entry = FASTPW_FROM_C if w.accumulates else FASTPW_FROM_ZERO
     # (where it is added to, it is read, too)

@@ -322,16 +322,17 @@ cdef class Forward:
 
     cdef bint may_write(self, y, z, char *const *places) noexcept:
         """Whether y and z are writable, and apart from each other and from what is read; y may be the residual."""
-        cdef const Layout *l = self.layouts
+        cdef const Layout *of = self.layouts
         if not may_be_written(<ndarray>y) or z is not None and not may_be_written(<ndarray>z):
             return False
-        if not lie_apart(&l[C], places[C], &l[A], places[A]):
+        if not lie_apart(&of[C], places[C], &of[A], places[A]):
             return False
-        if not (lie_apart(&l[C], places[C], &l[RESIDUAL], places[RESIDUAL])
-                or coincide(&l[C], places[C], &l[RESIDUAL], places[RESIDUAL])):
+        if not (lie_apart(&of[C], places[C], &of[RESIDUAL], places[RESIDUAL])
+                or coincide(&of[C], places[C], &of[RESIDUAL], places[RESIDUAL])):
             return False
-        return z is None or (lie_apart(&l[Z], places[Z], &l[A], places[A]) and lie_apart(&l[Z], places[Z], &l[C], places[C])
-                             and lie_apart(&l[Z], places[Z], &l[RESIDUAL], places[RESIDUAL]))
+        return z is None or (lie_apart(&of[Z], places[Z], &of[A], places[A])
+                             and lie_apart(&of[Z], places[Z], &of[C], places[C])
+                             and lie_apart(&of[Z], places[Z], &of[RESIDUAL], places[RESIDUAL]))
 
     cdef int pack_and_run(self, char *const *places) except -1:
         cdef const Weights *w = &self.weights

@@ -72,7 +72,8 @@ cdef struct Walk:
     int source
     Gemm recompute               # S from x, when it is RECOMPUTED
     Gemm data                    # dx from dz; its B is all of W
-    Py_ssize_t data_depth        # depths of W at a time where it is read in place
+    Py_ssize_t data_depth        # depths of W at a time where few rows meet it
+    Py_ssize_t data_panels       # panels of W that are packed together then; 0: they are read in place
     bint data_is_large           # dx is larger than the caches
     bint packs_first             # all of W, each thread for itself, before its first slice
     Matrix dweight, dbias

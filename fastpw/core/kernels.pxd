@@ -12,6 +12,17 @@ cdef extern from "kernel_set.h" nogil:
         FASTPW_FROM_BIAS
         FASTPW_FROM_C
         FASTPW_MAX_TILES
+        FASTPW_N_ACTIVATIONS
+        FASTPW_READS_Y
+        FASTPW_READS_Z
+
+    const char **fastpw_type_names
+
+    ctypedef struct fastpw_activation_row:
+        const char *name
+        int32_t reads
+
+    const fastpw_activation_row *fastpw_activations
 
     const char **fastpw_type_names
 

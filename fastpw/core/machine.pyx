@@ -6,7 +6,8 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
 from fastpw.core cimport team as openmp
-from fastpw.core.kernels cimport (FASTPW_F32, FASTPW_F64, fastpw_cpu_runs, fastpw_kernel_set, fastpw_kernel_sets,
+from fastpw.core.kernels cimport (FASTPW_F32, FASTPW_F64, FASTPW_N_ACTIVATIONS, FASTPW_READS_Y, FASTPW_READS_Z,
+                                  fastpw_activations, fastpw_cpu_runs, fastpw_kernel_set, fastpw_kernel_sets,
                                   fastpw_type_names)
 from fastpw.core.ndarray cimport FLOAT32
 
@@ -62,6 +63,13 @@ def kernel_sets():
         })
         i += 1
     return rows
+
+
+def activations():
+    """Every activation that the kernels know: name, code, and what its derivative is read from, "y", "z" or None."""
+    reads = {FASTPW_READS_Y: "y", FASTPW_READS_Z: "z"}
+    return [(fastpw_activations[code].name.decode().lower(), code, reads.get(fastpw_activations[code].reads))
+            for code in range(FASTPW_N_ACTIVATIONS)]
 
 
 choose_isa()

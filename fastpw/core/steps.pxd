@@ -6,15 +6,18 @@ The steps take rows start..stop-1 of the worker's block.
 from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm, Task, in_place, run_task
 from fastpw.core.gradients cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk, Worker, copies_x)
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gradient_args, fastpw_scale_args)
-from fastpw.core.panels cimport PackedB, Unpacked, pack_panel, splits_depth
+from fastpw.core.panels cimport PackedB, Unpacked, bytes_of_panel, pack_panel, splits_depth
 from fastpw.core.pixels cimport Columns, address, gather, run_length
 
 
-# Where few rows meet W, packing it would cost more than it saves: it is read in place, so many depths at a time that
-# their rows stay in the second-level cache.
+# Where few rows meet W, so many depths of it at a time stay in the second-level cache while the rows pass by. It is
+# read in place, or some panels are packed together, which reads its rows in runs.
 cdef enum:
     DATA_DEPTH = 512
     DATA_STEP = 8                # whole steps of every tile
+    DATA_PANELS = 8
+    # Rows, from which on packing costs less than the misses of panels whose rows are a page apart.
+    DATA_ROWS = 12
 
 # Rows that are summed at a time, for db and dW: that much of a panel, and of the columns that one tile reads, stays in
 # the first-level cache.
@@ -148,29 +151,64 @@ cdef inline void pack_all_weights(const Worker *t) noexcept nogil:
         pack_panel(b, &from_, panel, to + panel * b.panel_bytes)
 
 
+# Some panels and depths of W at a time.
+cdef struct Piece:
+    Gemm gemm
+    Unpacked b                   # the depths of W that are next
+    char *packed
+
+
+cdef inline void pack_piece(const Piece *piece, const Task *task) noexcept nogil:
+    """The panels of a task, for the depths of the piece."""
+    cdef const PackedB *b = &piece.gemm.b
+    cdef Py_ssize_t columns = b.kernels.tiles[0].nr * (task.last - task.first)
+    if splits_depth(b, task.first) or task.last - task.first == 1:
+        pack_panel(b, &piece.b, task.first, piece.packed)
+        return
+    b.kernels.split(b.k, columns, piece.b.base + task.first * b.kernels.tiles[0].nr * piece.b.stride_n,
+                    piece.b.stride_k, piece.packed + b.kernels.tiles[0].head_bytes, b.panel_bytes)
+
+
+cdef inline void run_piece(Piece *piece, Bound *at, const Task *task, char *workspace) noexcept nogil:
+    """Its product, packed first if it is not read in place; then on to the next depths."""
+    cdef Gemm *g = &piece.gemm
+    at.b = piece.b.base if task.first < g.unpacked else NULL
+    if at.b == NULL:
+        pack_piece(piece, task)
+    run_task(g, at, task, workspace, False)
+    g.entry = FASTPW_FROM_C
+    piece.b.base += g.b.k * g.stride_k
+    at.rows[A] += g.b.k * g.b.kernels.a_size
+
+
 cdef inline void multiply(const Worker *t, Bound *at, const Task *task) noexcept nogil:
-    """Panels of W that are read in place, or one that is not, some depths at a time: all of them where the tile sums
-    parts of the depth apart, since that order of the additions must not depend on the number of rows."""
+    """Panels of W some depths at a time: all of them where the tile sums parts of the depth apart, since that order of
+    the additions must not depend on the number of rows."""
     cdef const Walk *w = t.walk
-    cdef Gemm g = w.data
-    cdef Unpacked b = weights_in_place(t, t.r.weight)
-    cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, depth = 0
-    cdef Py_ssize_t step = w.outputs if splits_depth(&g.b, task.first) else w.data_depth
+    cdef Py_ssize_t step = w.outputs if splits_depth(&w.data.b, task.first) else w.data_depth, depth = 0
     cdef const char *next_panels = NULL
+    cdef Piece piece
+    piece.gemm, piece.b, piece.packed = w.data, weights_in_place(t, t.r.weight), t.own + w.own.w_at
+    cdef Gemm *g = &piece.gemm
+    g.b.panel_bytes = bytes_of_panel(&g.b.kernels.tiles[0], w.data_depth, g.b.kernels.b_size)
+    at.panels = piece.packed - task.first * g.b.panel_bytes
     if task.last < g.unpacked:
-        next_panels = b.base + (task.last - task.first) * width * g.stride_n
-    at.panels = t.own + w.own.w_at - task.first * g.b.panel_bytes
+        next_panels = piece.b.base + (task.last - task.first) * g.b.kernels.tiles[0].nr * g.stride_n
     while depth < w.outputs:
         g.b.k = min(step, w.outputs - depth)
         depth += g.b.k
-        at.b = b.base
-        at.b_ahead = b.base + g.b.k * g.stride_k if depth < w.outputs else next_panels
-        if task.first >= g.unpacked:
-            pack_panel(&g.b, &b, task.first, t.own + w.own.w_at)
-        run_task(&g, at, task, t.own + w.own.staging_at, False)
-        g.entry = FASTPW_FROM_C
-        b.base += g.b.k * g.stride_k
-        at.rows[A] += g.b.k * g.b.kernels.a_size
+        at.b_ahead = piece.b.base + g.b.k * g.stride_k if depth < w.outputs else next_panels
+        run_piece(&piece, at, task, t.own + w.own.staging_at)
+
+
+cdef inline Py_ssize_t panels_together(const Walk *w, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """The end of the panels, from this one on, that are computed together."""
+    cdef Py_ssize_t whole = w.data.b.n // w.kernels.tiles[0].nr
+    if first < w.data.unpacked:
+        return min(last, w.data.unpacked)
+    if w.data_panels and first < whole:
+        return min(min(last, whole), first + w.data_panels)
+    return first + 1
 
 
 cdef inline Bound bound_dx(const Worker *t) noexcept nogil:
@@ -195,6 +233,6 @@ cdef inline void find_dx(const Worker *t, const Task *all_) noexcept nogil:
         return
     while task.first < all_.last:
         at = whole
-        task.last = min(all_.last, max(w.data.unpacked, task.first + 1))
+        task.last = panels_together(w, task.first, all_.last)
         multiply(t, &at, &task)
         task.first = task.last

@@ -68,7 +68,9 @@ static uint64_t fastpw_first_tick, fastpw_first_nanosecond;     /* at the import
 
 static uint64_t fastpw_ticks_per_ms(uint64_t now)
 {
-    return (now - fastpw_first_tick) / (1 + (fastpw_nanoseconds() - fastpw_first_nanosecond) * 1e-6);
+    /* (in integers: the caller's floating-point state may trap) */
+    const unsigned __int128 ticks = now - fastpw_first_tick;
+    return (uint64_t)(ticks * 1000000 / (1 + fastpw_nanoseconds() - fastpw_first_nanosecond)) + 1;
 }
 
 /* ---- CPUs ---- */

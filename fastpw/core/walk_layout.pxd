@@ -7,6 +7,7 @@ from fastpw.core.gradients cimport (DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S
 from fastpw.core.outer cimport PANELS_BYTES
 from fastpw.core.panels cimport CACHE_LINE, PackedB, bytes_of_panel, bytes_of_panels, splits_depth, whole_lines
 from fastpw.core.pixels cimport at_one_distance
+from fastpw.core.steps cimport DATA_ROWS
 
 
 cdef inline bint may_form(const Walk *w) noexcept nogil:
@@ -63,8 +64,14 @@ cdef inline Py_ssize_t bytes_packed(const Walk *w) noexcept nogil:
     if w.packs_first:
         return bytes_of_panels(b)
     last_depth = b.k if splits_depth(b, b.count - 1) else w.data_depth
-    return max(bytes_of_panel(&b.kernels.tiles[0], w.data_depth, b.kernels.b_size),
+    return max(max(w.data_panels, 1) * bytes_of_panel(&b.kernels.tiles[0], w.data_depth, b.kernels.b_size),
                bytes_of_panel(&b.kernels.tiles[b.last_tile], last_depth, b.kernels.b_size))
+
+
+cdef inline bint packs_panels(const Walk *w) noexcept nogil:
+    """Whether panels of W are packed together before few rows meet them. A panel that is one cache line wide takes from
+    each row of W a line of its own, and from rows a page apart lines that push each other out of all caches."""
+    return w.kernels.tiles[0].nr * w.kernels.b_size <= CACHE_LINE and w.pixels.m >= DATA_ROWS
 
 
 cdef inline void lay_out_own(Walk *w) noexcept nogil:

@@ -6,6 +6,9 @@
 #define NAME_OF(tag, name, size) name,
 const char *const fastpw_type_names[] = {FASTPW_TYPES(NAME_OF)};
 
+#define ROW_OF(NAME, reads, act, slope) {#NAME, FASTPW_READS_##reads},
+const fastpw_activation_row fastpw_activations[] = {FASTPW_ACTIVATIONS(ROW_OF)};
+
 #define DECLARE(isa) extern const fastpw_kernel_set fastpw_##isa##_f32, fastpw_##isa##_f64
 #define BOTH(isa) &fastpw_##isa##_f32, &fastpw_##isa##_f64
 

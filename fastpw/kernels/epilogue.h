@@ -106,22 +106,16 @@ INLINE void prefetch_tile(const int rows, const int width, const char *p, ptrdif
 
 INLINE vec activate(vec z, const int activation, vec alpha, vec beta)
 {
-    switch (activation) {
-    case FASTPW_RELU: return vec_max(z, (vec){0});
-    case FASTPW_CLIP: return vec_min(vec_max(z, alpha), beta);
-    case FASTPW_LEAKY_RELU: return act_leaky_relu(z, alpha);
-    case FASTPW_HARD_SIGMOID: return act_hard_sigmoid(z);
-    case FASTPW_HARD_SWISH: return act_hard_swish(z);
-    case FASTPW_SIGMOID: return act_sigmoid(z);
-    case FASTPW_TANH: return act_tanh(z);
-    case FASTPW_SILU: return act_silu(z);
-    case FASTPW_GELU: return act_gelu(z);
-    case FASTPW_GELU_TANH: return act_gelu_tanh(z);
-    default: return z;
-    }
+#define CASE(NAME, reads, act, slope) case FASTPW_##NAME: return act;
+    switch (activation) { FASTPW_ACTIVATIONS(CASE) }
+#undef CASE
+    __builtin_unreachable();
 }
 
-INLINE int is_cheap(int activation) { return activation <= FASTPW_CLIP; }
+#define ONE_MORE(...) + 1
+enum { CHEAP_ACTIVATIONS = 0 FASTPW_CHEAP_ACTIVATIONS(ONE_MORE) };
+#undef ONE_MORE
+INLINE int is_cheap(int activation) { return activation < CHEAP_ACTIVATIONS; }
 
 INLINE void activate_registers(const int rows, const int vectors, const int activation, tile_row *t,
                                const fastpw_epilogue *e)
@@ -134,10 +128,9 @@ INLINE void activate_registers(const int rows, const int vectors, const int acti
 INLINE void activate_cheaply(const int rows, const int vectors, const int activation, tile_row *t,
                              const fastpw_epilogue *e)
 {
-    if (activation == FASTPW_RELU)
-        activate_registers(rows, vectors, FASTPW_RELU, t, e);
-    else if (activation == FASTPW_CLIP)
-        activate_registers(rows, vectors, FASTPW_CLIP, t, e);
+#define CASE(NAME, reads, act, slope) case FASTPW_##NAME: activate_registers(rows, vectors, FASTPW_##NAME, t, e); break;
+    switch (activation) { FASTPW_CHEAP_ACTIVATIONS(CASE) }
+#undef CASE
 }
 
 INLINE void activate_stored(const int activation, ptrdiff_t m, ptrdiff_t n, char *c, ptrdiff_t ldc,
@@ -161,18 +154,9 @@ INLINE void activate_stored(const int activation, ptrdiff_t m, ptrdiff_t n, char
 /* act(C) in place, for the activations that are not cheap. */
 NOINLINE void activate_memory(ptrdiff_t m, ptrdiff_t n, char *c, ptrdiff_t ldc, const fastpw_epilogue *e)
 {
-#define CASE(activation) case activation: activate_stored(activation, m, n, c, ldc, e); break
     if (ldc == n * (ptrdiff_t)sizeof(real)) n *= m, m = 1;
-    switch (e->activation) {
-        CASE(FASTPW_LEAKY_RELU);
-        CASE(FASTPW_HARD_SIGMOID);
-        CASE(FASTPW_HARD_SWISH);
-        CASE(FASTPW_SIGMOID);
-        CASE(FASTPW_TANH);
-        CASE(FASTPW_SILU);
-        CASE(FASTPW_GELU);
-        CASE(FASTPW_GELU_TANH);
-    }
+#define CASE(NAME, reads, act, slope) case FASTPW_##NAME: activate_stored(FASTPW_##NAME, m, n, c, ldc, e); break;
+    switch (e->activation) { FASTPW_COSTLY_ACTIVATIONS(CASE) }
 #undef CASE
 }
 

@@ -6,21 +6,13 @@
 #include "vec.h"
 #include "vec_math.h"
 
-/* s is y or z, as fastpw/_activations.py says for each. */
+/* s is y or z, as the table says. */
 INLINE vec derivative(vec s, const int activation, vec alpha, vec beta)
 {
-    switch (activation) {
-    case FASTPW_RELU: return grad_relu(s);
-    case FASTPW_CLIP: return grad_clip(s, alpha, beta);
-    case FASTPW_LEAKY_RELU: return grad_leaky_relu(s, alpha);
-    case FASTPW_HARD_SIGMOID: return grad_hard_sigmoid(s);
-    case FASTPW_HARD_SWISH: return grad_hard_swish(s);
-    case FASTPW_SIGMOID: return grad_sigmoid(s);
-    case FASTPW_TANH: return grad_tanh(s);
-    case FASTPW_SILU: return grad_silu(s);
-    case FASTPW_GELU: return grad_gelu(s);
-    default: return grad_gelu_tanh(s);
-    }
+#define CASE(NAME, reads, act, slope) case FASTPW_##NAME: return slope;
+    switch (activation) { FASTPW_ACTIVATIONS(CASE) }
+#undef CASE
+    __builtin_unreachable();
 }
 
 /* Adds a row of a, or of the products with b, to the sums: whole vectors, or as many lanes of one. */
@@ -83,10 +75,10 @@ static void column_sums(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, 
         sum_all_columns(0, m, n, a, lda, a, lda, sums);
 }
 
-/* (a linear activation has no s) */
-INLINE void gradient_rows(const int activation, const fastpw_gradient_args *gradient)
+/* There is no s, unless it is read. */
+INLINE void gradient_rows(const int activation, const int reads, const fastpw_gradient_args *gradient)
 {
-#define SLOPES(s) (activation == FASTPW_LINEAR ? vec_set(1) : derivative(s, activation, alpha, beta))
+#define SLOPES(s) derivative(reads ? (s) : vec_set(0), activation, alpha, beta)
     const fastpw_gradient_args g = *gradient;         /* which is not stored to */
     const vec alpha = vec_set((real)g.epilogue->alpha), beta = vec_set((real)g.epilogue->beta);
     const vec_lanes rest = vec_first(g.n % LANES);
@@ -143,20 +135,9 @@ static void gradient(const fastpw_gradient_args *g)
         gradient_of_few_columns(g);
         return;
     }
-#define CASE(activation) case activation: gradient_rows(activation, g); break
-    switch (g->epilogue->activation) {
-        CASE(FASTPW_LINEAR);
-        CASE(FASTPW_RELU);
-        CASE(FASTPW_CLIP);
-        CASE(FASTPW_LEAKY_RELU);
-        CASE(FASTPW_HARD_SIGMOID);
-        CASE(FASTPW_HARD_SWISH);
-        CASE(FASTPW_SIGMOID);
-        CASE(FASTPW_TANH);
-        CASE(FASTPW_SILU);
-        CASE(FASTPW_GELU);
-        CASE(FASTPW_GELU_TANH);
-    }
+#define CASE(NAME, reads, act, slope)                                                                  \
+    case FASTPW_##NAME: gradient_rows(FASTPW_##NAME, FASTPW_READS_##reads != FASTPW_READS_NOTHING, g); break;
+    switch (g->epilogue->activation) { FASTPW_ACTIVATIONS(CASE) }
 #undef CASE
     if (g->sums) column_sums(g->m, g->n, g->dz, g->lddz, NULL, 0, g->sums);
 }

@@ -18,6 +18,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "activations.h"
+
 /* The types of numbers: tag, NumPy's name, bytes.  The tag says what a number is; its size follows from here and says
  * nothing, because types of one size can differ (float16 and bfloat16, int8 and uint8). */
 #define FASTPW_TYPES(TYPE)     \
@@ -31,24 +33,22 @@ enum { FASTPW_TYPES(FASTPW_TYPE_SIZE) };
 
 extern const char *const fastpw_type_names[];        /* by tag */
 
-/* The activations, in the order of fastpw/_activations.py.  `alpha` and `beta`
- * are the bounds of CLIP and the slope (alpha) of LEAKY_RELU. */
-enum fastpw_activation {
-    FASTPW_LINEAR,
-    FASTPW_RELU,
-    FASTPW_CLIP,
-    FASTPW_LEAKY_RELU,
-    FASTPW_HARD_SIGMOID,
-    FASTPW_HARD_SWISH,
-    FASTPW_SIGMOID,
-    FASTPW_TANH,
-    FASTPW_SILU,
-    FASTPW_GELU,
-    FASTPW_GELU_TANH,
-};
+/* Their codes. */
+#define FASTPW_ACTIVATION_CODE(NAME, reads, act, slope) FASTPW_##NAME,
+enum fastpw_activation { FASTPW_ACTIVATIONS(FASTPW_ACTIVATION_CODE) FASTPW_N_ACTIVATIONS };
+
+/* What is read to find the slope. */
+enum fastpw_reads { FASTPW_READS_NOTHING, FASTPW_READS_Y, FASTPW_READS_Z };
 
 typedef struct {
-    int32_t activation;
+    const char *name;
+    int32_t reads;
+} fastpw_activation_row;
+
+extern const fastpw_activation_row fastpw_activations[];        /* by code */
+
+typedef struct {
+    int32_t activation;                      /* its code */
     double alpha, beta;
 } fastpw_epilogue;
 

@@ -43,11 +43,9 @@ INLINE void scale_rows(const int activation, const fastpw_scale_args *s)
 
 static void scale(const fastpw_scale_args *s)
 {
-    switch (s->out.epilogue->activation) {
-    case FASTPW_RELU: scale_rows(FASTPW_RELU, s); return;
-    case FASTPW_CLIP: scale_rows(FASTPW_CLIP, s); return;
-    case FASTPW_LINEAR: scale_rows(FASTPW_LINEAR, s); return;
-    }
+#define CASE(NAME, reads, act, slope) case FASTPW_##NAME: scale_rows(FASTPW_##NAME, s); return;
+    switch (s->out.epilogue->activation) { FASTPW_CHEAP_ACTIVATIONS(CASE) }
+#undef CASE
     /* Row by row, so that the second look at y finds it in the cache. */
     fastpw_scale_args row = *s;
     row.m = 1;

@@ -175,6 +175,8 @@ INLINE vec act_hard_swish(vec z)
     return z * (vec_min(z + 3, vec_set(6)) * (R(1.0) / 6));
 }
 
+INLINE vec act_relu(vec z) { return vec_max(z, vec_set(0)); }
+INLINE vec act_clip(vec z, vec low, vec high) { return vec_min(vec_max(z, low), high); }
 INLINE vec act_leaky_relu(vec z, vec slope) { return vec_max(z, vec_set(0)) + slope * vec_min(z, vec_set(0)); }
 
 /* ---- derivatives, from y = act(z) --------------------------------------- */
