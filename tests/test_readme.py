@@ -1,4 +1,4 @@
-"""The Python examples of the README and of docs/ run as pasted, and their links lead somewhere."""
+"""The Python examples of the README and the other pages run as pasted, and their links lead somewhere."""
 
 import re
 import subprocess
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = sorted(page for folder in (".", "docs", "bench") for page in (ROOT / folder).glob("*.md"))
 TEXTS = {str(page.relative_to(ROOT)): page.read_text() for page in PAGES}
 EXAMPLE = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXAMPLES = {
