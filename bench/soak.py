@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastpw
-from fastpw import _activations, bounds
+from fastpw import _activations, _bounds
 from fastpw.core import machine
 
 ISAS = list(dict.fromkeys(row["isa"] for row in machine.kernel_sets() if row["runs"]))
@@ -62,13 +62,13 @@ class Call:
             again = [layer(self.x), layer(self.x), fastpw.conv1x1(*arrays, **self.options, out_z=z)]
             dy = self.draw.standard_normal(y.shape).astype(self.dtype)
             grads = fastpw.conv1x1_backward(dy, *arrays, y=y, z=z, **self.options)
-        if bounds.excess(y, *bounds.promise(*arrays, **self.options)) > 1:
+        if _bounds.excess(y, *_bounds.promise(*arrays, **self.options)) > 1:
             return "y"
         if differ := [i for i, other in enumerate(again) if not np.array_equal(other, y)]:
             return f"entrance {differ}"
-        exact, allowed = bounds.promise_gradients(dy, *arrays, **self.options)
+        exact, allowed = _bounds.promise_gradients(dy, *arrays, **self.options)
         for name, grad, *of_one in zip(grads._fields, grads, exact, allowed, strict=True):
-            if grad is not None and bounds.excess(grad, *of_one) > 1:
+            if grad is not None and _bounds.excess(grad, *of_one) > 1:
                 return name
         return None
 

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.table import Table
 
 import fastpw
-from fastpw import programs
+from fastpw import _programs
 from fastpw.bench import implementations, layers
 from fastpw.bench.contestant import local
 from fastpw.bench.roofs import FmaPeak
@@ -85,8 +85,8 @@ def set_constant(name, value):
     for function in vars(partition).values():
         if hasattr(function, "cache_clear"):
             function.cache_clear()
-    programs.forward.forget()
-    programs.backward.forget()
+    _programs.forward.forget()
+    _programs.backward.forget()
 
 
 class Variant:

@@ -4,28 +4,30 @@ conv.py          conv1x1: one call
 layer.py         Conv1x1: weights packed once, called many times
 batch_norm.py    fold_batch_norm
 gradients.py     conv1x1_backward: the gradients of such a call
-convolution.py   weights and options checked, and the forward pass run
-backward.py      the backward pass, checked and run
-programs.py      programs of earlier calls, for those that follow
-checks/          every rule on arguments, every error message
-geometry.py      stride, padding, groups: which input pixel feeds which output pixel
+_convolution.py  weights and options checked, and the forward pass run
+_backward.py     the backward pass, checked and run
+_programs.py     programs of earlier calls, for those that follow
+_checks/         every rule on arguments, every error message
+_geometry.py     stride, padding, groups: which input pixel feeds which output pixel
 _activations.py  the table of activations
 _typing.py       what annotations name
 reference.py     the specification, in float64
-bounds.py        how far a result may lie from it
+_bounds.py       how far a result may lie from it
 runtime.py       threads, the instruction set in use, show_config
 core/            Cython: programs, GEMMs and threads
 kernels/         C: registers
 verify.py        what fastpw verify runs
 bench/           what fastpw bench runs
 cli.py           fastpw info | verify | bench
+
+Public are the names below, in __all__; everything else may change from one version to the next.
 """
 
 # The compiled module first: on small boards libgomp, loaded late, may find no room for thread-local storage.
 try:
     from .core import machine as _machine  # noqa: F401
-except ImportError as error:
-    if error.name != "fastpw.core":  # it is there, and fails by itself
+except ImportError as _error:
+    if _error.name != "fastpw.core":  # it is there, and fails by itself
         raise
     raise ImportError(
         f"fastpw: the compiled module fastpw.core.machine is needed, got {__path__[0]} without it. "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import checks
+from . import _checks
 from ._typing import ArrayLike, FloatArray, WeightLayout
 
 
@@ -70,15 +70,15 @@ def fold_batch_norm(
     >>> fastpw.conv1x1(np.ones((1, 3)), weight, bias)
     array([[0., 3.]])
     """
-    matrix = checks.weight(weight, weight_layout)
-    mean = checks.per_filter("mean", mean, matrix)
-    variance = checks.not_negative("variance", checks.per_filter("variance", variance, matrix))
-    bias = np.float64(0) if bias is None else checks.per_filter("bias", bias, matrix)
-    gamma = np.float64(1) if gamma is None else checks.per_filter("gamma", gamma, matrix)
-    beta = np.float64(0) if beta is None else checks.per_filter("beta", beta, matrix)
-    epsilon = checks.number("epsilon", epsilon)
-    folded = np.empty(checks.weight_shape(matrix, weight_layout), matrix.dtype)
+    matrix = _checks.weight(weight, weight_layout)
+    mean = _checks.per_filter("mean", mean, matrix)
+    variance = _checks.not_negative("variance", _checks.per_filter("variance", variance, matrix))
+    bias = np.float64(0) if bias is None else _checks.per_filter("bias", bias, matrix)
+    gamma = np.float64(1) if gamma is None else _checks.per_filter("gamma", gamma, matrix)
+    beta = np.float64(0) if beta is None else _checks.per_filter("beta", beta, matrix)
+    epsilon = _checks.number("epsilon", epsilon)
+    folded = np.empty(_checks.weight_shape(matrix, weight_layout), matrix.dtype)
     with np.errstate(all="ignore"):  # NaN and infinities pass in silence
         scale = gamma / np.sqrt(variance.astype(np.float64) + epsilon)
-        np.multiply(matrix, scale[:, None], out=checks.matrix(folded, weight_layout), casting="same_kind")
+        np.multiply(matrix, scale[:, None], out=_checks.matrix(folded, weight_layout), casting="same_kind")
         return folded, (scale * (bias - mean.astype(np.float64)) + beta).astype(matrix.dtype)

@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+from collections.abc import Sequence
 
 import fastpw
 from fastpw import verify
@@ -9,7 +10,7 @@ from fastpw.bench import layers
 from fastpw.bench.setting import Setting
 
 
-def main(arguments=None):
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the process's exit status."""
     options = _parser().parse_args(arguments)
     return options.run(options)

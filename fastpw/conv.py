@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import SupportsIndex
 
-from . import programs
+from . import _programs
+from ._convolution import Convolution, options
 from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
-from .convolution import Convolution, options
 
 
 def conv1x1(
@@ -95,7 +95,7 @@ def conv1x1(
     (1, 28, 28, 16)
     """
     checked = options(stride, padding, groups, activation, weight_layout)
-    program = programs.forward.find(x, weight, checked)
+    program = _programs.forward.find(x, weight, checked)
     if program is not None:
         y = program.with_weights(weight, bias, x, residual, out, out_z)
         if y is not None:
@@ -104,5 +104,5 @@ def conv1x1(
     known = () if program is None else (program,)
     y, used = convolution.run(known, None, (x, residual, out, out_z))
     if used is not program:
-        programs.forward.keep(x, weight, checked, used)
+        _programs.forward.keep(x, weight, checked, used)
     return y

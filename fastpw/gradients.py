@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import SupportsIndex
 
-from . import checks, programs
+from . import _checks, _programs
+from ._backward import Call
+from ._convolution import Convolution, options
 from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
-from .backward import Call
-from .convolution import Convolution, options
 from .reference import Gradients
 
 
@@ -95,10 +95,10 @@ def conv1x1_backward(
     """
     inputs = dy, x, weight, bias, y, z, residual
     convolution = options(stride, padding, groups, activation, weight_layout)
-    wanted, accumulate = checks.wrt(wrt), checks.flag("accumulate", accumulate)
+    wanted, accumulate = _checks.wrt(wrt), _checks.flag("accumulate", accumulate)
     key = *convolution, wanted, accumulate, y is None, z is None
     shaped = dy if x is None else x  # which tells the shape of the other
-    program = programs.backward.find(shaped, weight, key)
+    program = _programs.backward.find(shaped, weight, key)
     if program is not None and (out is None or type(out) in (tuple, Gradients)):
         grads = program(inputs, out)
         if grads is not None:
@@ -106,5 +106,5 @@ def conv1x1_backward(
     call = Call(Convolution(weight, bias, convolution), wanted, accumulate, inputs, out)
     used = call.run(() if program is None else (program,))
     if used is not None and used is not program:
-        programs.backward.keep(shaped, weight, key, used)
+        _programs.backward.keep(shaped, weight, key, used)
     return call.results()

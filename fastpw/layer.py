@@ -8,10 +8,10 @@ from typing import Any, SupportsIndex
 import numpy as np
 from numpy.typing import DTypeLike
 
-from . import checks
+from . import _checks
 from ._activations import own_spec
+from ._convolution import Convolution, options
 from ._typing import Activation, ArrayLike, FloatArray, Padding, Stride, WeightLayout
-from .convolution import Convolution, options
 from .core.forward import Forward, PackedWeights
 from .gradients import conv1x1_backward
 from .reference import Gradients
@@ -28,7 +28,7 @@ MOST_PROGRAMS = 4
 
 def _frozen(name: str, value: ArrayLike) -> FloatArray:
     """A copy whose memory nobody can make writable again."""
-    array = checks.array(name, value)
+    array = _checks.array(name, value)
     return np.ndarray(array.shape, array.dtype, array.tobytes())
 
 
@@ -251,7 +251,7 @@ class Conv1x1:
         TypeError
             Another dtype.
         """
-        wanted = checks.dtype("dtype", dtype)
+        wanted = _checks.dtype("dtype", dtype)
         arguments = {name: getattr(self, name) for name in ARGUMENTS}
         for name in ("weight", "bias"):
             if arguments[name] is not None:
@@ -288,8 +288,8 @@ class Conv1x1:
     def __repr__(self) -> str:
         said = [f"{self.channels} -> {self.filters} channels", str(self.dtype)]
         said += ["bias"] * (self.bias is not None)
-        said += [f"stride {self.stride}"] * (self.stride != checks.ONCE)
-        said += [f"padding {self.padding}"] * (self.padding != checks.NOTHING)
+        said += [f"stride {self.stride}"] * (self.stride != _checks.ONCE)
+        said += [f"padding {self.padding}"] * (self.padding != _checks.NOTHING)
         said += [f"{self.groups} groups"] * (self.groups > 1)
         said += [f"activation {self.activation!r}"] * (self.activation is not None)
         return f"<Conv1x1: {', '.join(said)}>"
@@ -300,7 +300,7 @@ def _arguments(state: Any) -> dict[str, Any]:
     version = state.get("version") if isinstance(state, dict) else None
     if type(version) is not int or version not in STATES:
         raise ValueError(
-            f"state: a dict of version 1 to {VERSION} is needed, got {checks.shown(state)[:200]}"
+            f"state: a dict of version 1 to {VERSION} is needed, got {_checks.shown(state)[:200]}"
         )
     arguments = {name: value for name, value in state.items() if name != "version"}
     if arguments.keys() != STATES[version]:

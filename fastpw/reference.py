@@ -7,13 +7,15 @@ and are valid.
 from __future__ import annotations
 
 import math
-from typing import NamedTuple, TypeAlias
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _activations
-from ._typing import ArrayLike, FloatArray
+from ._activations import Spec
+from ._typing import ArrayLike, FloatArray, Padding, Stride
 
 Array: TypeAlias = NDArray[np.float64]
 
@@ -46,7 +48,7 @@ def _gelu_tanh_inner_slope(z):
     return math.sqrt(8 / math.pi) * (1 + 3 * 0.044715 * z * z)
 
 
-FUNCTIONS = {
+FUNCTIONS: dict[str, Callable[..., Any]] = {
     "linear": lambda z: z,
     "relu": lambda z: np.maximum(z, 0),
     "relu6": lambda z: np.clip(z, 0, 6),
@@ -67,7 +69,7 @@ def _gelu_tanh_derivative(z):
     return gate + _gated(z * _gelu_tanh_inner_slope(z), gate * closed)
 
 
-DERIVATIVES = {
+DERIVATIVES: dict[str, Callable[..., Any]] = {
     "linear": np.ones_like,
     "relu": lambda z: np.where(z > 0, 1, 0),
     "relu6": lambda z: np.where((z > 0) & (z < 6), 1, 0),
@@ -89,17 +91,17 @@ def _evaluate(formulas, z, activation) -> Array:
         return formulas[row.name](np.asarray(z, np.float64), *parameters)
 
 
-def activate(z: ArrayLike, activation=None) -> Array:
+def activate(z: ArrayLike, activation: Spec = None) -> Array:
     """act(z)."""
     return _evaluate(FUNCTIONS, z, activation)
 
 
-def derivative(z: ArrayLike, activation=None) -> Array:
+def derivative(z: ArrayLike, activation: Spec = None) -> Array:
     """act'(z); at the kinks what _activations.py states; NaN where z is."""
     return np.where(np.isnan(z), np.nan, _evaluate(DERIVATIVES, z, activation))
 
 
-LAYOUTS = {
+LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "OI": lambda w: w,
     "IO": lambda w: w.T,
     "OIHW": lambda w: w[:, :, 0, 0],
@@ -159,11 +161,11 @@ def preactivation(
     weight: ArrayLike,
     bias: ArrayLike | None = None,
     *,
-    stride=1,
-    padding=0,
-    groups=1,
+    stride: Stride = 1,
+    padding: Padding = 0,
+    groups: int = 1,
     residual: ArrayLike | None = None,
-    weight_layout="OI",
+    weight_layout: str = "OI",
 ) -> Array:
     """z = X Wᵀ + b + residual. What lies in the padding meets no weight."""
     x = np.asarray(x, np.float64)
@@ -176,7 +178,9 @@ def preactivation(
         return z if residual is None else z + np.asarray(residual, np.float64)
 
 
-def conv1x1(x, weight, bias=None, *, activation=None, **options) -> Array:
+def conv1x1(
+    x: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, *, activation: Spec = None, **options: Any
+) -> Array:
     """y = act(z); the options are those of preactivation."""
     return activate(preactivation(x, weight, bias, **options), activation)
 
@@ -198,11 +202,11 @@ def conv1x1_backward(
     *,
     z: ArrayLike | None = None,
     residual: ArrayLike | None = None,
-    stride=1,
-    padding=0,
-    groups=1,
-    activation=None,
-    weight_layout="OI",
+    stride: Stride = 1,
+    padding: Padding = 0,
+    groups: int = 1,
+    activation: Spec = None,
+    weight_layout: str = "OI",
 ) -> Gradients:
     """dz = dy ∘ act'(z); dx = dz W, dweight = dzᵀ X, dbias = Σ dz, dresidual = dz.
 

@@ -13,7 +13,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Any, Literal
 
-from . import checks
+from . import _checks
 from ._version import __version__
 from .core import machine
 
@@ -158,7 +158,7 @@ _said_alone = False
 def _number(n, stacklevel) -> int:
     """`n`, checked; says once that it cannot have any effect."""
     global _said_alone  # noqa: PLW0603 - once per process
-    n = checks.integer("n", n, 1, MOST_THREADS)
+    n = _checks.integer("n", n, 1, MOST_THREADS)
     if n > 1 and machine.in_forked_child() and not _said_alone:
         _said_alone = True
         message = "n: calls run on one thread, OpenMP's others stayed with the parent of a fork()"

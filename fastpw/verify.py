@@ -4,16 +4,21 @@ Every check runs for every instruction set that the CPU has, in every dtype. A c
 yields its findings: a name, and how much of the allowed error was used (0 where the result must be exact).
 """
 
+from collections.abc import Callable, Iterator
 from itertools import product
+from typing import Any, TypeAlias
 
 import numpy as np
 
 import fastpw
-from fastpw import _activations, bounds
+from fastpw import _activations, _bounds
 from fastpw.core import machine
 
+KernelSet: TypeAlias = dict[str, Any]  # a row of machine.kernel_sets()
+Findings: TypeAlias = Iterator[tuple[str, float]]
 
-def main():
+
+def main() -> int:
     """Run all checks and print a line for each; returns 1 at the first that fails, else 0."""
     in_use = next(row["isa"] for row in machine.kernel_sets() if row["chosen"])
     try:
@@ -63,26 +68,26 @@ def _edges(sizes, most):
 
 def _used(result, *arrays, **options):
     """The share of the allowed error in a result of conv1x1."""
-    return bounds.excess(result, *bounds.promise(*arrays, **options))
+    return _bounds.excess(result, *_bounds.promise(*arrays, **options))
 
 
 # ---- checks -------------------------------------------------------------------------------------------
 
 
-def edge_sizes(kernel_set):
+def edge_sizes(kernel_set: KernelSet) -> Findings:
     """Rows, columns and depths at the edges of every register tile."""
     rows, columns, steps, least_depths = zip(*kernel_set["tiles"], strict=True)
     depths = {*_edges(steps, 9), *(depth + 1 for depth in least_depths)}
     worst = 0
     for m, n, k in product(_edges(rows, 30), _edges(columns, 130), sorted(depths)):
         x, weight, bias = _integers(m * n * k, kernel_set["dtype"], (m, k), (n, k), n)
-        y, _ = bounds.promise(x, weight, bias)
+        y, _ = _bounds.promise(x, weight, bias)
         if not np.array_equal(fastpw.conv1x1(x, weight, bias), y):
             worst = np.inf
     yield "integers at the tiles' edges", worst
 
 
-def each_activation(kernel_set):
+def each_activation(kernel_set: KernelSet) -> Findings:
     """Each activation of a convolution's values, and of a sweep that ends in the specials."""
     dtype = np.dtype(kernel_set["dtype"])
     x, weight, bias = _random(1, dtype, (37, 19), (67, 19), 67)
@@ -99,7 +104,7 @@ def each_activation(kernel_set):
         )
 
 
-def geometry(kernel_set):
+def geometry(kernel_set: KernelSet) -> Findings:
     """Which input pixel feeds which output pixel."""
     x, weight, bias = _random(2, kernel_set["dtype"], (2, 13, 11, 24), (40, 24), 40)
     for options in (
@@ -116,7 +121,7 @@ def geometry(kernel_set):
         )
 
 
-def residual_and_views(kernel_set):
+def residual_and_views(kernel_set: KernelSet) -> Findings:
     """A residual in place; views in, a channel slice out; the pre-activation."""
     x, weight, bias, residual = _random(3, kernel_set["dtype"], (9, 14, 20), (33, 20), 33, (9, 7, 33))
     view = x[::-1, ::2]
@@ -134,7 +139,7 @@ def residual_and_views(kernel_set):
     yield "out_z", _used(z, view, weight, bias)
 
 
-def same_bits(kernel_set):
+def same_bits(kernel_set: KernelSet) -> Findings:
     """Whatever the number of threads, and from the layer as from the function."""
     x, weight, bias = _random(4, kernel_set["dtype"], (3000, 96), (200, 96), 200)
     with fastpw.num_threads(1):
@@ -152,15 +157,15 @@ WRT = ("x", "weight", "bias", "residual")
 
 def _used_by_gradients(dy, x, weight, bias, sources=({},), **options):
     """The largest share of the allowed error, over what the derivative may be read from."""
-    exact, allowed = bounds.promise_gradients(dy, x, weight, bias, **options)
+    exact, allowed = _bounds.promise_gradients(dy, x, weight, bias, **options)
     return max(
-        max(map(bounds.excess, grads, exact, allowed))
+        max(map(_bounds.excess, grads, exact, allowed))
         for source in sources
         for grads in [fastpw.conv1x1_backward(dy, x, weight, bias, wrt=WRT, **source, **options)]
     )
 
 
-def gradients(kernel_set):
+def gradients(kernel_set: KernelSet) -> Findings:
     """Of each activation, from y, from z and recomputed; in any geometry."""
     dy, x, weight, bias = _random(5, kernel_set["dtype"], (2, 9, 7, 24), (2, 9, 7, 24), (24, 24), 24)
     z = fastpw.conv1x1(x, weight, bias)
@@ -176,7 +181,7 @@ def gradients(kernel_set):
         yield f"gradients, {name}", _used_by_gradients(dy, x, part, bias, activation="silu", **options)
 
 
-def edge_sizes_of_gradients(kernel_set):
+def edge_sizes_of_gradients(kernel_set: KernelSet) -> Findings:
     """Few pixels and many, rows and columns of dweight at the edges of every register tile."""
     rows, columns, *_ = zip(*kernel_set["tiles"], strict=True)
     worst = 0
@@ -189,7 +194,7 @@ def edge_sizes_of_gradients(kernel_set):
     yield "gradients of integers at the tiles' edges", worst
 
 
-CHECKS = (
+CHECKS: tuple[Callable[[KernelSet], Findings], ...] = (
     edge_sizes,
     each_activation,
     geometry,

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import fastpw
-from fastpw import bounds
+from fastpw import _bounds
 from fastpw.core import machine
 
 # Children of the tests find the installed package too, not the folder that they start in.
@@ -68,7 +68,7 @@ def keeps_promise():
     """Whether a result lies within the promised bound of the reference (same arguments as the call)."""
 
     def check(result, *arrays, **options):
-        return bounds.excess(result, *bounds.promise(*arrays, **options)) <= 1
+        return _bounds.excess(result, *_bounds.promise(*arrays, **options)) <= 1
 
     return check
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import _activations, bounds, reference
+from fastpw import _activations, _bounds, reference
 
 each_row = pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 
@@ -54,7 +54,7 @@ def test_error_bound_over_the_whole_range(row, channels, dtype):
     y = fastpw.conv1x1(padded, weight, groups=channels, activation=row.spec, out_z=z)
     assert np.array_equal(z, padded, equal_nan=True)
     with np.errstate(all="ignore"):
-        assert bounds.excess(y.flat[: x.size], *expected(row.name, dtype)) <= 1
+        assert _bounds.excess(y.flat[: x.size], *expected(row.name, dtype)) <= 1
 
 
 @each_row

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import bounds
+from fastpw import _bounds
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
@@ -18,13 +18,13 @@ def test_within_highams_bound_of_the_number_of_pixels(dtype, rng):
     pixels = 10**6
     dy, x = rng.standard_normal((pixels, 5)).astype(dtype), rng.standard_normal((pixels, 4)).astype(dtype)
     grads = sums(dy, x)
-    gamma = 2 * bounds.gamma(pixels, dtype)
+    gamma = 2 * _bounds.gamma(pixels, dtype)
     exact_dy, exact_x = dy.astype(np.longdouble), x.astype(np.longdouble)
     assert (
-        bounds.excess(grads.dweight, exact_dy.T @ exact_x, gamma * (np.abs(exact_dy.T) @ np.abs(exact_x)))
+        _bounds.excess(grads.dweight, exact_dy.T @ exact_x, gamma * (np.abs(exact_dy.T) @ np.abs(exact_x)))
         <= 1
     )
-    assert bounds.excess(grads.dbias, exact_dy.sum(axis=0), gamma * np.abs(exact_dy).sum(axis=0)) <= 1
+    assert _bounds.excess(grads.dbias, exact_dy.sum(axis=0), gamma * np.abs(exact_dy).sum(axis=0)) <= 1
 
 
 # Slices of blocks; one weight per channel; all threads at one block after the other.

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import _activations, bounds, reference
+from fastpw import _activations, _bounds, reference
 from fastpw.core import machine
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
@@ -30,9 +30,9 @@ def assert_equal(got, expected, what=None):
 
 
 def assert_within_promise(got, *arrays, **options):
-    exact, allowed = bounds.promise_gradients(*arrays, **options)
+    exact, allowed = _bounds.promise_gradients(*arrays, **options)
     for name, *of_one in zip(got._fields, got, exact, allowed, strict=True):
-        assert bounds.excess(*of_one) <= 1, name
+        assert _bounds.excess(*of_one) <= 1, name
 
 
 def framed(shape, dtype):

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import bounds, cli, verify
+from fastpw import _bounds, cli, verify
 from fastpw.bench import layers, peers
 from fastpw.bench.layers import Layer
 from fastpw.bench.setting import Setting
@@ -99,9 +99,9 @@ sys.exit(cli.main(["verify"]))""")
 def test_bounds_excess_sees_what_is_not_finite():
     y = np.array([1.0, np.nan, np.inf])
     allowed = np.array([0.5, np.nan, np.nan])
-    assert bounds.excess(np.array([1.25, np.nan, np.inf]), y, allowed) == 0.5
+    assert _bounds.excess(np.array([1.25, np.nan, np.inf]), y, allowed) == 0.5
     for wrong in ([np.nan, np.nan, np.inf], [1, 0, np.inf], [1, np.nan, -np.inf], [1, np.nan, 3e38]):
-        assert bounds.excess(np.array(wrong), y, allowed) == np.inf
+        assert _bounds.excess(np.array(wrong), y, allowed) == np.inf
 
 
 def test_edges_lie_around_every_size():

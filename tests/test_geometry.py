@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import geometry, programs, reference
+from fastpw import _geometry, _programs, reference
 from fastpw.core import partition
 
 SIDES = [(0, 0), (1, 0), (0, 2), (3, 3), (5, 1)]
@@ -15,13 +15,13 @@ SIDES = [(0, 0), (1, 0), (0, 2), (3, 3), (5, 1)]
 def test_output_size_counts_the_strides_steps():
     for size, (before, after), stride in product(range(8), SIDES, range(1, 6)):
         steps = len(range(0, before + size + after, stride))
-        assert geometry.output_size(size, before, after, stride) == steps
+        assert _geometry.output_size(size, before, after, stride) == steps
 
 
 def test_same_padding_is_tensorflows():
     """Ho = ceil(H / stride), for which max((Ho - 1) * stride + kernel - H, 0) pixels are padded: none."""
     for size, stride in product(range(1, 20), range(1, 7)):
-        assert geometry.output_size(size, 0, 0, stride) == -(-size // stride)
+        assert _geometry.output_size(size, 0, 0, stride) == -(-size // stride)
         assert max((-(-size // stride) - 1) * stride + 1 - size, 0) == 0
 
 
@@ -31,10 +31,10 @@ def test_boxes_cover_the_output_once_and_meet_their_inputs():
         for vertical, horizontal, stride in product(SIDES, SIDES, product((1, 2, 4), (1, 3, 7))):
             padding = (vertical, horizontal)
             expected = np.pad(pixels, (*padding, (0, 0)))[:: stride[0], :: stride[1]]
-            shape = geometry.output_shape(pixels.shape, 1, stride, padding)
+            shape = _geometry.output_shape(pixels.shape, 1, stride, padding)
             assert shape == expected.shape
             covered = np.full(shape, np.nan)
-            for inputs, outputs in geometry.boxes(pixels.shape, shape, stride, padding):
+            for inputs, outputs in _geometry.boxes(pixels.shape, shape, stride, padding):
                 assert covered[outputs].size
                 assert np.all(np.isnan(covered[outputs]))
                 covered[outputs] = 0 if inputs is None else pixels[inputs]
@@ -45,20 +45,20 @@ def test_skipped_pixels_are_those_that_no_box_meets():
     for height, width in product((1, 2, 5), (1, 4)):
         for vertical, horizontal, stride in product(SIDES, SIDES, product((1, 2, 4), (1, 3, 7))):
             dx = np.full((2, 3, height, width, 6), 7.0)
-            shape = geometry.output_shape(dx.shape, 1, stride, (vertical, horizontal))
-            inputs = next(geometry.boxes(dx.shape, shape, stride, (vertical, horizontal)), (None,))[0]
+            shape = _geometry.output_shape(dx.shape, 1, stride, (vertical, horizontal))
+            inputs = next(_geometry.boxes(dx.shape, shape, stride, (vertical, horizontal)), (None,))[0]
             if inputs is None:
                 continue
             expected = np.zeros_like(dx)
             expected[inputs] = 7
-            for index in geometry.skipped(dx.shape, inputs, stride):
+            for index in _geometry.skipped(dx.shape, inputs, stride):
                 dx[index] = 0
             assert np.array_equal(dx, expected)
 
 
 def test_skipped_pixels_in_many_boxes_are_cleared_with_all_others():
-    inputs = next(geometry.boxes((40, 50, 3), (2, 2, 5), (39, 41), ((0, 0), (0, 0))))[0]
-    assert geometry.skipped((40, 50, 3), inputs, (39, 41)) == [...]
+    inputs = next(_geometry.boxes((40, 50, 3), (2, 2, 5), (39, 41), ((0, 0), (0, 0))))[0]
+    assert _geometry.skipped((40, 50, 3), inputs, (39, 41)) == [...]
 
 
 @pytest.mark.parametrize("stride", [2, 3, (1, 5), (9, 2), 40])
@@ -110,13 +110,13 @@ def test_gradients_may_be_written_along_many_axes(rng):
 
 
 def test_neighbouring_axes_are_one_where_their_strides_allow_it(monkeypatch):
-    monkeypatch.setattr(programs, "forward", programs.Programs(9))
+    monkeypatch.setattr(_programs, "forward", _programs.Programs(9))
     x, weight = np.zeros((2, 3, 4, 5, 6)), np.zeros((2, 6))
     fastpw.conv1x1(x, weight)
-    assert [part["rows"] for part in programs.forward.kept()[0].schedule()] == [120]
-    programs.forward.forget()
+    assert [part["rows"] for part in _programs.forward.kept()[0].schedule()] == [120]
+    _programs.forward.forget()
     fastpw.conv1x1(x[:, 1:, 1:, 1:], weight)
-    assert [part["rows"] for part in programs.forward.kept()[0].schedule()] == [24, 24]
+    assert [part["rows"] for part in _programs.forward.kept()[0].schedule()] == [24, 24]
 
 
 @pytest.mark.usefixtures("isa", "threads")

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from numpy.lib.stride_tricks import as_strided
 
 import fastpw
-from fastpw import bounds, reference
+from fastpw import _bounds, reference
 
 pytestmark = pytest.mark.usefixtures("isa")
 
@@ -288,7 +288,7 @@ def against_reference(result, arguments):
     if isinstance(arrays.get("padding"), bytes) or isinstance(arrays.get("stride"), bytes):
         return  # pairs of integers, as it happens; the reference does not think so
     with np.errstate(all="ignore"):
-        assert bounds.excess(result, *bounds.promise(**arrays)) <= 1
+        assert _bounds.excess(result, *_bounds.promise(**arrays)) <= 1
 
 
 @given(changes=st.dictionaries(st.sampled_from(FORWARD), anything, min_size=1, max_size=3))
@@ -423,8 +423,8 @@ def test_message_of_astype():
 
 
 def raised_messages():
-    """The constant parts of every message in checks/, as a pattern for the whole."""
-    sources = Path(fastpw.checks.__file__).parent.glob("*.py")
+    """The constant parts of every message in _checks/, as a pattern for the whole."""
+    sources = Path(fastpw._checks.__file__).parent.glob("*.py")
     for node in chain.from_iterable(ast.walk(ast.parse(source.read_text())) for source in sources):
         if (
             isinstance(node, ast.Call)

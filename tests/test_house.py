@@ -12,7 +12,7 @@ import fastpw
 
 HOUSE = Path(__file__).parents[1] / "fastpw"  # the source: a wheel does not hold the kernels'
 
-# Top first. A module imports from the rows below its own (and, in bench, checks, core, from its neighbours).
+# Top first. A module imports from the rows below its own (and, in bench, _checks, core, from its neighbours).
 FLOORS = [
     ["__main__"],
     ["cli"],
@@ -21,13 +21,13 @@ FLOORS = [
     ["layer"],
     ["batch_norm", "gradients"],
     ["conv"],
-    ["backward"],
-    ["convolution"],
-    ["programs"],
+    ["_backward"],
+    ["_convolution"],
+    ["_programs"],
     ["runtime"],
-    ["checks"],
-    ["geometry"],
-    ["bounds"],
+    ["_checks"],
+    ["_geometry"],
+    ["_bounds"],
     ["reference"],
     ["_activations"],
     ["core"],
@@ -70,7 +70,7 @@ def test_every_module_has_its_floor():
 def test_imports_go_down(path):
     here = room(path)
     for other, line in imported_rooms(path):
-        inside = here == other and here in ("bench", "checks", "core")
+        inside = here == other and here in ("bench", "_checks", "core")
         assert inside or FLOOR[other] > FLOOR[here], f"line {line} imports {other}, which is not below {here}"
 
 

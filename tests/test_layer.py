@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import geometry, reference
+from fastpw import _geometry, reference
 from fastpw.core import machine
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
@@ -232,7 +232,7 @@ def test_programs_of_the_last_sizes_are_kept(layer, pixels):
 
 @pytest.mark.parametrize("groups", [1, 10**6])
 def test_groups_that_have_nothing_to_do_take_no_time(groups, monkeypatch):
-    monkeypatch.setattr(geometry, "group", None)  # nothing is done group by group
+    monkeypatch.setattr(_geometry, "group", None)  # nothing is done group by group
     x, weight = np.ones((3, groups), "f4"), np.ones((0, 1), "f4")
     y = fastpw.conv1x1(x, weight, groups=groups)
     assert y.shape == (3, 0)

@@ -4,13 +4,13 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import checks, reference
+from fastpw import _checks, reference
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
 
 def test_every_layout_has_a_reference():
-    assert checks.arrays.LAYOUTS.keys() == reference.LAYOUTS.keys()
+    assert _checks.arrays.LAYOUTS.keys() == reference.LAYOUTS.keys()
 
 
 def test_numpy(conv, dtype, rng):

@@ -178,7 +178,7 @@ def starved(code, spare=1 << 20):
         "layer(np.broadcast_to(x[:1], (100_000, 64)))",
         "fastpw.conv1x1(x, np.broadcast_to(np.ones(64, 'f4'), (100_000, 64)))",
         "fastpw.Conv1x1(np.broadcast_to(np.ones(64, 'f4'), (100_000, 64)))",
-        "fastpw.conv1x1(np.broadcast_to(x[:1, :1], (1, 1 << 20)), np.broadcast_to(x[:1, :1], (1 << 20, 1 << 20)))",
+        "fastpw.conv1x1(np.broadcast_to(x[0, 0], (1, 1 << 20)), np.broadcast_to(x[0, 0], (1 << 20,) * 2))",
         "fastpw.conv1x1(np.broadcast_to(x[:1, :1], (1, 1 << 60)), np.broadcast_to(x[:1, :1], (1, 1 << 60)))",
         "fastpw.conv1x1(x.T, np.ones((1, 4000), 'f4'))",
         "fastpw.conv1x1(out, layer.weight, out=out)",

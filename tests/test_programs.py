@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import programs
+from fastpw import _programs
 from fastpw.core import partition
 
 pytestmark = pytest.mark.usefixtures("threads")
@@ -15,7 +15,7 @@ SIZES = [((1, 40, 30), 24, 40), ((7, 7), 96, 200), ((13,), 5, 3)]
 
 @pytest.fixture(autouse=True)
 def no_programs(monkeypatch):
-    monkeypatch.setattr(programs, "backward", programs.Programs(programs.MOST_PROGRAMS))
+    monkeypatch.setattr(_programs, "backward", _programs.Programs(_programs.MOST_PROGRAMS))
 
 
 @pytest.fixture(params=SIZES, ids=str)
@@ -38,7 +38,7 @@ def problem(size, dtype, rng, stride=1):
 
 def checked(*arrays, **options):
     """The call as if it were the first."""
-    programs.backward.forget()
+    _programs.backward.forget()
     return fastpw.conv1x1_backward(*arrays, **options)
 
 
@@ -55,14 +55,14 @@ def test_other_numbers(size, dtype, activation, wrt, rng):
     options = {"activation": activation, "wrt": wrt}
     problems = [problem(size, dtype, rng) for _ in range(3)]
     expected = [checked(*arrays, **kept, **options) for arrays, kept in problems]
-    (program,) = programs.backward.kept()
+    (program,) = _programs.backward.kept()
     for (arrays, kept), grads in zip(problems, expected, strict=True):
         assert_same(fastpw.conv1x1_backward(*arrays, **kept, **options), grads)
         out = fastpw.Gradients(*[None if a is None else np.full_like(a, np.nan) for a in grads])
         found = fastpw.conv1x1_backward(*arrays, **kept, **options, out=out)
         assert_same(out, grads)
         assert all(a is b for a, b in zip(found, out, strict=True))
-    assert programs.backward.kept() == [program]
+    assert _programs.backward.kept() == [program]
 
 
 @pytest.mark.usefixtures("isa")
@@ -73,13 +73,13 @@ def test_strides(size, stride, dtype, wrt, rng):
     options = {"activation": "silu", "wrt": wrt, "stride": stride}
     problems = [problem(size, dtype, rng, stride) for _ in range(3)]
     expected = [checked(*arrays, **kept, **options) for arrays, kept in problems]
-    (program,) = programs.backward.kept()
+    (program,) = _programs.backward.kept()
     for (arrays, kept), grads in zip(problems, expected, strict=True):
         assert_same(fastpw.conv1x1_backward(*arrays, **kept, **options), grads)
         out = fastpw.Gradients(*[None if a is None else np.full_like(a, np.nan) for a in grads])
         fastpw.conv1x1_backward(*arrays, **kept, **options, out=out)
         assert_same(out, grads)
-    assert programs.backward.kept() == [program]
+    assert _programs.backward.kept() == [program]
 
 
 def test_another_stride(dtype, rng):
@@ -93,7 +93,7 @@ def test_another_stride(dtype, rng):
     for inputs in (arrays, smaller, arrays, smaller):
         grads = fastpw.conv1x1_backward(*inputs, **kept, activation="relu", stride=2)
         assert_same(grads, expected[inputs[1].shape])
-    assert len(programs.backward.kept()) == 2
+    assert len(_programs.backward.kept()) == 2
     for stride in (2.0, np.float32(2)):
         with pytest.raises(TypeError, match="stride"):
             fastpw.conv1x1_backward(*arrays, **kept, activation="relu", stride=stride)
@@ -183,11 +183,11 @@ def test_another_number_of_threads(dtype, rng):
 
 
 def test_not_all_calls_are_kept(monkeypatch, rng):
-    monkeypatch.setattr(programs, "backward", programs.Programs(3))
+    monkeypatch.setattr(_programs, "backward", _programs.Programs(3))
     for pixels in range(1, 9):
         arrays, kept = problem(((pixels,), 2, 3), np.dtype("float32"), rng)
         fastpw.conv1x1_backward(*arrays, **kept, activation="relu")
-        assert len(programs.backward.kept()) <= 3
+        assert len(_programs.backward.kept()) <= 3
 
 
 def test_large_dx_streams(monkeypatch, dtype, rng):

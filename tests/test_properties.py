@@ -6,7 +6,7 @@ from hypothesis import event, given
 from hypothesis import strategies as st
 
 import fastpw
-from fastpw import _activations, bounds, reference
+from fastpw import _activations, _bounds, reference
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
@@ -83,7 +83,7 @@ def test_any_call(data, dtype):
     residual = data.draw(st.none() | views(z.shape, dtype))
     out = data.draw(st.none() | views(z.shape, dtype, writable=True))
     out_z = data.draw(st.none() | views(z.shape, dtype, writable=True))
-    y, allowed = bounds.promise(x, weight, bias, residual=residual, **options)
+    y, allowed = _bounds.promise(x, weight, bias, residual=residual, **options)
     inputs = [array.copy() for array in (x, weight) if array is not None]
 
     got = fastpw.conv1x1(x, weight, bias, residual=residual, out=out, out_z=out_z, **options)
@@ -91,14 +91,14 @@ def test_any_call(data, dtype):
     assert got.dtype == dtype
     assert got.shape == y.shape
     assert out is None or got is out
-    assert bounds.excess(got, y, allowed) <= 1
+    assert _bounds.excess(got, y, allowed) <= 1
     for memory in (out, out_z):
         assert memory is None or np.count_nonzero(np.isnan(memory.base)) == memory.base.size - memory.size
     for before, after in zip(inputs, (x, weight), strict=True):
         assert np.array_equal(before, after)
     if out_z is not None:
         options["activation"] = None
-        assert bounds.excess(out_z, *bounds.promise(x, weight, bias, residual=residual, **options)) <= 1
+        assert _bounds.excess(out_z, *_bounds.promise(x, weight, bias, residual=residual, **options)) <= 1
 
 
 @given(data=st.data())

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw import _activations, programs
+from fastpw import _activations, _programs
 from fastpw.core import partition
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
@@ -19,13 +19,13 @@ def streams(monkeypatch):
 
     def stream():
         monkeypatch.setattr(partition, "leaves_caches", lambda result, touched: True)
-        programs.forward.forget()
-        programs.backward.forget()
+        _programs.forward.forget()
+        _programs.backward.forget()
 
     yield stream
     monkeypatch.undo()
-    programs.forward.forget()
-    programs.backward.forget()
+    _programs.forward.forget()
+    _programs.backward.forget()
 
 
 def aligned(shape, dtype):

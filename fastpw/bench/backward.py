@@ -1,8 +1,12 @@
 """Who computes a layer's gradients: as implementations.py, but the result is (dx, dweight, dbias)."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 import fastpw
+from fastpw.bench.problem import Backward
 
 
 def _new_arrays(problem):
@@ -11,7 +15,7 @@ def _new_arrays(problem):
     return allocate(problem.x), np.empty_like(problem.weight), np.empty_like(problem.bias)
 
 
-def einsum(problem):
+def einsum(problem: Backward) -> Callable[[], Any]:
     """The formulas as they are first written down."""
     dy, y, pixels, weight, out = problem.dy, problem.y, problem.pixels, problem.weight, problem.out()
 
@@ -26,7 +30,7 @@ def einsum(problem):
     return run
 
 
-def numpy_matmul(problem):
+def numpy_matmul(problem: Backward) -> Callable[[], Any]:
     """NumPy at its best: mask, two BLAS calls, sum; nothing allocated but the results."""
     dy, y, pixels, weight, out = problem.dy, problem.y, problem.pixels, problem.weight, problem.out()
     mask, dz = np.empty(y.shape, bool), np.empty_like(y)
@@ -48,7 +52,7 @@ def numpy_matmul(problem):
     return run
 
 
-def fastpw_gradients(problem):
+def fastpw_gradients(problem: Backward) -> Callable[[], Any]:
     """fastpw.conv1x1_backward: all three in one walk."""
     arrays = problem.dy, problem.x, problem.weight, problem.bias
     options = {"y": problem.y, "stride": problem.layer.stride, "activation": "relu"}

@@ -1,16 +1,25 @@
 """fastpw bench: measure, show a table, write the files that were asked for."""
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastpw.bench import implementations, peers, plot, table
+from fastpw.bench.layers import Layer
 from fastpw.bench.runner import Runner
+from fastpw.bench.setting import Setting
 
 
-def main(chosen, setting, with_peers=False, json_path=None, plot_path=None):
+def main(
+    chosen: Sequence[Layer],
+    setting: Setting,
+    with_peers: bool = False,
+    json_path: str | None = None,
+    plot_path: str | None = None,
+) -> int:
     """Measure these layers in this setting; returns the exit status."""
     report = _measure(chosen, setting, peers.table(setting) if with_peers else {})
     rows = table.render(report)

@@ -1,6 +1,13 @@
 """One implementation, from its arrays to the seconds of its calls: in this process or in a worker."""
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 from fastpw.bench import problem, timing
+from fastpw.bench.layers import Layer
+from fastpw.bench.setting import Setting
+
+Pair: TypeAlias = tuple[Callable[[], Any], Callable[[], Any]]  # what is timed; what says what it computed
 
 
 class Contestant:
@@ -13,22 +20,22 @@ class Contestant:
         Of a Problem; returns the function to time and one that says what it computed.
     """
 
-    def __init__(self, name, prepare):
+    def __init__(self, name: str, prepare: Callable[[Any], Pair]) -> None:
         self.name = name
         self._prepare = prepare
 
-    def prepare(self, layer, setting):
+    def prepare(self, layer: Layer, setting: Setting) -> None:
         """Make arrays, pack weights, compute once and check the result."""
         self._problem = problem.of(layer, setting)
         self.start()
         self.check()
 
-    def start(self):
+    def start(self) -> None:
         """Prepare it, from the arrays that are there, and compute once."""
         self._run, self._read = self._prepare(self._problem)
         self._run()
 
-    def burst(self, seconds):
+    def burst(self, seconds: float) -> list[float]:
         """Call it until so many seconds have passed, then wait until its threads rest.
 
         Returns the seconds of each call.
@@ -37,13 +44,13 @@ class Contestant:
         timing.settle()
         return calls
 
-    def check(self):
+    def check(self) -> None:
         """Raise ArithmeticError if the last result is wrong."""
         self._problem.check(self._read(), self.name)
         timing.settle()
 
 
-def local(name, prepare):
+def local(name: str, prepare: Callable[[Any], Callable[[], Any]]) -> Contestant:
     """A Contestant of this process, from a row of implementations.py."""
 
     def prepare_pair(layer_problem):

@@ -6,15 +6,23 @@ its own, or in a new one for each call (`out` is None). A new row here appears i
 table, the summary, the JSON and the plot of `fastpw bench` if SHOWN names it.
 """
 
+from collections.abc import Callable
+from typing import Any, TypeAlias
+
 import numpy as np
 
 import fastpw
 from fastpw.bench import backward
+from fastpw.bench.problem import Forward
+from fastpw.bench.setting import Setting
+
+Run: TypeAlias = Callable[[], Any]
+Table: TypeAlias = dict[str, Callable[..., Run]]
 
 SHOWN = ("einsum", "numpy", "fastpw")
 
 
-def einsum(problem, optimize=False):
+def einsum(problem: Forward, optimize: bool = False) -> Run:
     """np.einsum as it is first written down, then bias and ReLU in place."""
     pixels, weight, bias, out = problem.pixels, problem.weight, problem.bias, problem.out()
 
@@ -26,12 +34,12 @@ def einsum(problem, optimize=False):
     return run
 
 
-def einsum_optimize(problem):
+def einsum_optimize(problem: Forward) -> Run:
     """The same, with NumPy looking for a better way."""
     return einsum(problem, optimize=True)
 
 
-def numpy_matmul(problem):
+def numpy_matmul(problem: Forward) -> Run:
     """NumPy at its best: one BLAS call over all pixels, and nothing allocated but the result."""
     pixels, bias, out = problem.pixels, problem.bias, problem.out()
     weight = np.ascontiguousarray(problem.weight.T)
@@ -47,35 +55,39 @@ def numpy_matmul(problem):
     return run
 
 
-def fastpw_layer(problem):
+def fastpw_layer(problem: Forward) -> Run:
     """fastpw.Conv1x1, its weights packed once."""
     layer = fastpw.Conv1x1(problem.weight, problem.bias, stride=problem.layer.stride, activation="relu")
     x, out = problem.x, problem.out()
     return lambda: layer(x, out=out)
 
 
-def fastpw_function(problem):
+def fastpw_function(problem: Forward) -> Run:
     """fastpw.conv1x1, which packs its weights at each call."""
     x, weight, bias, out = problem.x, problem.weight, problem.bias, problem.out()
     stride = problem.layer.stride
     return lambda: fastpw.conv1x1(x, weight, bias, stride=stride, activation="relu", out=out)
 
 
-FORWARD = {
+FORWARD: Table = {
     "einsum": einsum,
     "einsum(optimize)": einsum_optimize,
     "numpy": numpy_matmul,
     "fastpw": fastpw_layer,
     "fastpw.conv1x1": fastpw_function,
 }
-BACKWARD = {"einsum": backward.einsum, "numpy": backward.numpy_matmul, "fastpw": backward.fastpw_gradients}
+BACKWARD: Table = {
+    "einsum": backward.einsum,
+    "numpy": backward.numpy_matmul,
+    "fastpw": backward.fastpw_gradients,
+}
 
 
-def table(setting):
+def table(setting: Setting) -> Table:
     """The implementations of the pass that is measured, by name."""
     return BACKWARD if setting.backward else FORWARD
 
 
-def shown(setting):
+def shown(setting: Setting) -> Table:
     """Those of `fastpw bench`."""
     return {name: prepare for name, prepare in table(setting).items() if name in SHOWN}

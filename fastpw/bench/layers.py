@@ -21,21 +21,21 @@ class Layer:
     stride: int
 
     @property
-    def network(self):
+    def network(self) -> str:
         return self.name.split(".")[0]
 
     @property
-    def output_shape(self):
+    def output_shape(self) -> tuple[int, int, int, int]:
         return self.N, -(-self.H // self.stride), -(-self.W // self.stride), self.K
 
     @property
-    def P(self):
+    def P(self) -> int:
         """Pixels computed."""
         N, Ho, Wo, _ = self.output_shape
         return N * Ho * Wo
 
 
-def load(path=None):
+def load(path: str | Path | None = None) -> list[Layer]:
     """The layers of a CSV file, network by network; by default of layers.csv."""
     file = resources.files(__package__).joinpath("layers.csv") if path is None else Path(path)
     rows = csv.DictReader(file.read_text().splitlines())
@@ -55,6 +55,6 @@ def _layer(path, row):
     return layer
 
 
-def networks():
+def networks() -> list[str]:
     """The networks' names, in the order of the table."""
     return list(dict.fromkeys(layer.network for layer in load()))

@@ -5,12 +5,12 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator
 
-from fastpw.bench.report import Result
+from fastpw.bench.report import Report, Result
 
 MARKERS = {"numpy": "v", "einsum": "x", "the best other": "_"}
 
 
-def save(report, path):
+def save(report: Report, path: str) -> None:
     """Draw the roofline into a PNG file."""
     figure = Figure(figsize=(10, 6.5), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)

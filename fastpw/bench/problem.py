@@ -1,10 +1,18 @@
 """One layer's arrays, and the check of a result against the reference."""
 
+from __future__ import annotations
+
+from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from fastpw import bounds, reference
+from fastpw import _bounds, reference
+from fastpw._typing import FloatArray
+from fastpw.bench.layers import Layer
+from fastpw.bench.setting import Setting
 from fastpw.core.forward import empty
 
 # Of a result, spread evenly: the reference takes float64 and its time.
@@ -13,7 +21,7 @@ CHECKED_OUTPUTS = 16  # of dweight and dbias, which look at every pixel
 
 
 @lru_cache(maxsize=1)
-def of(layer, setting):
+def of(layer: Layer, setting: Setting) -> Forward | Backward:
     """The problem that a layer is in this setting."""
     return (Backward if setting.backward else Forward)(layer, setting)
 
@@ -26,21 +34,23 @@ def _spread(size, count):
 class Problem:
     """Random arrays in the sizes of a layer; the same ones each time, in every process."""
 
-    def __init__(self, layer, setting):
-        self.layer, self.setting = layer, setting
+    def __init__(self, layer: Layer, setting: Setting) -> None:
+        self.layer: Layer = layer
+        self.setting: Setting = setting
         self._random = np.random.default_rng(0)
-        self.x = self.random(layer.N, layer.H, layer.W, layer.C)
-        self.weight = self.random(layer.K, layer.C)
-        self.bias = self.random(layer.K)
-        self.pixels = self.x[:, :: layer.stride, :: layer.stride]  # those the layer computes from
+        self.x: FloatArray = self.random(layer.N, layer.H, layer.W, layer.C)
+        self.weight: FloatArray = self.random(layer.K, layer.C)
+        self.bias: FloatArray = self.random(layer.K)
+        # Those the layer computes from:
+        self.pixels: FloatArray = self.x[:, :: layer.stride, :: layer.stride]
 
-    def random(self, *shape):
+    def random(self, *shape: int) -> FloatArray:
         """Between -0.5 and 0.5."""
         array = self._random.random(out=self._new(shape), dtype=self.setting.dtype)
         array -= 0.5
         return array
 
-    def nan(self, *shape):
+    def nan(self, *shape: int) -> FloatArray:
         """An array for results: what is left out is noticed."""
         array = self._new(shape)
         array.fill(np.nan)
@@ -50,13 +60,13 @@ class Problem:
         """Arrays begin with a cache line, as those do that peers make themselves."""
         return empty(shape, np.dtype(self.setting.dtype))
 
-    def rows_at(self, which, array):
+    def rows_at(self, which: NDArray[np.integer], array: FloatArray) -> FloatArray:
         """Some pixels of an (N, Ho, Wo, channels) array, as rows."""
         return array[np.unravel_index(which, array.shape[:3])]
 
-    def hold(self, name, what, result, expected, allowed):
+    def hold(self, name: str, what: str, result: Any, expected: Any, allowed: Any) -> None:
         """Raise ArithmeticError if `what` of implementation `name` is too far from the reference."""
-        excess = bounds.excess(result, expected, allowed)
+        excess = _bounds.excess(result, expected, allowed)
         if excess > 1:
             raise ArithmeticError(
                 f"{self.layer.name}: {what} of {name} lies {excess:.3g} times further from the reference "
@@ -67,17 +77,17 @@ class Problem:
 class Forward(Problem):
     """y = ReLU(pixels Wᵀ + bias)."""
 
-    def __init__(self, layer, setting):
+    def __init__(self, layer: Layer, setting: Setting) -> None:
         super().__init__(layer, setting)
         self._checked = _spread(layer.P, CHECKED_PIXELS)
         rows = self.rows_at(self._checked, self.pixels)
-        self._promise = bounds.promise(rows, self.weight, self.bias, activation="relu")
+        self._promise = _bounds.promise(rows, self.weight, self.bias, activation="relu")
 
-    def out(self):
+    def out(self) -> FloatArray | None:
         """Where a result goes: an array of the implementation's own, or None if each call makes a new one."""
         return None if self.setting.new_arrays else self.nan(*self.layer.output_shape)
 
-    def check(self, y, name):
+    def check(self, y: ArrayLike, name: str) -> None:
         """Raise ArithmeticError if the result `y` of implementation `name` is not the layer's."""
         y = np.reshape(y, self.layer.output_shape)
         if not np.isfinite(y).all():
@@ -88,10 +98,10 @@ class Forward(Problem):
 class Backward(Problem):
     """dz = dy where y > 0; dx = dz W, dweight = dzᵀ pixels, dbias = Σ dz."""
 
-    def __init__(self, layer, setting):
+    def __init__(self, layer: Layer, setting: Setting) -> None:
         super().__init__(layer, setting)
-        self.dy = self.random(*layer.output_shape)
-        self.y = np.maximum(self.pixels @ self.weight.T + self.bias, 0)
+        self.dy: FloatArray = self.random(*layer.output_shape)
+        self.y: FloatArray = np.maximum(self.pixels @ self.weight.T + self.bias, 0)
         self._checked = _spread(layer.P, CHECKED_PIXELS)
         self._outputs = _spread(layer.K, CHECKED_OUTPUTS)
         self._expect()
@@ -101,7 +111,7 @@ class Backward(Problem):
         rows = [self.rows_at(self._checked, array) for array in (self.dy, self.pixels, self.y)]
         columns = [array[..., self._outputs] for array in (self.dy, self.y)]
         some = self.weight[self._outputs]
-        gamma_K, gamma_P = (bounds.gamma(n, self.x.dtype) for n in (self.layer.K, self.layer.P))
+        gamma_K, gamma_P = (_bounds.gamma(n, self.x.dtype) for n in (self.layer.K, self.layer.P))
 
         def at_pixels(dy, x, y, weight):
             return reference.conv1x1_backward(dy, x, weight, z=y, activation="relu").dx
@@ -115,7 +125,7 @@ class Backward(Problem):
         terms = at_outputs(*map(np.abs, columns), np.abs(self.pixels), some)
         self._sums_allowed = [2 * gamma_P * magnitude for magnitude in terms]
 
-    def out(self):
+    def out(self) -> tuple[FloatArray, FloatArray, FloatArray] | None:
         """(dx, dweight, dbias) of an implementation's own, dx 0 where no output pixel looks; or None."""
         if self.setting.new_arrays:
             return None
@@ -125,11 +135,11 @@ class Backward(Problem):
             self.at_pixels(dx)[...] = np.nan
         return dx, self.nan(*self.weight.shape), self.nan(*self.bias.shape)
 
-    def at_pixels(self, dx):
+    def at_pixels(self, dx: FloatArray) -> FloatArray:
         """The view of dx at the pixels that the layer computes from."""
         return dx[:, :: self.layer.stride, :: self.layer.stride]
 
-    def check(self, gradients, name):
+    def check(self, gradients: Sequence[ArrayLike], name: str) -> None:
         """Raise ArithmeticError if (dx, dweight, dbias) of implementation `name` are not the layer's."""
         dx, dweight, dbias = gradients
         dx, dweight = np.reshape(dx, self.x.shape), np.reshape(dweight, self.weight.shape)

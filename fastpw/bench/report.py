@@ -3,6 +3,7 @@
 import platform
 import statistics
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 
@@ -23,68 +24,71 @@ class Result:
     peak_gflops: float  # of the FMA peak's turns beside them: the clock, and who else uses the core, change
 
     @property
-    def flops(self):
+    def flops(self) -> int:
         return self.setting.flops(self.layer)
 
     @property
-    def bytes(self):
+    def bytes(self) -> int:
         return self.setting.bytes(self.layer)
 
     @property
-    def intensity(self):
+    def intensity(self) -> float:
         return self.setting.intensity(self.layer)
 
     @property
-    def best_other(self):
+    def best_other(self) -> str:
         """The fastest that is not fastpw."""
         others = [name for name in self.timings if name != "fastpw"]
         return min(others, key=lambda name: self.timings[name].best)
 
-    def gflops(self, name="fastpw"):
+    def gflops(self, name: str = "fastpw") -> float:
         return self.flops / self.timings[name].best / 1e9
 
-    def fraction(self, name="fastpw"):
+    def fraction(self, name: str = "fastpw") -> float:
         """Of the FMA peak."""
         return self.gflops(name) / self.peak_gflops
 
-    def speedup(self, over, name="fastpw"):
+    def speedup(self, over: str, name: str = "fastpw") -> float:
         return self.timings[over].best / self.timings[name].best
 
 
 class Report:
     """What one run measured."""
 
-    def __init__(self, setting, implementations, peers, absent):
+    def __init__(
+        self, setting: Setting, implementations: list[str], peers: list[str], absent: dict[str, str]
+    ) -> None:
         self.setting = setting
         self.implementations = implementations  # names, peers included
         self.peers = peers
         self.absent = absent  # why a peer took no part, by name
-        self.failures = {}  # why a peer failed, by the names of layer and peer
-        self.results = []
-        self.peak_gflops = self.bandwidth_gbs = 0.0
+        self.failures: dict[tuple[str, str], str] = {}  # why a peer failed, by the names of layer and peer
+        self.results: list[Result] = []
+        self.peak_gflops: float = 0.0
+        self.bandwidth_gbs: float = 0.0
 
     @property
-    def others(self):
+    def others(self) -> list[str]:
         """The implementations that fastpw is compared with."""
         return [name for name in self.implementations if name != "fastpw"]
 
-    def timed(self, name):
+    def timed(self, name: str) -> list[Result]:
         """The layers that this implementation computed."""
         return [result for result in self.results if name in result.timings]
 
-    def mean_fraction(self, name="fastpw"):
+    def mean_fraction(self, name: str = "fastpw") -> float | None:
         """Of the FMA peak, the geometric mean over the layers."""
         return _mean(result.fraction(name) for result in self.timed(name))
 
-    def mean_speedup(self, over):
+    def mean_speedup(self, over: str) -> float | None:
         """How many times faster fastpw is, the geometric mean over the layers."""
         return _mean(result.speedup(over) for result in self.timed(over))
 
-    def mean_speedup_over_best(self):
+    def mean_speedup_over_best(self) -> float | None:
         """The same over whoever of the others is the fastest on each layer."""
         return _mean(result.speedup(result.best_other) for result in self.results)
 
-    def as_dict(self):
+    def as_dict(self) -> dict[str, Any]:
         """All of it in plain numbers and strings, for JSON."""
         return {
             "fastpw": fastpw.__version__,
@@ -118,7 +122,7 @@ class Report:
             "implementations": {name: self.figures(result, name) for name in result.timings},
         }
 
-    def figures(self, result, name):
+    def figures(self, result: Result, name: str) -> dict[str, float]:
         """One implementation's on one layer."""
         timing = result.timings[name]
         return {
@@ -135,6 +139,6 @@ def _mean(ratios):
     return statistics.geometric_mean(ratios) if ratios else None
 
 
-def chosen_isa(dtype):
+def chosen_isa(dtype: str) -> str:
     """The instruction set of the kernels in use."""
     return next(row["isa"] for row in machine.kernel_sets() if row["chosen"] and row["dtype"] == dtype)

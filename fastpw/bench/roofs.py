@@ -16,23 +16,23 @@ class FmaPeak:
     To be timed like an implementation, in turn with them: the clock drifts, and the best call counts.
     """
 
-    def __init__(self, threads, dtype):
+    def __init__(self, threads: int, dtype: str) -> None:
         rounds = 1000
         # Long enough that starting the threads does not show. Seen on one: beside other work a team waits
         # even when it has next to nothing to do.
         while min(burst(partial(machine.peak, dtype, rounds, 1), 0.005)) < 0.5e-3:
             rounds *= 2
         self._run = partial(machine.peak, dtype, rounds, threads)
-        self.flops = self._run()
+        self.flops: float = self._run()
 
-    def burst(self, seconds):
+    def burst(self, seconds: float) -> list[float]:
         """As a Contestant's."""
         calls = burst(self._run, seconds)
         settle()
         return calls
 
 
-def memory_bandwidth(threads, megabytes=128, copies=8):
+def memory_bandwidth(threads: int, megabytes: int = 128, copies: int = 8) -> float:
     """Bytes per second, read and written, of that many threads that copy an array larger than the caches."""
     source = np.ones(megabytes << 17)
     target = np.ones_like(source)

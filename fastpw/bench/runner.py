@@ -1,13 +1,19 @@
 """Measures layers, one after the other, into a Report."""
 
+from __future__ import annotations
+
+from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from functools import partial
+from typing import Any
 
 import threadpoolctl
 
 import fastpw
 from fastpw.bench import contestant, peers, roofs
+from fastpw.bench.layers import Layer
 from fastpw.bench.report import Report, Result
+from fastpw.bench.setting import Setting
 from fastpw.bench.timing import interleave
 from fastpw.bench.worker import PeerError, Worker
 
@@ -29,15 +35,21 @@ class Runner:
         In which they take turns on a layer.
     """
 
-    def __init__(self, setting, locals_, peers_, rounds=None):
+    def __init__(
+        self,
+        setting: Setting,
+        locals_: dict[str, Any],
+        peers_: dict[str, peers.Peer],
+        rounds: int | None = None,
+    ) -> None:
         absent = {name: why for name, why in peers.absent(setting).items() if name in peers_}
         present = {name: peer for name, peer in peers_.items() if name not in absent}
         self.setting = setting
-        self.report = Report(setting, [*locals_, *present], list(present), absent)
+        self.report: Report = Report(setting, [*locals_, *present], list(present), absent)
         self._locals, self._peers = locals_, present
         self._rounds = rounds or ROUNDS
 
-    def __enter__(self):
+    def __enter__(self) -> Runner:
         with ExitStack() as stack:
             stack.enter_context(threads_held(self.setting.threads))
             self._contestants = [contestant.local(*row) for row in self._locals.items()]
@@ -48,7 +60,7 @@ class Runner:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, error, *_):
+    def __exit__(self, error: type[BaseException] | None, *_: object) -> None:
         with self._stack:
             if error is None:
                 self._measure_memory()
@@ -58,7 +70,7 @@ class Runner:
         bandwidth = roofs.memory_bandwidth(self.setting.threads)
         self.report.bandwidth_gbs = max(self.report.bandwidth_gbs, bandwidth / 1e9)
 
-    def measure(self, layer):
+    def measure(self, layer: Layer) -> Result:
         """Check everyone on a layer, time them in turn, and check them again; the Result.
 
         What is wrong in this process is an error (ArithmeticError); a peer that fails does not count.
@@ -91,7 +103,7 @@ class Runner:
 
 
 @contextmanager
-def threads_held(threads):
+def threads_held(threads: int) -> Iterator[None]:
     """fastpw and the BLAS of NumPy on that many threads."""
     with threadpoolctl.threadpool_limits(threads, "blas"), fastpw.num_threads(threads):
         yield

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fastpw.bench.layers import Layer
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -14,22 +16,22 @@ class Setting:
     new_arrays: bool = False
     dtype: str = "float32"
 
-    def flops(self, layer):
+    def flops(self, layer: Layer) -> int:
         """A product and a sum per weight and pixel; backward twice, for dx and for dweight."""
         return (4 if self.backward else 2) * layer.P * layer.C * layer.K
 
-    def bytes(self, layer):
+    def bytes(self, layer: Layer) -> int:
         """The traffic nobody can avoid: each array read once, or written once."""
         x, y, weight, bias = layer.P * layer.C, layer.P * layer.K, layer.C * layer.K, layer.K
         # Backward reads x, y, dy and the weight, and writes dx, dweight and dbias.
         elements = 2 * (x + y + weight) + bias if self.backward else x + y + weight + bias
         return elements * np.dtype(self.dtype).itemsize
 
-    def intensity(self, layer):
+    def intensity(self, layer: Layer) -> float:
         """FLOP per byte of that traffic: where the layer stands on the roofline."""
         return self.flops(layer) / self.bytes(layer)
 
-    def __str__(self):
+    def __str__(self) -> str:
         what = "gradients of bias + ReLU" if self.backward else "bias + ReLU"
         where = "new arrays each call" if self.new_arrays else "own arrays"
         return f"{self.dtype}, {what}, {where}, threads: {self.threads}"

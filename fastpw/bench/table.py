@@ -1,13 +1,15 @@
 """A Report as a table with a few lines below, by rich."""
 
+from typing import Any
+
 from rich import box
 from rich.table import Table
 
 import fastpw
-from fastpw.bench.report import chosen_isa
+from fastpw.bench.report import Report, chosen_isa
 
 
-def render(report):
+def render(report: Report) -> Any:  # rich.table.Table
     """The table: a row per layer, a gap between networks."""
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
     table.padding = (0, 1, 0, 0)
@@ -29,7 +31,7 @@ def render(report):
     return table
 
 
-def title(report):
+def title(report: Report) -> str:
     """What was measured, where."""
     return (
         f"fastpw {fastpw.__version__}, {chosen_isa(report.setting.dtype)}; {report.setting}; FMA peak "
@@ -37,14 +39,14 @@ def title(report):
     )
 
 
-def notes(report):
+def notes(report: Report) -> list[str]:
     """Lines that name whoever does not count, and why."""
     lines = [f"without {name}: {reason}" for name, reason in report.absent.items()]
     lines += [f"does not count: {reason}" for reason in report.failures.values()]
     return lines
 
 
-def summary(report):
+def summary(report: Report) -> str:
     """The geometric means: one line, and with peers a line for each of the others."""
     own = f"geometric means of {len(report.results)} layers: {report.mean_fraction():.3f} of the FMA peak"
     if not report.peers:

@@ -6,6 +6,7 @@ all implementations take their turn in every round, and a call's time is the bes
 
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 
@@ -16,15 +17,15 @@ class Timing:
     calls: list[float] = field(default_factory=list)
 
     @property
-    def best(self):
+    def best(self) -> float:
         return min(self.calls)
 
     @property
-    def median(self):
+    def median(self) -> float:
         return statistics.median(self.calls)
 
 
-def settle(limit=10.0):
+def settle(limit: float = 10.0) -> None:
     """Wait until this process rests.
 
     A library's threads spin after their work (OpenBLAS's for a tenth of a second) and would take the core of
@@ -41,7 +42,7 @@ def settle(limit=10.0):
             raise RuntimeError(f"the threads of this process were still busy {limit:g} s after its work")
 
 
-def burst(run, seconds):
+def burst(run: Callable[[], object], seconds: float) -> list[float]:
     """Call `run` until `seconds` have passed, at least once; the seconds of each call."""
     calls = []
     started = now = time.perf_counter()
@@ -53,7 +54,9 @@ def burst(run, seconds):
     return calls
 
 
-def interleave(bursts, rounds, seconds):
+def interleave(
+    bursts: dict[str, Callable[[float], list[float]]], rounds: int, seconds: float
+) -> dict[str, Timing]:
     """Time everyone in `rounds` rounds of bursts.
 
     Parameters

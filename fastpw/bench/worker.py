@@ -9,8 +9,11 @@ import multiprocessing
 import os
 import signal
 from importlib import import_module
+from multiprocessing.connection import Connection
 
 from fastpw.bench.contestant import Contestant
+from fastpw.bench.layers import Layer
+from fastpw.bench.setting import Setting
 
 PATIENCE = 120  # seconds, for one answer
 
@@ -22,8 +25,9 @@ class PeerError(Exception):
 class Worker:
     """A Contestant elsewhere: the same methods, which raise PeerError whatever goes wrong."""
 
-    def __init__(self, name, target):
-        self.name, self._target = name, target
+    def __init__(self, name: str, target: str) -> None:
+        self.name: str = name
+        self._target = target
         self._start()
 
     def _start(self):
@@ -33,15 +37,15 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def prepare(self, layer, setting):
+    def prepare(self, layer: Layer, setting: Setting) -> None:
         if not self._process.is_alive():
             self._start()
         return self._ask("prepare", layer, setting)
 
-    def burst(self, seconds):
+    def burst(self, seconds: float) -> list[float]:
         return self._ask("burst", seconds)
 
-    def check(self):
+    def check(self) -> None:
         return self._ask("check")
 
     def _ask(self, *question):
@@ -58,14 +62,14 @@ class Worker:
             raise PeerError(answer)
         return answer
 
-    def close(self):
+    def close(self) -> None:
         """End the process; it is idle, or does not answer."""
         self._connection.close()
         self._process.terminate()
         self._process.join()
 
 
-def serve(connection, name, target):
+def serve(connection: Connection, name: str, target: str) -> None:
     """What the worker does until its parent goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # runtimes talk; what goes wrong is in the answer

@@ -1,7 +1,7 @@
 """Memory that is read next, fetched into the second-level cache by the tiles that are computed meanwhile.
 
-What is read of a block of pixels comes from memory once, and faster than it can be read only if it was asked
-for before (32 -> 64 at 112 x 112, gradients: 1.09 of the speed without; 384 -> 96 at 56 x 56, forward: 1.1).
+What is read of a block of pixels comes from memory once, and in time only if it was asked for before
+(bench/constants.md).
 """
 
 from fastpw.core.kernels cimport fastpw_ahead, fastpw_kernel_set

@@ -33,8 +33,8 @@ ctypedef fused real:
 # ---- new arrays ----------------------------------------------------------------------------------------------
 
 cdef enum:
-    # NumPy's own arrays begin 16 bytes past a line, so that every vector stored to them touches two. Where the
-    # result leaves the first-level cache that costs up to 1.4 of the time; below, making sure of it costs more.
+    # NumPy's own arrays begin 16 bytes past a line, so that every vector stored to them touches two. That costs
+    # time where the result leaves the first-level cache; below, making sure of it costs more (bench/constants.md).
     LARGE = 32 << 10
 
 

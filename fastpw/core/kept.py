@@ -2,8 +2,8 @@
 
 import numpy as np
 
-# Beyond 32 MiB, glibc hands memory back when it is freed, and the system clears new pages for what follows:
-# 16 -> 96 at 8 x 112 x 112 took three times as long. So what was freed last is kept, up to a limit.
+# Beyond 32 MiB, glibc hands memory back when it is freed, and the system clears new pages for what follows.
+# So what was freed last is kept, up to a limit (bench/constants.md).
 LEAST_KEPT = 32 << 20
 MOST_KEPT = 64 << 20
 

@@ -4,6 +4,9 @@ Everything here follows from the shape and the kernel set.  What decides the
 order of the additions (the panels) never sees the number of threads, so that
 the result is the same to the bit for any team; what the team shares out (the
 blocks) may.
+
+bench/constants.md has what was measured of the constants, and how to measure
+them again.
 """
 
 from functools import lru_cache
@@ -26,16 +29,15 @@ class Blocks(NamedTuple):
     threads: int
 
 
-# Below this many multiply-adds a team costs more than it saves: waking it and meeting again takes a
-# microsecond, in which one core does a third of this or more (7 x 7, 64 -> 96, 300000 of them: 1.3 of the
-# speed on two threads).
+# Below this many multiply-adds a team costs more than it saves: waking it and meeting again takes as long as
+# one core takes for a third of them or more.
 SMALL_WORK = 1 << 18
 
 # Where nothing or little is multiplied, storing an element takes as long as so many multiply-adds.
 LEAST_DEPTH = 8
 
-# As SMALL_WORK, for letting other Python threads run meanwhile: that takes 0.05 us, and so does this much work.
-# (NumPy does the same with 500 elements.)
+# As SMALL_WORK, for letting other Python threads run meanwhile: to let go of the GIL and take it again takes
+# as long as so much work.
 BRIEF_WORK = 1 << 10
 
 # As SMALL_WORK, for packing: elements of B.
@@ -50,8 +52,8 @@ SMALL_CLEARING_BYTES = 256 << 10
 # A block's rows of A stay in the second-level cache while the panels pass by.
 A_BLOCK_BYTES = CACHES.second // 2
 
-# Enough rows to read a panel from the first-level cache more often than from the second. With twice as many,
-# lines that two panels share have left it when the second stores to them (16 -> 96: 0.44 to 0.30 of peak).
+# Enough rows to read a panel from the first-level cache more often than from the second, and so few that
+# lines of C that two panels share are still in it when the second stores to them.
 MOST_ROWS = 96
 
 # B that every thread may have in its second-level cache: the threads share out the rows, and each row of A
@@ -156,10 +158,8 @@ def _by_panels(m: int, panels: int, most: int, height: int, threads: int, tasks:
 
 
 # A result is written past the caches, which spares reading the lines that it is written to, if its first line
-# would have left them before the last is written: if so much is read and written (16 -> 96 at 8 x 112 x 112,
-# 45 MB: 1.8 of the speed; 64 -> 256 at 8 x 56 x 56, 32 MB: 1.08; 48 -> 64 at 256 x 256, 29 MB: 1.09; 64 -> 1
-# there, 34 MB, gradients: 2.2. 64 -> 256 at 56 x 56, 4 MB: 0.9). A small part of that is not, as it spares
-# little (128 -> 32 at 256 x 256: 0.98).
+# would have left them before the last is written: if so much is read and written. A result that is a small
+# part of that is not, as it spares little.
 STREAMED_BYTES = CACHES.last // 8 * 7
 STREAMED_PART = 1 / 4
 
@@ -207,7 +207,7 @@ LEAST_SLICES = 4
 LEAST_SLICE_ROWS = 192
 
 # Sums of all slices: beyond this, adding them up costs more than sharing out the weights. More is worth it
-# where the sums form dz, which each thread forms whole if weights are shared (96 -> 384 at 56 x 56: 1.05).
+# where the sums form dz, which each thread forms whole if weights are shared.
 SLICE_BYTES = 512 << 10
 FORMING_SLICE_BYTES = 1280 << 10
 
@@ -220,7 +220,7 @@ SHARED_BLOCK_BYTES = 3 << 20
 MOST_SHARED_BLOCK_ROWS = 1024
 
 # Threads that each form all of dz of a shared block. More of them form it once and read what other cores have
-# written. (Two threads, few pixels: up to 1.3 times as fast for this and for packing W where it is needed.)
+# written.
 MOST_COPIES = 4
 
 
@@ -254,8 +254,7 @@ def slices(m: int, outputs: int, inputs: int, height: int, element: int, forms: 
 
 
 # How much more of the tile vectors along the outputs may waste where it forms dz, which it reads as vectors
-# then: the pass over dy and y that this spares takes about as long (32 -> 16 at 112 x 112: 1.1 of the speed,
-# 96 -> 16: 1.03).
+# then: the pass over dy and y that this spares takes about as long.
 FORMING_WASTE = 1.25
 
 

@@ -1,8 +1,8 @@
 """Tasks for a team: each member has its own, and takes those of others when it is done.
 
 What a member computes is the same from call to call, so what it read and wrote is in its own caches when
-it comes again (with tasks to whoever asks first, layers took up to a quarter longer on two cores).  Taking
-over is for the member whose core is lent to another process: nobody waits for more than its last task.
+it comes again (bench/constants.md).  Taking over is for the member whose core is lent to another process:
+nobody waits for more than its last task.
 """
 
 cdef extern from *:

@@ -10,6 +10,8 @@ a new one.
 from importlib.util import find_spec
 from typing import NamedTuple
 
+from fastpw.bench.setting import Setting
+
 
 class Peer(NamedTuple):
     """What it computes, where: "module:function"; the modules that have to be installed."""
@@ -32,12 +34,12 @@ BACKWARD = {
 }
 
 
-def table(setting):
+def table(setting: Setting) -> dict[str, Peer]:
     """The peers of the pass that is measured, by name."""
     return BACKWARD if setting.backward else FORWARD
 
 
-def absent(setting):
+def absent(setting: Setting) -> dict[str, str]:
     """Why a peer cannot take part, by name."""
     reasons = {}
     for name, peer in table(setting).items():

@@ -1,12 +1,17 @@
 """LiteRT (TensorFlow Lite), which computes float convolutions by XNNPACK: one CONV_2D with fused ReLU."""
 
+from collections.abc import Callable
+from typing import Any
+
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 from ai_edge_litert.interpreter import Interpreter
 
+from fastpw.bench.problem import Forward
 
-def conv2d(problem):
+
+def conv2d(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """`invoke` alone, on a tensor that holds the pixels; or set_tensor, invoke, get_tensor."""
     interpreter = Interpreter(model_content=_model(problem), num_threads=problem.setting.threads)
     interpreter.allocate_tensors()

@@ -1,13 +1,18 @@
 """ONNX Runtime (MLAS): Conv on its own layout, Gemm on rows of pixels; both fuse the ReLU."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
 
-FLOAT = TensorProto.FLOAT
+from fastpw.bench.problem import Forward
+
+FLOAT: int = TensorProto.FLOAT
 
 
-def conv(problem):
+def conv(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Conv, which wants (N, channels, H, W): its own arrays are, NumPy's are transposed in the graph."""
     layer = problem.layer
     weight = problem.weight[:, :, None, None]
@@ -28,7 +33,7 @@ def conv(problem):
     return run, lambda: read().transpose(0, 2, 3, 1)
 
 
-def gemm(problem):
+def gemm(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Gemm, its weights packed by the session; a stride is a Slice before it."""
     layer, constants = problem.layer, {"weight": problem.weight.T}
     nodes = [

@@ -1,11 +1,16 @@
 """OpenVINO: MatMul, Add and ReLU, which it fuses."""
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 import openvino
 from openvino import opset13 as ops
 
+from fastpw.bench.problem import Forward
 
-def matmul(problem):
+
+def matmul(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """An infer request bound to the pixels and to an array of its own, or to a new one for each call."""
     options = {
         "INFERENCE_NUM_THREADS": problem.setting.threads,

@@ -1,6 +1,11 @@
 """torch: its own convolution, oneDNN's with packed weights and fused ReLU, and two ways to the gradients."""
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
+
+from fastpw.bench.problem import Backward, Forward
 
 ONE, NONE = [1, 1], [0, 0]  # dilation; padding
 
@@ -36,7 +41,7 @@ def _timed(problem, compute):
     return lambda: compute(x), lambda: _array(compute(x))
 
 
-def eager(problem):
+def eager(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """conv2d on channels_last, ReLU in place."""
     _start(problem)
     weight, bias = _weight(problem), torch.from_numpy(problem.bias)
@@ -44,7 +49,7 @@ def eager(problem):
     return _timed(problem, lambda x: torch.conv2d(x, weight, bias, stride).relu_())
 
 
-def onednn(problem):
+def onednn(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """What torch.compile calls: one primitive, with its weight reordered beforehand."""
     _start(problem)
     bias, stride = torch.from_numpy(problem.bias), [problem.layer.stride] * 2
@@ -55,7 +60,7 @@ def onednn(problem):
     return _timed(problem, lambda x: convolution(x, weight, bias, NONE, stride, ONE, 1, "relu", [], ""))
 
 
-def convolution_backward(problem):
+def convolution_backward(problem: Backward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """What autograd calls for ReLU and for a convolution (here oneDNN), without autograd's own account."""
     _start(problem)
     weight, stride = _weight(problem), [problem.layer.stride] * 2
@@ -79,7 +84,7 @@ def convolution_backward(problem):
     return lambda: compute(*inputs), lambda: arrays(*compute(*inputs))
 
 
-def matmul_backward(problem):
+def matmul_backward(problem: Backward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The same as two products over all pixels (MKL), into tensors of its own: often torch's faster way."""
     _start(problem)
     layer, weight = problem.layer, torch.from_numpy(problem.weight)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from . import checks, geometry
+from . import _checks, _geometry
 from .core.forward import Forward, PackedWeights, empty
 from .runtime import threads
 
@@ -15,17 +15,17 @@ from .runtime import threads
 class Options(NamedTuple):
     """What is given with the weights, as it is compared and computed with."""
 
-    stride: checks.Pair
-    padding: checks.Padding
+    stride: _checks.Pair
+    padding: _checks.Padding
     groups: int
-    activation: checks.Epilogue
+    activation: _checks.Epilogue
     weight_layout: str
 
 
 def options(stride, padding, groups, activation, weight_layout) -> Options:
     """The options, checked; whether groups divides the channels shows in the weights."""
-    stride, padding = checks.stride(stride), checks.padding(padding)
-    return Options(stride, padding, checks.groups(groups), checks.activation(activation), weight_layout)
+    stride, padding = _checks.stride(stride), _checks.padding(padding)
+    return Options(stride, padding, _checks.groups(groups), _checks.activation(activation), weight_layout)
 
 
 class Convolution:
@@ -35,40 +35,40 @@ class Convolution:
 
     def __init__(self, weight, bias, options: Options) -> None:
         self.options = options
-        self.given = checks.array("weight", weight)
-        self.weight = matrix = checks.weight(self.given, options.weight_layout)
+        self.given = _checks.array("weight", weight)
+        self.weight = matrix = _checks.weight(self.given, options.weight_layout)
         self.dtype = matrix.dtype
         self.filters, depth = matrix.shape
-        self.bias = None if bias is None else checks.bias(bias, matrix)
-        checks.divides(options.groups, self.filters)
+        self.bias = None if bias is None else _checks.bias(bias, matrix)
+        _checks.divides(options.groups, self.filters)
         self.channels = depth * options.groups
         # Passes over the pixels: where each channel has one weight, all groups in one, bound by memory.
         self.passes = 1 if options.groups == self.channels == self.filters else options.groups
-        self.plain = options.stride == checks.ONCE and options.padding == checks.NOTHING
+        self.plain = options.stride == _checks.ONCE and options.padding == _checks.NOTHING
 
     def pack(self) -> PackedWeights:
         return PackedWeights(self.weight, self.bias, self.options.groups, threads())
 
     def checked_input(self, x) -> np.ndarray:
         """x with its C adjacent channels."""
-        x = checks.with_channels("x", x)
+        x = _checks.with_channels("x", x)
         if x.dtype is not self.dtype and x.dtype != self.dtype:
-            raise checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
+            raise _checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
         if x.shape[-1] != self.channels:
-            raise checks.wrong_channels(x, self.channels, self.options.groups)
+            raise _checks.wrong_channels(x, self.channels, self.options.groups)
         return x
 
     def output_shape(self, x: np.ndarray) -> tuple[int, ...]:
         if self.plain:
             return (*x.shape[:-1], self.filters)
-        checks.image(x)
-        return geometry.output_shape(x.shape, self.filters, self.options.stride, self.options.padding)
+        _checks.image(x)
+        return _geometry.output_shape(x.shape, self.filters, self.options.stride, self.options.padding)
 
-    def boxes(self, x: np.ndarray, y: np.ndarray) -> list[tuple[geometry.Index | None, geometry.Index]]:
+    def boxes(self, x: np.ndarray, y: np.ndarray) -> list[tuple[_geometry.Index | None, _geometry.Index]]:
         """Where pixels meet an input, and where they lie in the padding."""
         if self.plain:
             return [(..., ...)]
-        return [*geometry.boxes(x.shape, y.shape, self.options.stride, self.options.padding)]
+        return [*_geometry.boxes(x.shape, y.shape, self.options.stride, self.options.padding)]
 
     def run(self, known: Iterable[Forward], packed: PackedWeights | None, arrays: tuple) -> tuple:
         """Check the arrays (x, residual, out, out_z) of a call and run it: y, and the program that ran.
@@ -79,11 +79,11 @@ class Convolution:
         x = self.checked_input(x)
         shape, dtype = self.output_shape(x), self.dtype
         if residual is not None:
-            residual = checks.like_result("residual", residual, shape, dtype)
-        z = None if out_z is None else checks.output("out_z", out_z, shape, dtype)
-        y = _new(shape, dtype) if out is None else checks.output("out", out, shape, dtype)
+            residual = _checks.like_result("residual", residual, shape, dtype)
+        z = None if out_z is None else _checks.output("out_z", out_z, shape, dtype)
+        y = _new(shape, dtype) if out is None else _checks.output("out", out, shape, dtype)
         if out is not None or z is not None:
-            x, residual = checks.apart(x, residual, y, z)
+            x, residual = _checks.apart(x, residual, y, z)
         for program in known:
             if program.run_checked(x, residual, y, z, self.given, self.bias):
                 break
@@ -105,11 +105,11 @@ class Convolution:
             views = [None if a is None else a[outputs] for a in of_outputs]
             for group in range(self.passes):
                 seen = None if inputs is None else x[inputs]
-                yield *geometry.group(group, self.passes, seen, *views), group
+                yield *_geometry.group(group, self.passes, seen, *views), group
 
 
 def _new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     try:
         return empty(shape, dtype)
     except (ValueError, OverflowError):
-        raise checks.too_large(shape) from None
+        raise _checks.too_large(shape) from None

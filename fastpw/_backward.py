@@ -6,8 +6,8 @@ from collections.abc import Collection, Iterable, Iterator
 
 import numpy as np
 
-from . import _activations, checks, geometry
-from .convolution import Convolution
+from . import _activations, _checks, _geometry
+from ._convolution import Convolution
 from .core.backward import Backward, along_few_axes
 from .core.forward import empty
 from .reference import Gradients
@@ -26,17 +26,17 @@ class Call:
         dy, x, _, _, y, z, residual = inputs
         self.convolution, self.wanted, self.accumulate = convolution, wanted, accumulate
         self.reads = reads = READS[convolution.options.activation[0]]
-        checks.z_can_be_had(reads, y, z, convolution.bias)
+        _checks.z_can_be_had(reads, y, z, convolution.bias)
         self.recomputes = reads is not None and z is None and (reads == "z" or y is None)
         self.reads_x = self.recomputes or "weight" in wanted
         x, dy, shape = self._ends(x, dy)
         y, z, residual = (
-            None if a is None else checks.like_result(name, a, dy.shape, dy.dtype)
+            None if a is None else _checks.like_result(name, a, dy.shape, dy.dtype)
             for name, a in (("y", y), ("z", z), ("residual", residual))
         )
         weight, bias = convolution.given, convolution.bias
         self.inputs = dy, x, weight, bias, y, z, residual
-        self.given = None if out is None else checks.four(out)
+        self.given = None if out is None else _checks.four(out)
         self.outputs = self._outputs(shape)
         if out is not None:
             self._keep_apart()
@@ -46,23 +46,23 @@ class Call:
         convolution = self.convolution
         if x is not None:
             x = convolution.checked_input(x)
-            return x, checks.like_result("dy", dy, convolution.output_shape(x), convolution.dtype), x.shape
+            return x, _checks.like_result("dy", dy, convolution.output_shape(x), convolution.dtype), x.shape
         if self.reads_x or not convolution.plain:
-            raise checks.x_is_needed()
-        dy = checks.with_channels("dy", dy)
-        dy = checks.like_result("dy", dy, (*dy.shape[:-1], convolution.filters), convolution.dtype)
+            raise _checks.x_is_needed()
+        dy = _checks.with_channels("dy", dy)
+        dy = _checks.like_result("dy", dy, (*dy.shape[:-1], convolution.filters), convolution.dtype)
         return None, dy, (*dy.shape[:-1], convolution.channels)
 
     def _outputs(self, dx_shape: tuple[int, ...]) -> Gradients:
         """The caller's arrays, checked, and new ones for what else is wanted."""
         dy = self.inputs[0]
         layout = self.convolution.options.weight_layout
-        shapes = dx_shape, checks.weight_shape(self.convolution.weight, layout), dy.shape[-1:], dy.shape
+        shapes = dx_shape, _checks.weight_shape(self.convolution.weight, layout), dy.shape[-1:], dy.shape
         grads = [None] * len(shapes)
         if self.given is not None:
-            grads = checks.gradients(self.given, self.wanted, shapes, dy.dtype)
+            grads = _checks.gradients(self.given, self.wanted, shapes, dy.dtype)
         new = np.zeros if self.accumulate else empty
-        for number, name in enumerate(checks.WRT):
+        for number, name in enumerate(_checks.WRT):
             if grads[number] is None and name in self.wanted:
                 grads[number] = new(shapes[number], dy.dtype)
         return Gradients(*grads)
@@ -73,17 +73,17 @@ class Call:
         Each pixel of dy, y, z and residual is read before the same pixel of dresidual is written, and of dx,
         if it is the same.
         """
-        checks.gradients_apart(self.outputs)
+        _checks.gradients_apart(self.outputs)
         dy, x, weight, bias, *of_outputs = self.inputs
         dx, *_, dresidual = self.outputs
         written = [a for a in self.outputs if a is not None]
         in_time = [a for a in (dresidual, dx if self.convolution.plain else None) if a is not None]
         if self.reads_x:
-            x = checks.unwritten(x, written)
-        weight = checks.unwritten(weight, written)
-        bias = None if bias is None else checks.unwritten(bias, written)
+            x = _checks.unwritten(x, written)
+        weight = _checks.unwritten(weight, written)
+        bias = None if bias is None else _checks.unwritten(bias, written)
         dy, *of_outputs = (
-            None if a is None else checks.unwritten(a, written, in_time) for a in (dy, *of_outputs)
+            None if a is None else _checks.unwritten(a, written, in_time) for a in (dy, *of_outputs)
         )
         self.inputs = dy, x, weight, bias, *of_outputs
 
@@ -150,7 +150,7 @@ class Call:
 
     # The program
 
-    def _boxes(self) -> list[tuple[geometry.Index | None, geometry.Index]]:
+    def _boxes(self) -> list[tuple[_geometry.Index | None, _geometry.Index]]:
         convolution, (dy, x, *_) = self.convolution, self.inputs
         if not convolution.channels:
             return [(None, ...)]
@@ -158,7 +158,7 @@ class Call:
 
     def _describe(self, inputs: tuple, outputs: Gradients, boxes: list) -> Backward:
         checked = self.convolution.options
-        matrix = checks.matrix(inputs[2], checked.weight_layout)
+        matrix = _checks.matrix(inputs[2], checked.weight_layout)
         parts = []
         for met, at in boxes:
             parts += self._parts(inputs, outputs, matrix, met, at)
@@ -175,11 +175,11 @@ class Call:
             threads,
         )
 
-    def _skipped(self, dx: np.ndarray | None, met: geometry.Index | None) -> list[np.ndarray]:
+    def _skipped(self, dx: np.ndarray | None, met: _geometry.Index | None) -> list[np.ndarray]:
         """What of dx no output meets."""
         if self.accumulate or dx is None or self.convolution.plain or met is None:
             return []
-        return [dx[index] for index in geometry.skipped(dx.shape, met, self.convolution.options.stride)]
+        return [dx[index] for index in _geometry.skipped(dx.shape, met, self.convolution.options.stride)]
 
     def _parts(self, inputs: tuple, outputs: Gradients, matrix: np.ndarray, met, at) -> Iterator[tuple]:
         """The walks over a box of pixels: views of the arrays, the group, and whether dbias is added to."""
@@ -207,7 +207,7 @@ class Call:
             x, dx = x[met], None if dx is None else dx[met]
         weights, dweights = self._weights(matrix, dweight)
         for group in range(passes):
-            dy_, y_, z_, residual_, dresidual_, x_, dx_, dbias_ = geometry.group(
+            dy_, y_, z_, residual_, dresidual_, x_, dx_, dbias_ = _geometry.group(
                 group, passes, *of_outputs, x, dx, dbias
             )
             views = dy_, x_, weights[group], None, y_, z_, residual_, dx_, dweights[group], dbias_, dresidual_
@@ -217,7 +217,7 @@ class Call:
         """Group by group; where each channel has one weight, as one row."""
         groups, passes = self.convolution.options.groups, self.convolution.passes
         if dweight is not None:
-            dweight = checks.matrix(dweight, self.convolution.options.weight_layout)
+            dweight = _checks.matrix(dweight, self.convolution.options.weight_layout)
         if passes == 1:
             take = np.s_[:, 0] if groups > 1 else ...
             return [matrix[take]], [None if dweight is None else dweight[take]]
