@@ -54,7 +54,11 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
-def extension(module, sources=()):
+# The names of functions take a twentieth of a module; debuggers want them, and a test reads those of the kernels.
+WITHOUT_NAMES = [] if MACOS or "-g" in shlex.split(os.environ.get("CFLAGS", "")) else ["-Wl,-s"]
+
+
+def extension(module, sources, link=LINK):
     """A compiled module of core/; the kernels are linked into one of them."""
     return Extension(
         f"fastpw.core.{module}",
@@ -63,7 +67,7 @@ def extension(module, sources=()):
         include_dirs=["fastpw/kernels", "fastpw/core", numpy.get_include()],
         define_macros=[("Py_LIMITED_API", "0x030B0000")] if LIMITED_API else [],
         py_limited_api=LIMITED_API,
-        extra_link_args=LINK,
+        extra_link_args=link,
     )
 
 
@@ -73,8 +77,8 @@ setup(
     ext_modules=cythonize(
         [
             extension("machine", kernel_sources()),
-            extension("forward", FLOAT_STATE),
-            extension("backward", FLOAT_STATE),
+            extension("forward", FLOAT_STATE, LINK + WITHOUT_NAMES),
+            extension("backward", FLOAT_STATE, LINK + WITHOUT_NAMES),
         ],
         compiler_directives={
             "language_level": 3,
