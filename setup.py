@@ -54,7 +54,7 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
-# The names of functions take a twentieth of a module; debuggers want them, and a test reads those of the kernels.
+# Functions' names take a twentieth of a module. Debuggers want them, and a test reads those of the kernels.
 WITHOUT_NAMES = [] if MACOS or "-g" in shlex.split(os.environ.get("CFLAGS", "")) else ["-Wl,-s"]
 
 
