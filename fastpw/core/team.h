@@ -148,8 +148,9 @@ enum {
     /* Milliseconds.  What teams saved counts up to MOST, so that a slow join is noticed at once, unless it took
        less than a quarter.  After a pause SOME is granted, for the thread that has to wake up. */
     FASTPW_MOST_SAVED = 8, FASTPW_SOME_SAVED = 2, FASTPW_LONGEST_PAUSE = 1024,
-    /* What they lost counts so often: not one call in a hundred should be slow. */
-    FASTPW_LOSS = 4,
+    /* What a join lost that took a quarter of a millisecond too long counts four times: not one call in a hundred
+       should be slow. */
+    FASTPW_SLOW = 4, FASTPW_LOSS = 4,
     /* A first pause, in times of the join that it follows. */
     FASTPW_PAUSE = 8
 };
@@ -205,7 +206,7 @@ static void fastpw_team_joined(int threads)
     const int64_t most = FASTPW_MOST_SAVED * me->per_ms;
     me->began = now;             /* of the call's next region */
     if (!me->judged) return;
-    me->saved += saved > 0 ? saved : FASTPW_LOSS * saved;
+    me->saved += -saved * FASTPW_SLOW > (int64_t)me->per_ms ? FASTPW_LOSS * saved : saved;
     if (me->saved > most) me->saved = most;
     if (me->saved < 0) fastpw_work_alone(me, now, waited);
 }
