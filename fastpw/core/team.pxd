@@ -66,9 +66,10 @@ cdef extern from *:
 
     static uint64_t fastpw_first_tick, fastpw_first_nanosecond;     /* at the import */
 
+    /* (In integers: the caller may have made floating-point exceptions fatal.) */
     static uint64_t fastpw_ticks_per_ms(uint64_t now)
     {
-        return (now - fastpw_first_tick) / (1 + (fastpw_nanoseconds() - fastpw_first_nanosecond) * 1e-6);
+        return (now - fastpw_first_tick) / (1 + (fastpw_nanoseconds() - fastpw_first_nanosecond) / 1000000);
     }
 
     /* ---- CPUs ---- */
@@ -146,8 +147,9 @@ cdef extern from *:
         /* Milliseconds.  What teams saved counts up to MOST, so that a slow join is noticed at once, unless it took
            less than a quarter.  After a pause SOME is granted, for the thread that has to wake up. */
         FASTPW_MOST_SAVED = 8, FASTPW_SOME_SAVED = 2, FASTPW_LONGEST_PAUSE = 1024,
-        /* What they lost counts so often: not one call in a hundred should be slow. */
-        FASTPW_LOSS = 4,
+        /* What a join lost that took a quarter of a millisecond too long counts four times: not one call in a hundred
+           should be slow. */
+        FASTPW_SLOW = 4, FASTPW_LOSS = 4,
         /* A first pause, in times of the join that it follows. */
         FASTPW_PAUSE = 8
     };
@@ -203,7 +205,7 @@ cdef extern from *:
         const int64_t most = FASTPW_MOST_SAVED * me->per_ms;
         me->began = now;             /* of the call's next region */
         if (!me->judged) return;
-        me->saved += saved > 0 ? saved : FASTPW_LOSS * saved;
+        me->saved += -saved * FASTPW_SLOW > (int64_t)me->per_ms ? FASTPW_LOSS * saved : saved;
         if (me->saved > most) me->saved = most;
         if (me->saved < 0) fastpw_work_alone(me, now, waited);
     }
