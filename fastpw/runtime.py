@@ -136,10 +136,12 @@ def _in_use() -> Limit:
     if machine.in_forked_child():
         return 1, "a child of fork() runs serially: OpenMP's threads stayed with its parent"
     allowed, wanted = machine.openmp_threads(), _in_block.get() or _everywhere
-    limits = [(allowed, _why_openmp(allowed)), _default]
-    if wanted is not None:
-        limits = limits[: allowed < _openmp_at_import]
-        limits.append((wanted, "with num_threads(n)" if _in_block.get() else "set_num_threads(n)"))
+    by_openmp = allowed, _why_openmp(allowed)
+    if wanted is None:
+        limits = [by_openmp, _default]
+    else:
+        limits = [(wanted, "with num_threads(n)" if _in_block.get() else "set_num_threads(n)")]
+        limits += [by_openmp] * (allowed < _openmp_at_import)
     limits.append((_thread_limit, f"OMP_THREAD_LIMIT={_thread_limit}"))
     return _smallest(*limits, (machine.cpus_left(), CPUS))
 

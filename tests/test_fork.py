@@ -120,8 +120,8 @@ def threads_of_this_process():
 
 
 # libgomp lets a pool go before the fork, and the child starts another.
-KEEPS_TEAMS = sys.platform == "linux" and machine.compiler().startswith("gcc")
-needs_libgomp = pytest.mark.skipif(not KEEPS_TEAMS, reason="needs libgomp; counts threads in /proc")
+LIBGOMP = sys.platform == "linux" and machine.compiler().startswith("gcc")
+needs_libgomp = pytest.mark.skipif(not LIBGOMP, reason="needs libgomp; counts threads in /proc")
 
 
 def with_team(bits):
