@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,6 +16,17 @@ from .runtime import threads
 
 # What the derivative is read from, by the activation's code: "y", "z" or, where it is one, nothing.
 READS = {row.code: row.reads for row in _activations.TABLE}
+
+
+class How(NamedTuple):
+    """What a program has to know besides its arrays."""
+
+    matrix: np.ndarray  # a view (K, C // groups) of the weight
+    groups: int
+    reads: str | None  # what the derivative of the activation is read from: "y", "z" or nothing
+    activation: _checks.Epilogue
+    accumulate: bool  # add to the gradients' arrays
+    in_place: bool  # dx may lie exactly on dy, y, z or the residual
 
 
 class Call:
@@ -104,7 +116,9 @@ class Call:
                 break
         else:
             program = self._describe(inputs, outputs, boxes)
-            program.run_checked(inputs, tuple(outputs))
+            # (another thread may have changed the number of threads or the instruction set meanwhile)
+            while not program.run_checked(inputs, tuple(outputs)):
+                program = self._describe(inputs, outputs, boxes)
         if outputs is not self.outputs:
             self._put_back(outputs)
         return None if padding_only else program
@@ -127,6 +141,8 @@ class Call:
 
     def _along_few_axes(self) -> bool:
         """Whether the pixels of all arrays are rows of one walk, as the order of the additions asks."""
+        if not self.convolution.plain:
+            return True
         dy, x, _, _, y, z, residual = self.inputs
         read = z if y is None or self.reads == "z" else y
         walked = dy, read, x if self.reads_x else None, self.outputs.dresidual
@@ -162,18 +178,11 @@ class Call:
         parts = []
         for met, at in boxes:
             parts += self._parts(inputs, outputs, matrix, met, at)
-        return Backward(
-            (*inputs, *outputs),
-            parts,
-            matrix,
-            checked.groups,
-            self.reads,
-            checked.activation,
-            self.accumulate,
-            self._skipped(outputs.dx, boxes[0][0]),
-            self.convolution.plain,
-            threads,
+        how = How(
+            matrix, checked.groups, self.reads, checked.activation, self.accumulate, self.convolution.plain
         )
+        cleared = self._skipped(outputs.dx, boxes[0][0])
+        return Backward((*inputs, *outputs), parts, cleared, how, threads)
 
     def _skipped(self, dx: np.ndarray | None, met: _geometry.Index | None) -> list[np.ndarray]:
         """What of dx no output meets."""

@@ -25,7 +25,8 @@ class Options(NamedTuple):
 def options(stride, padding, groups, activation, weight_layout) -> Options:
     """The options, checked; whether groups divides the channels shows in the weights."""
     stride, padding = _checks.stride(stride), _checks.padding(padding)
-    return Options(stride, padding, _checks.groups(groups), _checks.activation(activation), weight_layout)
+    activation, layout = _checks.activation(activation), _checks.layout(weight_layout)
+    return Options(stride, padding, _checks.groups(groups), activation, layout)
 
 
 class Convolution:
@@ -37,7 +38,7 @@ class Convolution:
         self.options = options
         self.given = _checks.array("weight", weight)
         self.weight = matrix = _checks.weight(self.given, options.weight_layout)
-        self.dtype = matrix.dtype
+        self.dtype = np.dtype(matrix.dtype.type)  # without what a user may have written to it
         self.filters, depth = matrix.shape
         self.bias = None if bias is None else _checks.bias(bias, matrix)
         _checks.divides(options.groups, self.filters)
@@ -89,7 +90,9 @@ class Convolution:
                 break
         else:
             program = self._describe(packed, x, y, residual, z)
-            program.run_checked(x, residual, y, z, self.given, self.bias)
+            # (another thread may have changed the number of threads or the instruction set meanwhile)
+            while not program.run_checked(x, residual, y, z, self.given, self.bias):
+                program = self._describe(packed, x, y, residual, z)
         return y if out is None else out, program
 
     def _describe(self, packed: PackedWeights | None, *arrays: np.ndarray | None) -> Forward:

@@ -15,9 +15,10 @@ import numpy as np
 class Programs:
     """The programs of functions, by what their calls have in common; without room for more, all go."""
 
-    def __init__(self, most: int) -> None:
-        self._most = most
+    def __init__(self, most: int, most_bytes: int) -> None:
+        self._most, self._most_bytes = most, most_bytes
         self._kept: dict[tuple, Any] = {}
+        self._bytes = 0
 
     def find(self, x, weight, options: tuple):
         """The program of the last call with these shapes and options, or None."""
@@ -32,8 +33,12 @@ class Programs:
         """Arrays of other types are asked for nothing: what they say need not be so."""
         if type(x) is not np.ndarray or type(weight) is not np.ndarray:
             return
-        if len(self._kept) >= self._most:
-            self._kept.clear()
+        size = program.nbytes
+        if size > self._most_bytes // 8:
+            return
+        if len(self._kept) >= self._most or self._bytes + size > self._most_bytes:
+            self.forget()
+        self._bytes += size
         self._kept[x.shape, weight.shape, options] = program
 
     def kept(self) -> list:
@@ -41,9 +46,10 @@ class Programs:
 
     def forget(self) -> None:
         self._kept.clear()
+        self._bytes = 0
 
 
 # As many as the layers of a large network, forward and backward.
-MOST_PROGRAMS = 512
-forward = Programs(MOST_PROGRAMS)
-backward = Programs(MOST_PROGRAMS)
+MOST_PROGRAMS, MOST_BYTES = 512, 16 << 20
+forward = Programs(MOST_PROGRAMS, MOST_BYTES)
+backward = Programs(MOST_PROGRAMS, MOST_BYTES)

@@ -24,6 +24,7 @@ VERSION = max(STATES)
 
 # Programs that a layer keeps, for as many sizes of its input.
 MOST_PROGRAMS = 4
+MOST_PROGRAM_BYTES = 1 << 20  # of each: a program has a part for each group and each box of pixels
 
 
 def _frozen(name: str, value: ArrayLike) -> FloatArray:
@@ -164,9 +165,10 @@ class Conv1x1:
                 self._set(_latest=program)
                 return y
         y, used = self._convolution.run(known, self._packed, arrays)
-        if used not in known:
-            self._set(_programs=(used, *known[: MOST_PROGRAMS - 1]))
-        self._set(_latest=used)
+        if used.nbytes <= MOST_PROGRAM_BYTES:
+            self._set(_latest=used)
+            if used not in known:
+                self._set(_programs=(used, *known[: MOST_PROGRAMS - 1]))
         return y
 
     def backward(

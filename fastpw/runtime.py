@@ -24,7 +24,7 @@ def _choose_isa() -> None:
     name = os.environ.get("FASTPW_ISA")
     if name:
         try:
-            machine.choose_isa(name.lower())
+            machine.choose_isa(name.strip().lower())
         except ValueError as error:
             raise ValueError(f"FASTPW_ISA={name}: {error}") from None
 

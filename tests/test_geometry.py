@@ -110,7 +110,7 @@ def test_gradients_may_be_written_along_many_axes(rng):
 
 
 def test_neighbouring_axes_are_one_where_their_strides_allow_it(monkeypatch):
-    monkeypatch.setattr(_programs, "forward", _programs.Programs(9))
+    monkeypatch.setattr(_programs, "forward", _programs.Programs(9, _programs.MOST_BYTES))
     x, weight = np.zeros((2, 3, 4, 5, 6)), np.zeros((2, 6))
     fastpw.conv1x1(x, weight)
     assert [part["rows"] for part in _programs.forward.kept()[0].schedule()] == [120]

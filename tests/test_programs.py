@@ -1,10 +1,12 @@
 """A call like an earlier one runs its program, without checks, and computes the same; no other does."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 import fastpw
-from fastpw import _programs
+from fastpw import _backward, _convolution, _programs
 from fastpw.core import partition
 
 pytestmark = pytest.mark.usefixtures("threads")
@@ -15,7 +17,8 @@ SIZES = [((1, 40, 30), 24, 40), ((7, 7), 96, 200), ((13,), 5, 3)]
 
 @pytest.fixture(autouse=True)
 def no_programs(monkeypatch):
-    monkeypatch.setattr(_programs, "backward", _programs.Programs(_programs.MOST_PROGRAMS))
+    programs = _programs.Programs(_programs.MOST_PROGRAMS, _programs.MOST_BYTES)
+    monkeypatch.setattr(_programs, "backward", programs)
 
 
 @pytest.fixture(params=SIZES, ids=str)
@@ -183,7 +186,7 @@ def test_another_number_of_threads(dtype, rng):
 
 
 def test_not_all_calls_are_kept(monkeypatch, rng):
-    monkeypatch.setattr(_programs, "backward", _programs.Programs(3))
+    monkeypatch.setattr(_programs, "backward", _programs.Programs(3, _programs.MOST_BYTES))
     for pixels in range(1, 9):
         arrays, kept = problem(((pixels,), 2, 3), np.dtype("float32"), rng)
         fastpw.conv1x1_backward(*arrays, **kept, activation="relu")
@@ -201,3 +204,116 @@ def test_large_dx_streams(monkeypatch, dtype, rng):
         dx.fill(np.nan)
         fastpw.conv1x1_backward(*arrays, **kept, activation="relu", out=(dx, None, None, None))
         assert dx.tobytes() == grads.dx.tobytes()
+
+
+# ---- what must not be kept, and what may change meanwhile --------------------------------------------------
+
+
+@pytest.fixture
+def no_forward_programs(monkeypatch):
+    monkeypatch.setattr(_programs, "forward", _programs.Programs(9, _programs.MOST_BYTES))
+
+
+@pytest.mark.usefixtures("no_forward_programs")
+def test_threads_may_change_between_describing_and_running(monkeypatch, rng):
+    arrays, kept = problem(SIZES[0], np.dtype("float32"), rng)
+    expected = checked(*arrays, **kept, activation="relu")
+    y = fastpw.conv1x1(*arrays[1:])
+    for module, name in ((_convolution.Convolution, "_describe"), (_backward.Call, "_describe")):
+        describe = getattr(module, name)
+
+        def meddled(*given, describe=describe):
+            program = describe(*given)
+            fastpw.set_num_threads(3 - fastpw.get_num_threads() if not meddled.done else None)
+            meddled.done = True
+            return program
+
+        meddled.done = False
+        monkeypatch.setattr(module, name, meddled)
+    _programs.forward.forget()
+    out = np.full_like(y, np.nan)
+    assert fastpw.conv1x1(*arrays[1:], out=out).tobytes() == y.tobytes()
+    layer = fastpw.Conv1x1(*arrays[2:])
+    assert layer(arrays[1], out=np.full_like(y, np.nan)).tobytes() == y.tobytes()
+    assert_same(checked(*arrays, **kept, activation="relu"), expected)
+
+
+class Meddler:
+    """Reshapes another argument when it is looked at."""
+
+    def __init__(self, target, shape, like):
+        self.target, self.shape, self.like = target, shape, like
+
+    def __array__(self, *args, **kwargs):
+        self.target.shape = self.shape
+        return np.zeros(self.like)
+
+
+@pytest.mark.usefixtures("no_forward_programs")
+def test_shapes_may_not_change_meanwhile():
+    memory = np.full((300, 64), -7.0)
+    x, weight = np.ones((70, 64)), np.ones((64, 64))
+    with pytest.raises(ValueError, match="changed meanwhile"):
+        fastpw.conv1x1(x, weight, residual=Meddler(x, (140, 32), (70, 64)), out=memory[100:170])
+    assert np.all(memory == -7)
+    x, dy = np.ones((70, 64)), np.ones((70, 64))
+    with pytest.raises(ValueError, match="changed meanwhile"):
+        fastpw.conv1x1_backward(dy, x, weight, y=Meddler(dy, (140, 32), (70, 64)), activation="relu")
+
+
+def test_a_layer_makes_no_result_for_arrays_that_do_not_fit():
+    layer = fastpw.Conv1x1(np.ones((4096, 1), np.float32))
+    layer(np.ones((2048, 1), np.float32))  # 32 MiB
+    tracemalloc.start()
+    try:
+        assert layer(np.ones((2, 1), np.float32)).shape == (2, 4096)
+        with pytest.raises(TypeError):
+            layer("nonsense")
+        assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.usefixtures("no_forward_programs")
+def test_what_is_equal_computes_the_same():
+    x, weight = -np.ones((1, 2), np.float32), np.ones((1, 2), np.float32)
+    results = [
+        call(activation=("clip", low, 6.0))
+        for low in (-0.0, 0.0, 0, -0.0)
+        for call in (lambda **o: fastpw.conv1x1(x, weight, **o), lambda **o: fastpw.Conv1x1(weight, **o)(x))
+    ]
+    assert len({result.tobytes() for result in results}) == 1
+    said = np.dtype("f4", metadata={"of": "the first call"})
+    fastpw.conv1x1(x.astype(said), weight.astype(said))
+    assert fastpw.conv1x1(x, weight).dtype.metadata is None
+
+    class LikeOI:
+        def __eq__(self, other):
+            return other == "OI"
+
+        def __hash__(self):
+            return hash("OI")
+
+    with pytest.raises(ValueError, match="weight_layout"):
+        fastpw.conv1x1(x, weight, weight_layout=LikeOI())
+
+
+def test_programs_take_a_bounded_memory(rng):
+    weight, most = rng.standard_normal((512, 2)).astype(np.float32), 0
+    for pixels in range(1, 60):
+        x = np.ones((pixels, 512), np.float32)
+        fastpw.conv1x1_backward(x, x, weight, groups=256)
+        assert sum(program.nbytes for program in _programs.backward.kept()) <= _programs.MOST_BYTES
+        most = max(most, len(_programs.backward.kept()))
+    assert 10 < most < 59
+
+
+def test_too_large_a_program_is_not_kept(rng):
+    x = np.ones((2, 3000), np.float32)
+    weight = np.ones((3000, 1), np.float32)[:, :1]
+    many = np.ones((2, 6000), np.float32)
+    wide = np.ones((3000, 2), np.float32)
+    fastpw.conv1x1_backward(x, x, weight, groups=3000)  # one weight per channel: one walk
+    assert len(_programs.backward.kept()) == 1
+    fastpw.conv1x1_backward(x, many, wide, groups=3000)
+    assert len(_programs.backward.kept()) == 1

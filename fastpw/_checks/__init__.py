@@ -17,6 +17,7 @@ from .arrays import (
     four,
     gradients,
     gradients_apart,
+    layout,
     like_result,
     matrix,
     mixed_dtypes,

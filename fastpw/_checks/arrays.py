@@ -171,14 +171,20 @@ LAYOUTS = {
 }
 
 
+def layout(value) -> str:
+    if type(value) is str and value == "OI":
+        return value
+    if not isinstance(value, str) or str(value) not in LAYOUTS:
+        allowed = ", ".join(map(repr, LAYOUTS))
+        raise ValueError(f"weight_layout: one of {allowed} is needed, got {shown(value)}")
+    return str(value)
+
+
 def weight(value, layout: str) -> np.ndarray:
     """The weights as a view (K, C // groups)."""
     value = array("weight", value)
-    if type(layout) is str and layout == "OI" and value.ndim == 2:
+    if layout == "OI" and value.ndim == 2:
         return value
-    if not isinstance(layout, str) or layout not in LAYOUTS:
-        allowed = ", ".join(map(repr, LAYOUTS))
-        raise ValueError(f"weight_layout: one of {allowed} is needed, got {shown(layout)}")
     axes, _ = LAYOUTS[layout]
     if len(layout) != value.ndim or any(
         size != 1 for axis, size in zip(layout, value.shape, strict=True) if axis in "HW"

@@ -193,7 +193,7 @@ def activation(spec) -> Epilogue:
     if row.name == "leaky_relu" and not 0 <= alpha <= MAX_FLOAT32:
         allowed = "a finite slope >= 0 is needed for ('leaky_relu', slope)"
         raise ValueError(f"activation: {allowed}, got {shown(spec)}")
-    return row.code, alpha, beta
+    return row.code, alpha + 0.0, beta + 0.0  # no zero is negative: what is equal computes the same
 
 
 def _named(spec) -> tuple[_activations.Activation, tuple]:

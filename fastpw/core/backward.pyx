@@ -14,15 +14,15 @@ from fastpw.core.gradients cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RE
 from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_FROM_ZERO, FASTPW_LINEAR, fastpw_epilogue)
 from fastpw.core.layout cimport Layout, coincide, drop_layout, fits, lie_apart, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
-from fastpw.core.ndarray cimport axes, bytes_of_number, may_be_written, ndarray, shape_of, type_of
+from fastpw.core.ndarray cimport axes, bytes_of_number, may_be_written, ndarray, need_columns, shape_of, type_of
 from fastpw.core.panels cimport matrix_of, new_memory
 from fastpw.core.pixels cimport AXES, Lead, Pixels, join_axes, lay_out_rows, take_inner_axes
 from fastpw.core.steps cimport DATA_DEPTH, DATA_PANELS, DATA_STEP
 from fastpw.core.walk_layout cimport (lay_out_block, lay_out_own, lay_out_sums, may_form, odd_lines, packs_panels,
                                       row_bytes)
-from fastpw.core.workspace cimport walk
+from fastpw.core.workspace cimport walk, workspace_bytes
 
-from numpy import zeros
+from numpy import dtype, zeros
 
 from fastpw.core import partition
 
@@ -128,7 +128,12 @@ cdef int describe_walk(Walk *w, tuple views, const Weights *weights, bint accumu
     w.kernels = kernels_for(type_of(dy))
     w.epilogue, w.linear.activation = epilogue, FASTPW_LINEAR
     w.outputs, w.inputs = shape_of(dy)[last], 0 if x is None else shape_of(x)[last]
+    for view in (y, z, residual, dresidual):
+        need_columns(view, w.outputs)
+    if x is not None:
+        need_columns(dx, w.inputs)
     w.wants_data, w.wants_weights, w.wants_bias = dx is not None, dweight is not None, dbias is not None
+    w.wants_residual = dresidual is not None
     w.diagonal = w.wants_weights and dweight.ndim == 1
     w.accumulates = w.adds_bias = accumulate
     w.source = source_of(reads, y, z)
@@ -194,19 +199,12 @@ cdef class Backward:
         What each walk reads and writes: views of `arrays`, in their order. x is None where pixels meet no input. weight
         and dweight are (outputs, inputs), or (outputs,) where each channel has one weight. The walks after the first
         add to dbias if `adds_bias` says so.
-    matrix : (K, C // groups) array
-        A view of the weight.
-    groups : int
-    reads : "y", "z" or None
-        What the derivative of the activation is read from.
-    activation : (int, float, float)
-        Code, alpha, beta (kernel_set.h).
-    accumulate : bool
-        Add to the gradients' arrays.
-    clears : sequence of arrays
+    cleared : sequence of arrays
         Views of dx that get zeros before.
-    in_place : bool
-        Whether dx may lie exactly on dy, y, z or the residual.
+    how : (matrix, groups, reads, activation, accumulate, in_place)
+        The weight as (K, C // groups); its groups; "y", "z" or None, what the derivative of the activation is read
+        from; the activation's code, alpha and beta (kernel_set.h); whether to add to the gradients' arrays; whether
+        dx may lie exactly on dy, y, z or the residual.
     threads : callable
         Says how many threads a call may use.
     """
@@ -221,23 +219,23 @@ cdef class Backward:
     cdef object dtype, threads
     cdef bint follows                # whether the call would use more than one thread
     cdef int asked                   # how many it may use
+    cdef int most_threads            # how many it uses at most
 
     def __cinit__(self):
         self.parts, self.cleared = NULL, NULL
 
-    def __init__(self, tuple arrays, parts, matrix, Py_ssize_t groups, reads, tuple activation, bint accumulate, clears,
-                 bint in_place, threads):
+    def __init__(self, tuple arrays, parts, cleared, how, threads):
         cdef int i
         cdef fastpw_epilogue epilogue
+        matrix, groups, reads, activation, self.accumulates, self.in_place = how
         epilogue.activation, epilogue.alpha, epilogue.beta = activation
         for i in range(ARRAYS):
             set_layout(&self.layouts[i], arrays[i])
         self.shapes = tuple([None if array is None else array.shape for array in arrays[INPUTS:]])
-        self.dtype, self.accumulates, self.in_place = arrays[OF_DY].dtype, accumulate, in_place
-        self.threads, self.asked = threads, threads()
+        self.dtype, self.threads, self.asked = dtype(arrays[OF_DY].dtype.type), threads, threads()
         self.weights = weights_of(matrix, arrays[OF_BIAS], groups, self.asked)
         self.parts = <Part *>malloc(len(parts) * sizeof(Part) + 1)
-        self.cleared = <Cleared *>malloc(len(clears) * sizeof(Cleared) + 1)
+        self.cleared = <Cleared *>malloc(len(cleared) * sizeof(Cleared) + 1)
         if self.parts == NULL or self.cleared == NULL:
             raise MemoryError(f"no memory for a program of {len(parts)} parts")
         for views, group, adds_bias in parts:
@@ -246,7 +244,10 @@ cdef class Backward:
             if adds_bias:
                 self.parts[self.count].walk.adds_bias = True
             self.count += 1
-        for view in clears:
+        if self.recomputes:
+            self.most_threads = max(self.most_threads, self.weights.threads)
+            self.follows = self.follows or weights_of(matrix, arrays[OF_BIAS], groups, 2).threads > 1
+        for view in cleared:
             self.add_cleared(view, arrays[OF_DX])
 
     def __dealloc__(self):
@@ -261,6 +262,7 @@ cdef class Backward:
         cdef int i
         describe_walk(w, views, &self.weights, self.accumulates, reads, epilogue)
         lay_out_team(w, &part.team, threads_of(w, self.asked))
+        self.most_threads = max(self.most_threads, part.team.threads)
         self.follows = self.follows or threads_of(w, 2) > 1
         self.recomputes = self.recomputes or w.source == RECOMPUTED
         self.reads_x = self.reads_x or w.wants_weights or w.source == RECOMPUTED
@@ -275,6 +277,7 @@ cdef class Backward:
         c.offset = place_of(view) - place_of(dx)
         c.bytes_of_pixel = shape_of(view)[axes(view) - 1] * bytes_of_number(view)
         self.cleared_count += 1
+        self.most_threads = max(self.most_threads, 1 if dx.nbytes < partition.SMALL_CLEARING_BYTES else self.asked)
         self.clearing_threads = 1 if dx.nbytes < partition.SMALL_CLEARING_BYTES else self.asked
         self.follows = self.follows or dx.nbytes >= partition.SMALL_CLEARING_BYTES
         return 0
@@ -360,42 +363,61 @@ cdef class Backward:
                 and read in (OF_DY, OF_Y, OF_Z, OF_RESIDUAL))
 
     cdef int run(self, char *const *places, bint apart) except -1:
-        cdef char *packed = NULL
-        cdef int members
-        if self.cleared_count:
-            members = team(self.clearing_threads)
-            with nogil:
-                clear(self.cleared, self.cleared_count, places[OF_DX], members)
-        try:
+        """All memory is there before anything is written."""
+        cdef int members = team(self.most_threads)
+        cdef Py_ssize_t packed_bytes = self.weights.groups * self.weights.packed_bytes if self.recomputes else 0
+        cdef char *memory = new_memory(packed_bytes + self.bytes_for(members), "the workspace")
+        with nogil:
+            if self.cleared_count:
+                clear(self.cleared, self.cleared_count, places[OF_DX], min(members, self.clearing_threads))
             if self.recomputes:
-                packed = new_memory(self.weights.groups * self.weights.packed_bytes, "packed weights")
-                members = team(self.weights.threads)
-                with nogil:
-                    pack_weights(&self.weights, places[OF_WEIGHT], places[OF_BIAS], packed, members)
-            self.run_parts(places, apart, packed)
-        finally:
-            free(packed)
+                pack_weights(&self.weights, places[OF_WEIGHT], places[OF_BIAS], memory,
+                             min(members, self.weights.threads))
+        self.run_parts(places, apart, memory, members)
+        free(memory)
         return 0
 
-    cdef int run_parts(self, char *const *places, bint apart, const char *packed) except -1:
+    cdef Py_ssize_t bytes_for(self, int members) except -1:
+        """The workspace of the part that needs most."""
+        cdef Py_ssize_t most = 0
+        cdef Team smaller
+        cdef int number
+        for number in range(self.count):
+            most = max(most, workspace_bytes(&self.parts[number].walk, self.team_of(number, members, &smaller)))
+        return most
+
+    cdef const Team *team_of(self, int number, int members, Team *smaller) except NULL:
+        """Of a part, where so many threads are there."""
+        cdef const Part *part = &self.parts[number]
+        if members >= part.team.threads:
+            return &part.team
+        lay_out_team(&part.walk, smaller, members)
+        return smaller
+
+    cdef int run_parts(self, char *const *places, bint apart, char *memory, int members) except -1:
         cdef const Part *part
         cdef Team smaller
         cdef BoundWalk r
         cdef char *at[ARRAYS]
-        cdef int number, i, members
+        cdef char *workspace = memory
+        cdef int number, i
+        if self.recomputes:
+            workspace += self.weights.groups * self.weights.packed_bytes
         for number in range(self.count):
             part = &self.parts[number]
             for i in range(ARRAYS):
                 at[i] = places[i] + part.offsets[i] if part.used[i] else NULL
-            members = team(part.team.threads)
-            r.walk, r.team, r.apart = &part.walk, &part.team, apart
-            if members != part.team.threads:
-                lay_out_team(&part.walk, &smaller, members)
-                r.team = &smaller
+            r.walk, r.team, r.apart = &part.walk, self.team_of(number, members, &smaller), apart
             bind(&r, at)
-            r.packed = packed + part.packed_offset
-            walk(&r)
+            r.packed = memory + part.packed_offset
+            with nogil:
+                walk(&r, workspace)
         return 0
+
+    @property
+    def nbytes(self):
+        """Bytes of the program itself."""
+        return self.count * sizeof(Part) + self.cleared_count * sizeof(Cleared)
 
 
 cdef void bind(BoundWalk *r, char *const *at) noexcept:

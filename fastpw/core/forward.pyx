@@ -14,12 +14,13 @@ from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm, in_place, staging_
 from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
 from fastpw.core.layout cimport Layout, coincide, drop_layout, fits, lie_apart, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
-from fastpw.core.ndarray cimport first_byte, may_be_written, ndarray, type_of
+from fastpw.core.ndarray cimport first_byte, may_be_written, ndarray, need_columns, type_of
 from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, new_memory,
                                  pack, whole_lines)
 from fastpw.core.pixels cimport AXES, OPERANDS, Lead, join_axes, take_inner_axes
-from fastpw.core.schedule cimport Schedule, run_gemm
+from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
 
+from numpy import dtype as numpy_dtype
 from numpy import empty as numpy_empty
 
 from fastpw.core import partition
@@ -190,6 +191,7 @@ cdef class Forward:
     cdef bint new_fits               # whether a new array is laid out as y
     cdef bint follows                # whether the call would use more than one thread
     cdef int asked                   # how many it may use
+    cdef int most_threads            # how many its GEMMs use at most
 
     def __cinit__(self):
         self.parts, self.count = NULL, 0
@@ -199,7 +201,7 @@ cdef class Forward:
         for operand in range(OPERANDS):
             set_layout(&self.layouts[operand], arrays[operand])
         y = arrays[C]
-        self.shape, self.dtype, self.new_fits = y.shape, y.dtype, y.flags.c_contiguous
+        self.shape, self.dtype, self.new_fits = y.shape, numpy_dtype(y.dtype.type), y.flags.c_contiguous
         self.threads, self.asked = threads, threads()
         self.take_weights(weights)
         for *views, group in parts:
@@ -229,6 +231,9 @@ cdef class Forward:
         cdef Py_ssize_t count = 1, number, rest, offset
         cdef int axis, i
         join_axes(&lead, views)
+        need_columns(views[A], self.weights.b.n if self.weights.b.diagonal else self.weights.b.k)
+        for i in range(C, OPERANDS):
+            need_columns(views[i], self.weights.b.n)
         memset(&part, 0, sizeof(part))
         take_inner_axes(&lead, &part.gemm.pixels)
         part.gemm.b, part.gemm.entry = self.weights.b, FASTPW_FROM_BIAS
@@ -237,6 +242,7 @@ cdef class Forward:
         part.gemm.epilogue.activation, part.gemm.epilogue.alpha, part.gemm.epilogue.beta = activation
         part.schedule = schedule_of(&part.gemm, self.asked)
         part.packed_offset = group * self.weights.packed_bytes
+        self.most_threads = max(self.most_threads, part.schedule.threads)
         self.follows = self.follows or schedule_of(&part.gemm, 2).threads > 1
         for axis in range(AXES, lead.count):
             count *= lead.size[axis]
@@ -270,9 +276,11 @@ cdef class Forward:
         from all else; the residual may be the output.
         """
         cdef char *places[ARRAYS]
+        if not self.find(x, residual, out_z, places):
+            return None
         if out is None and self.new_fits:
             out = empty(self.shape, self.dtype)
-        if not self.find(x, residual, out, out_z, places) or not self.may_write(out, out_z, places):
+        if not self.find_output(out, places) or not self.may_write(out, out_z, places):
             return None
         self.run_parts(places, self.packed.memory)
         return out
@@ -280,11 +288,11 @@ cdef class Forward:
     def with_weights(self, weight, bias, x, residual, out, out_z):
         """The same, where each call brings its weights."""
         cdef char *places[ARRAYS]
-        if not self.find_weights(weight, bias, places):
+        if not self.find_weights(weight, bias, places) or not self.find(x, residual, out_z, places):
             return None
         if out is None and self.new_fits:
             out = empty(self.shape, self.dtype)
-        if not self.find(x, residual, out, out_z, places) or not self.may_write(out, out_z, places):
+        if not self.find_output(out, places) or not self.may_write(out, out_z, places):
             return None
         self.pack_and_run(places)
         return out
@@ -293,7 +301,7 @@ cdef class Forward:
         """Run, if the arrays have the program's layouts, and say whether they do; that y and z may be written while
         the others are read has been checked. A layer's program takes no weights."""
         cdef char *places[ARRAYS]
-        if not self.find(x, residual, y, z, places):
+        if not self.find(x, residual, z, places) or not self.find_output(y, places):
             return False
         if self.packed is not None:
             self.run_parts(places, self.packed.memory)
@@ -303,15 +311,18 @@ cdef class Forward:
         self.pack_and_run(places)
         return True
 
-    cdef bint find(self, x, residual, y, z, char **places) except -1:
+    cdef bint find(self, x, residual, z, char **places) except -1:
         """Where arrays lie, if they are laid out as they should be and the team is the one described for."""
         if self.follows and self.threads() != self.asked:
             return False
-        if not (fits(&self.layouts[A], x) and fits(&self.layouts[C], y)
-                and fits(&self.layouts[RESIDUAL], residual) and fits(&self.layouts[Z], z)):
+        if not (fits(&self.layouts[A], x) and fits(&self.layouts[RESIDUAL], residual) and fits(&self.layouts[Z], z)):
             return False
-        places[A], places[C], places[RESIDUAL], places[Z] = place_of(x), place_of(y), place_of(residual), place_of(z)
+        places[A], places[RESIDUAL], places[Z] = place_of(x), place_of(residual), place_of(z)
         return True
+
+    cdef bint find_output(self, y, char **places) noexcept:
+        places[C] = place_of(y)
+        return y is not None and fits(&self.layouts[C], y)
 
     cdef bint find_weights(self, weight, bias, char **places) noexcept:
         if not (fits(&self.layouts[WEIGHT], weight) and fits(&self.layouts[BIAS], bias)
@@ -351,17 +362,31 @@ cdef class Forward:
         return 0
 
     cdef int run_parts(self, char *const *places, const char *packed) except -1:
+        """All memory is there before anything is written."""
         cdef const Part *part
+        cdef char *memory = NULL
+        cdef Py_ssize_t size = 0
         cdef Bound at
-        cdef int number, i
+        cdef int members = team(self.most_threads) if self.most_threads > 1 else 1, number, i
+        for number in range(self.count):
+            part = &self.parts[number]
+            size = max(size, gemm_bytes(&part.schedule, min(members, part.schedule.threads)))
+        if size:
+            memory = new_memory(size, "the workspace")
         at.b, at.b_ahead, at.ahead = NULL, NULL, NULL
         for number in range(self.count):
             part = &self.parts[number]
             at.panels = packed + part.packed_offset
             for i in range(OPERANDS):
                 at.rows[i] = places[i] + part.offsets[i] if part.used[i] else NULL
-            run_gemm(&part.gemm, &at, &part.schedule, team(part.schedule.threads) if part.schedule.threads > 1 else 1)
+            run_gemm(&part.gemm, &at, &part.schedule, min(members, part.schedule.threads), memory)
+        free(memory)
         return 0
+
+    @property
+    def nbytes(self):
+        """Bytes of the program itself."""
+        return self.count * sizeof(Part)
 
     def schedule(self):
         """How the GEMMs are cut: for each its rows, columns and depth, the rows and panels of a task, the threads."""

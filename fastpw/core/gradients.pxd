@@ -78,7 +78,7 @@ cdef struct Walk:
     bint packs_first             # all of W, each thread for itself, before its first slice
     Matrix dweight, dbias
     bint diagonal                # one weight per channel
-    bint wants_data, wants_weights, wants_bias
+    bint wants_data, wants_weights, wants_bias, wants_residual
     bint accumulates             # dx, dresidual and dweight are added to,
     bint adds_bias               # and dbias
     Cut cut

@@ -24,8 +24,6 @@ cdef extern from "kernel_set.h" nogil:
 
     const fastpw_activation_row *fastpw_activations
 
-    const char **fastpw_type_names
-
     ctypedef struct fastpw_epilogue:
         int32_t activation
         double alpha, beta

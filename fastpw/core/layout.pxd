@@ -51,7 +51,7 @@ cdef inline void drop_layout(Layout *layout) noexcept:
 
 
 cdef inline bint fits(const Layout *layout, array) noexcept:
-    """Whether `array` is a plain ndarray laid out so, of native, aligned numbers; None where there is none."""
+    """Whether `array` is a plain ndarray laid out so, of native numbers; None where there is none."""
     cdef int axis
     if array is None or layout.axes < 0:
         return array is None and layout.axes < 0

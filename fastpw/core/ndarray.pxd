@@ -26,5 +26,12 @@ cdef extern from *:
     bint may_be_written "PyArray_ISWRITEABLE"(ndarray) noexcept
 
 
+cdef inline int need_columns(ndarray array, Py_ssize_t columns) except -1:
+    """That an array, unless it is None, has so many channels was checked. It is looked at again, as join_axes does."""
+    if array is not None and shape_of(array)[axes(array) - 1] != columns:
+        raise ValueError(f"{columns} channels are needed, got an array that was changed meanwhile")
+    return 0
+
+
 cdef inline Py_ssize_t bytes_of_number(ndarray array) noexcept:
     return 4 if type_of(array) == FLOAT32 else 8

@@ -40,14 +40,26 @@ cdef inline bint goes_on(const Lead *lead, const Py_ssize_t *stride) noexcept no
 
 
 cdef inline int join_axes(Lead *lead, tuple operands) except -1:
-    """The leading axes of arrays of one leading shape; None is no operand. Axes of one pixel are left out."""
+    """The leading axes of arrays of one leading shape; None is no operand. Axes of one pixel are left out.
+
+    That the shapes agree was checked. It is looked at again, since what is computed reads and writes by it, and a shape
+    may have been changed meanwhile.
+    """
     cdef int axis, i
     cdef Py_ssize_t size
     cdef Py_ssize_t stride[OPERANDS]
     cdef ndarray array, first = None
     for item in operands:
-        if item is not None and first is None:
-            first = item
+        if item is None:
+            continue
+        array = item
+        if first is None:
+            first = array
+        if axes(array) != axes(first):
+            raise ValueError("arrays of one leading shape are needed, got some that were changed meanwhile")
+        for axis in range(axes(first) - 1):
+            if shape_of(array)[axis] != shape_of(first)[axis]:
+                raise ValueError("arrays of one leading shape are needed, got some that were changed meanwhile")
     lead.count = 0
     for axis in range(axes(first) - 2, -1, -1):
         size = shape_of(first)[axis]

@@ -1,12 +1,10 @@
 """The tasks of one GEMM, and the team that runs them."""
 
 from cython.parallel cimport parallel, threadid
-from libc.stdlib cimport free
 
 from fastpw.core.gemm cimport Bound, Gemm, Task, fills_lines, in_place, run_task
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
 from fastpw.core.machine cimport share_done, team_joined
-from fastpw.core.panels cimport new_memory
 from fastpw.core.shares cimport Share, all_stored, next_task, share_out
 
 
@@ -99,15 +97,20 @@ cdef enum:
     FEW_THREADS = 8
 
 
-cdef inline int run_gemm(const Gemm *g, Bound *at, const Schedule *s, int threads) except -1:
+cdef inline Py_ssize_t gemm_bytes(const Schedule *s, int threads) noexcept nogil:
+    """The memory that run_gemm needs."""
+    if threads <= FEW_THREADS and not s.workspace_bytes:
+        return 0
+    return threads * (sizeof(Share) + s.workspace_bytes)
+
+
+cdef inline void run_gemm(const Gemm *g, Bound *at, const Schedule *s, int threads, char *memory) noexcept:
     """With a team of so many threads, at most those of the schedule."""
     cdef Share few[FEW_THREADS]
-    cdef char *memory = NULL
     cdef BoundGemm r
     r.gemm, r.at, r.schedule, r.shares, r.workspace = g, at, s, few, NULL
     at.streams = s.large and fills_lines(g, at)
-    if threads > FEW_THREADS or s.workspace_bytes:
-        memory = new_memory(threads * (sizeof(Share) + s.workspace_bytes), "the workspace")
+    if gemm_bytes(s, threads):
         r.shares, r.workspace = <Share *>memory, memory + threads * sizeof(Share)
     if threads > 1:
         with nogil:
@@ -117,5 +120,3 @@ cdef inline int run_gemm(const Gemm *g, Bound *at, const Schedule *s, int thread
     else:
         with nogil:
             run_alone(&r)
-    free(memory)
-    return 0

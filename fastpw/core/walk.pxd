@@ -15,6 +15,7 @@ blocks   Few pixels or large weights.  Block after block, all threads share
 
 from cython.parallel cimport parallel, threadid
 from libc.string cimport memset
+from openmp cimport omp_get_num_threads
 
 from fastpw.core.ahead cimport Ahead, fetch_pixels, nothing_ahead
 from fastpw.core.gemm cimport Task
@@ -268,6 +269,18 @@ cdef inline void form_dz_of_block(const BoundWalk *r, const Block *b, int member
     fastpw_leave_float_state(state)
 
 
+cdef inline void form_dz_for_all(const BoundWalk *r, const Block *b, int member, int present) noexcept nogil:
+    """Where each member has a dz of its own, in the region before the one that reads it: OpenMP may let fewer threads
+    into this region than into the next."""
+    cdef int other = member
+    if r.team.copies == 1:
+        form_dz_of_block(r, b, member)
+        return
+    while other < r.team.threads:
+        form_dz_of_block(r, b, other)
+        other += present
+
+
 cdef inline void walk_block(const BoundWalk *r, Py_ssize_t start) noexcept nogil:
     """One block, shared by the team step by step."""
     cdef Block b = block_from(r, start)
@@ -286,7 +299,7 @@ cdef inline void walk_block(const BoundWalk *r, Py_ssize_t start) noexcept nogil
         return
     # Nothing is written to the caller's arrays before all of dz is there: they may be those that it is made of.
     with parallel(num_threads=threads):
-        form_dz_of_block(r, &b, threadid())
+        form_dz_for_all(r, &b, threadid(), omp_get_num_threads())
         share_done()
     team_joined(threads)
     with parallel(num_threads=threads):
