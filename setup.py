@@ -86,6 +86,7 @@ setup(
             "wraparound": False,
             "cdivision": True,
             "initializedcheck": False,
+            "binding": False,  # only fastpw calls the functions of core: nobody asks for signatures
             "freethreading_compatible": True,
         },
     ),
