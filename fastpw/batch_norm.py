@@ -70,7 +70,7 @@ def fold_batch_norm(
     >>> fastpw.conv1x1(np.ones((1, 3)), weight, bias)
     array([[0., 3.]])
     """
-    matrix = _checks.weight(weight, weight_layout)
+    matrix = _checks.weight(weight, _checks.layout(weight_layout))
     mean = _checks.per_filter("mean", mean, matrix)
     variance = _checks.not_negative("variance", _checks.per_filter("variance", variance, matrix))
     bias = np.float64(0) if bias is None else _checks.per_filter("bias", bias, matrix)
