@@ -26,6 +26,7 @@
 #include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
+#include <sys/resource.h>
 #include <time.h>
 
 /* What a thread knows that leads teams.  Times are in ticks. */
@@ -38,6 +39,9 @@ typedef struct {
     uint64_t began, done;        /* when its region began, and this thread's share of it was done */
     int64_t saved;               /* by teams, against working alone */
     uint64_t alone_since, alone; /* when it began to work alone, and for how long */
+    uint64_t tried;              /* how long teams have worked since */
+    int64_t usual;               /* the last share of its own in which it ran */
+    long switches;               /* how often the system had put it aside when it last looked */
 } fastpw_leader;
 
 static __thread fastpw_leader fastpw_me = { .since = -1, .size = 1 };
@@ -145,22 +149,26 @@ static int fastpw_threads_granted(int threads)
 /* ---- teams ---- */
 
 enum {
-    /* Milliseconds.  What teams saved counts up to MOST, so that a slow join is noticed at once, unless it took
-       less than a quarter.  After a pause SOME is granted, for the thread that has to wake up. */
-    FASTPW_MOST_SAVED = 8, FASTPW_SOME_SAVED = 2, FASTPW_LONGEST_PAUSE = 1024,
+    /* Milliseconds.  What teams saved counts up to MOST: a slow join now and then is let pass, as a quiet machine has
+       some.  After a pause SOME is granted, for the thread that has to wake up. */
+    FASTPW_MOST_SAVED = 32, FASTPW_SOME_SAVED = 2, FASTPW_LONGEST_PAUSE = 1024,
     /* What a join lost that took a quarter of a millisecond too long counts four times: not one call in a hundred
        should be slow. */
     FASTPW_SLOW = 4, FASTPW_LOSS = 4,
-    /* A first pause, in times of the join that it follows. */
-    FASTPW_PAUSE = 8
+    /* A first pause, in times of the loss that it follows. */
+    FASTPW_PAUSE = 8,
+    /* A share that took so many times the one before, and so many milliseconds, as the system puts nobody aside for
+       less, may be one in which the leader did not run. */
+    FASTPW_MUCH_LONGER = 4, FASTPW_ASIDE = 2
 };
 
-static void fastpw_work_alone(fastpw_leader *me, uint64_t now, uint64_t waited)
+static void fastpw_work_alone(fastpw_leader *me, uint64_t now, uint64_t lost)
 {
     const uint64_t longest = FASTPW_LONGEST_PAUSE * me->per_ms, last = me->alone;
-    me->alone = FASTPW_PAUSE * waited;
-    /* Teams were slow again before they had been tried for as long as the last pause. */
-    if (now - me->alone_since < 2 * last && me->alone < 2 * last) me->alone = 2 * last;
+    me->alone = FASTPW_PAUSE * lost;
+    /* Teams were slow again before they had worked for as long as the last pause took. */
+    if (me->tried < last && me->alone < 2 * last) me->alone = 2 * last;
+    me->tried = 0;
     if (me->alone > longest) me->alone = longest;
     me->alone_since = now;
     me->saved = FASTPW_SOME_SAVED * me->per_ms;
@@ -198,17 +206,36 @@ static int fastpw_team(int threads)
 
 static void fastpw_share_done(void) { fastpw_me.done = fastpw_ticks(); }
 
+/* Whether the system has put the leader aside in a share that took much longer than the one before: another process
+   wants its CPU, and it cannot move to another while a member of the team spins there. */
+static int fastpw_was_put_aside(fastpw_leader *me, int64_t own)
+{
+    int aside = 0;
+#ifdef __linux__
+    if (own > FASTPW_ASIDE * (int64_t)me->per_ms && own > FASTPW_MUCH_LONGER * me->usual) {
+        struct rusage use;
+        getrusage(RUSAGE_THREAD, &use);
+        aside = use.ru_nivcsw != me->switches;
+        me->switches = use.ru_nivcsw;
+    }
+#endif
+    me->usual = aside ? 2 * me->usual : own;     /* (or it is a longer share that comes again and again) */
+    return aside;
+}
+
 static void fastpw_team_joined(int threads)
 {
     fastpw_leader *me = &fastpw_me;
     const uint64_t now = fastpw_ticks();
-    const int64_t own = me->done - me->began, waited = now - me->done, saved = (threads - 1) * own - waited;
-    const int64_t most = FASTPW_MOST_SAVED * me->per_ms;
+    const int64_t own = me->done - me->began, most = FASTPW_MOST_SAVED * me->per_ms;
+    int64_t lost = now - me->done, saved = (threads - 1) * own - lost;
     me->began = now;             /* of the call's next region */
     if (!me->judged) return;
+    if (fastpw_was_put_aside(me, own)) lost = own, saved = -own;
+    me->tried += own + lost;
     me->saved += -saved * FASTPW_SLOW > (int64_t)me->per_ms ? FASTPW_LOSS * saved : saved;
     if (me->saved > most) me->saved = most;
-    if (me->saved < 0) fastpw_work_alone(me, now, waited);
+    if (me->saved < 0) fastpw_work_alone(me, now, lost);
 }
 
 #endif
