@@ -19,7 +19,8 @@ from numpy.lib.stride_tricks import as_strided
 
 import fastpw
 from fastpw import reference
-from fastpw.core import machine, partition
+from fastpw.core import forward, machine, partition
+from fastpw.runtime import threads
 
 if sys.platform != "linux":
     pytest.skip("mprotect and fork as on Linux", allow_module_level=True)
@@ -182,6 +183,41 @@ def image_cases(kernel_set):
 
 def test_images(kernel_set):
     survives(image_cases(kernel_set))
+
+
+def window_cases(kernel_set):
+    """3 x 3 and 2 x 4 taps, some beyond each edge: few channels and many, all widths up to two tiles."""
+    rng, dtype, places, turns = np.random.default_rng(0), kernel_set["dtype"], cycle(PLACES), count()
+    columns = kernel_set["tiles"][0][1]
+    for n, k, ((kh, kw), step, stride) in product(
+        range(1, 2 * columns + 2), (1, 3, 16, 33), (((3, 3), (1, 1), (1, 1)), ((2, 4), (2, 1), (1, 2)))
+    ):
+        turn, place = next(turns), next(places)
+        yield n, k, kh, place
+        x, weight, bias = (integers(rng, dtype, *shape) for shape in ((1, 6, 7, k), (n, kh, kw, k), (n,)))
+        residual = integers(rng, dtype, 1, 6, 5, n)
+        around_x, z = np.pad(x, ((0, 0), (1, 9), (2, 9), (0, 0))), residual + bias
+        for i, j in np.ndindex(kh, kw):
+            seen = around_x[:, i * step[0] :: stride[0], j * step[1] :: stride[1]][:, :6, :5]
+            z += seen @ weight[:, i, j].T
+        empty = np.zeros_like(residual)
+        x, bias, residual, out, out_z = fenced(
+            place, x=x, bias=bias, residual=residual, out=empty, out_z=empty
+        )
+        if turn % 3 == 0:
+            out, out_z = residual, None
+        arrays = x, out, residual, out_z
+        weights = weight, weight.reshape(n, -1), bias, 1
+        window = (kh, kw), step, stride, (-1, -2)
+        program = forward.Forward(arrays, [(*arrays, 0)], weights, (0, 0.0, 0.0), threads, window)
+        assert program.run_checked(x, residual, out, out_z, weight, bias)
+        assert np.array_equal(out, z)
+        assert out_z is None or np.array_equal(out_z, z)
+        fences_hold()
+
+
+def test_windows(kernel_set):
+    survives(window_cases(kernel_set))
 
 
 def backward_cases(kernel_set):

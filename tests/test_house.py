@@ -105,7 +105,7 @@ CORE = [
     ["gradients"],
     ["schedule"],
     ["gemm"],
-    ["ahead"],
+    ["ahead", "window"],
     ["machine", "panels", "pixels", "layout"],
     ["ndarray", "kernels", "shares", "team", "partition", "kept"],
     ["caches"],

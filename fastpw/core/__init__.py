@@ -24,6 +24,7 @@ a GEMM
 schedule.pxd        its tasks, and the team that runs them
 gemm.pxd            one task: some rows against some panels
 ahead.pxd           what is read next, fetched while tiles are computed
+window.pxd          rows that read a window of pixels
 what they stand on
 pixels.pxd          rows over three axes: where the pixels of each operand lie
 panels.pxd          packed weights

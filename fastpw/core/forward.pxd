@@ -9,10 +9,12 @@ cdef struct Weights:
     Py_ssize_t groups
     Matrix matrix                # (n, k) of one group
     Py_ssize_t stride_bias
+    Py_ssize_t taps              # of a window, whose rows of x meet a part of the depth each; 0: there is none
     Py_ssize_t packed_bytes      # of one group
     int threads                  # that pack it, at most
 
 
-cdef Weights weights_of(weight, bias, Py_ssize_t groups, int threads) except *
+cdef Weights weights_of(weight, bias, Py_ssize_t groups, int threads,
+                        Py_ssize_t taps=*) except *
 cdef void pack_weights(const Weights *w, const char *weight, const char *bias, char *to, int threads) noexcept nogil
 cpdef object empty(tuple shape, dtype)

@@ -10,7 +10,7 @@ from libc.stdint cimport PTRDIFF_MAX
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
-from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm, in_place, staging_bytes
+from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm, staging_bytes, stages_results
 from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
 from fastpw.core.layout cimport Layout, coincide, drop_layout, fits, lie_apart, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
@@ -19,6 +19,7 @@ from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, 
                                  pack, whole_lines)
 from fastpw.core.pixels cimport AXES, OPERANDS, Lead, join_axes, take_inner_axes
 from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
+from fastpw.core.window cimport Window, take_window
 
 from numpy import dtype as numpy_dtype
 from numpy import empty as numpy_empty
@@ -69,14 +70,15 @@ cdef PackedB packed_b(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t
 
 
 cdef Weights lay_out_weights(const real[:, :] weight, const real[:] bias, const fastpw_kernel_set *kernels,
-                             Py_ssize_t groups) except *:
-    """Of the (K, C // groups) weights that the caller has. Where each channel has one weight, all groups are one."""
+                             Py_ssize_t groups, Py_ssize_t taps) except *:
+    """Of the (K, taps * C // groups) weights that the caller has; taps 0: there is no window. Where each channel has
+    one weight, all groups are one."""
     cdef Weights w
     cdef Py_ssize_t filters = weight.shape[0], depth = weight.shape[1]
     memset(&w, 0, sizeof(w))
-    w.groups, w.stride_bias = groups, 0 if bias is None else bias.strides[0]
+    w.groups, w.stride_bias, w.taps = groups, 0 if bias is None else bias.strides[0], taps
     w.matrix.ld, w.matrix.stride = weight.strides[0], weight.strides[1]
-    if groups > 1 and groups == filters and depth == 1:
+    if groups > 1 and groups == filters and depth == 1 and not taps:
         w.groups = 1
         w.b.kernels, w.b.n, w.b.k, w.b.diagonal, w.b.count = kernels, filters, 1, True, 1
     else:
@@ -86,13 +88,13 @@ cdef Weights lay_out_weights(const real[:, :] weight, const real[:] bias, const 
     return w
 
 
-cdef Weights weights_of(weight, bias, Py_ssize_t groups, int threads) except *:
+cdef Weights weights_of(weight, bias, Py_ssize_t groups, int threads, Py_ssize_t taps=0) except *:
     cdef Weights w
     cdef const fastpw_kernel_set *kernels = kernels_for(type_of(weight))
     if kernels.a_size == 4:
-        w = lay_out_weights[float](weight, bias, kernels, groups)
+        w = lay_out_weights[float](weight, bias, kernels, groups, taps)
     else:
-        w = lay_out_weights[double](weight, bias, kernels, groups)
+        w = lay_out_weights[double](weight, bias, kernels, groups, taps)
     w.threads = 1 if w.groups > 1 or w.b.n * w.b.k < partition.SMALL_PACKING else threads
     return w
 
@@ -111,13 +113,16 @@ cdef void pack_weights(const Weights *w, const char *weight, const char *bias, c
 
 
 cdef class PackedWeights:
-    """The weights (K, C // groups) and biases of a layer, packed for the kernels in use."""
+    """The weights (K, taps * C // groups) and biases of a layer, packed for the kernels in use.
+
+    taps is how many a window has (the depth is ordered by tap, then by channel); 0: there is no window.
+    """
 
     cdef Weights how
     cdef char *memory
 
-    def __init__(self, weight, bias, Py_ssize_t groups, int threads):
-        self.how = weights_of(weight, bias, groups, threads)
+    def __init__(self, weight, bias, Py_ssize_t groups, int threads, Py_ssize_t taps=0):
+        self.how = weights_of(weight, bias, groups, threads, taps)
         self.memory = new_memory(self.how.groups * self.how.packed_bytes, "packed weights")
         cdef int members = team(self.how.threads)
         cdef const char *from_ = place_of(weight)
@@ -156,7 +161,7 @@ cdef Schedule schedule_of(const Gemm *g, int threads) except *:
     s.brief = partition.is_brief(m, g.b.n, g.b.k)
     s.row_unit = height if s.threads == 1 else 1
     s.large = partition.leaves_caches(m * g.b.n * kernels.c_size, m * (g.b.k * kernels.a_size + g.b.n * kernels.c_size))
-    if not in_place(g):
+    if stages_results(g):
         s.block_panels = min(s.block_panels,
                              <Py_ssize_t>partition.staged_panels(s.block_rows, width, kernels.c_size))
     s.workspace_bytes = whole_lines(staging_bytes(g, s.block_rows, s.block_panels))
@@ -180,6 +185,10 @@ cdef class Forward:
         Code, alpha, beta (kernel_set.h).
     threads : callable
         Says how many threads a call may use.
+    window : (taps, steps, strides, origins), optional
+        Each for lines and for the places in one. The views in `parts` have four axes then, y's row (n, i, j) reads
+        x's pixels (n, i * stride + origin + tap * step, the same with j), zeros where there are none, and the
+        weights are (K, taps * C // groups), ordered by line, place and channel.
     """
 
     cdef Layout layouts[ARRAYS]
@@ -196,26 +205,28 @@ cdef class Forward:
     def __cinit__(self):
         self.parts, self.count = NULL, 0
 
-    def __init__(self, tuple arrays, parts, weights, tuple activation, threads):
+    def __init__(self, tuple arrays, parts, weights, tuple activation, threads, tuple window=None):
         cdef int operand
         for operand in range(OPERANDS):
             set_layout(&self.layouts[operand], arrays[operand])
         y = arrays[C]
         self.shape, self.dtype, self.new_fits = y.shape, numpy_dtype(y.dtype.type), y.flags.c_contiguous
         self.threads, self.asked = threads, threads()
-        self.take_weights(weights)
+        self.take_weights(weights, 0 if window is None else window[0][0] * window[0][1])
         for *views, group in parts:
-            self.add(tuple(views), arrays, group, activation)
+            self.add(tuple(views), arrays, group, activation, window)
 
-    cdef int take_weights(self, weights) except -1:
+    cdef int take_weights(self, weights, Py_ssize_t taps) except -1:
         if isinstance(weights, PackedWeights):
             self.packed, self.weights = weights, (<PackedWeights>weights).how
+            if self.weights.taps != taps:
+                raise ValueError(f"weights packed for {taps} taps are needed, got some for {self.weights.taps}")
             return 0
         weight, matrix, bias, groups = weights
         set_layout(&self.layouts[WEIGHT], weight)
         set_layout(&self.layouts[BIAS], bias)
-        self.weights = weights_of(matrix, bias, groups, self.asked)
-        self.follows = weights_of(matrix, bias, groups, 2).threads > 1
+        self.weights = weights_of(matrix, bias, groups, self.asked, taps)
+        self.follows = weights_of(matrix, bias, groups, 2, taps).threads > 1
         return 0
 
     def __dealloc__(self):
@@ -224,17 +235,21 @@ cdef class Forward:
             drop_layout(&self.layouts[i])
         free(self.parts)
 
-    cdef int add(self, tuple views, tuple arrays, Py_ssize_t group, tuple activation) except -1:
+    cdef int add(self, tuple views, tuple arrays, Py_ssize_t group, tuple activation, tuple window) except -1:
         """One GEMM, or several where the pixels lie along more axes than one can walk."""
         cdef Lead lead
         cdef Part part
         cdef Py_ssize_t count = 1, number, rest, offset
         cdef int axis, i
-        join_axes(&lead, views)
-        need_columns(views[A], self.weights.b.n if self.weights.b.diagonal else self.weights.b.k)
+        memset(&part, 0, sizeof(part))
+        if window is None or views[A] is None:
+            join_axes(&lead, views)
+        else:
+            take_window(&part.gemm.window, window, views[A], views[C])
+            join_axes(&lead, (None, *views[C:]))
+        need_columns(views[A], self.depth_of_row())
         for i in range(C, OPERANDS):
             need_columns(views[i], self.weights.b.n)
-        memset(&part, 0, sizeof(part))
         take_inner_axes(&lead, &part.gemm.pixels)
         part.gemm.b, part.gemm.entry = self.weights.b, FASTPW_FROM_BIAS
         if views[A] is None:
@@ -257,6 +272,16 @@ cdef class Forward:
                     part.offsets[i] = offset
             self.keep(&part)
         return 0
+
+    cdef Py_ssize_t depth_of_row(self) except -1:
+        """How many numbers a row of x has."""
+        if self.weights.b.diagonal:
+            return self.weights.b.n
+        if self.weights.taps == 0:
+            return self.weights.b.k
+        if self.weights.b.k % self.weights.taps:
+            raise ValueError(f"weights for {self.weights.taps} taps are needed, got {self.weights.b.k} for a filter")
+        return self.weights.b.k // self.weights.taps
 
     cdef int keep(self, const Part *part) except -1:
         # Room for twice as many whenever their number reaches a power of two.

@@ -3,7 +3,8 @@
     C[m x n] = act(A[m x k] . B[k x n] + bias + residual)
 
 A task's panels each meet all its rows while they are in the cache. Where runs of rows at one distance are shorter than
-a tile, rows are staged: copied together, computed, and put where they belong.
+a tile, rows are staged: copied together, computed, and put where they belong. So are rows that are the taps of a
+window.
 """
 
 from fastpw.core.ahead cimport Ahead, fetch, fetch_pixels, nothing_ahead
@@ -11,6 +12,7 @@ from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gemm_ar
                                   fastpw_scale_args, fastpw_unpacked_args)
 from fastpw.core.panels cimport CACHE_LINE, PackedB, tile_of
 from fastpw.core.pixels cimport OPERANDS, Columns, Pixels, address, at_one_distance, gather, run_length, scatter
+from fastpw.core.window cimport Window, gather_taps
 
 
 # The operands that have rows.
@@ -31,6 +33,7 @@ cdef enum:
 # What is computed, and how its operands are laid out.
 cdef struct Gemm:
     Pixels pixels
+    Window window                # what a row reads of A, if that is more than a row
     PackedB b
     int entry                    # FASTPW_FROM_BIAS, or FASTPW_FROM_C to add to what is there
     fastpw_epilogue epilogue
@@ -57,6 +60,8 @@ cdef struct Task:
 
 cdef inline bint in_place(const Gemm *g) noexcept nogil:
     """Whether the rows come in runs long enough to fill tiles, or there are no tiles to fill."""
+    if g.window.count:
+        return False
     return g.pixels.size[2] == g.pixels.m or g.pixels.size[2] >= g.b.kernels.tiles[0].mr or g.b.diagonal
 
 
@@ -208,9 +213,15 @@ cdef inline void run_in_place(const Gemm *g, const Bound *at, const Task *task) 
 
 # ---- staged --------------------------------------------------------------------------------------------------
 
+cdef inline bint stages_results(const Gemm *g) noexcept nogil:
+    """Whether results are put where they belong when a task's panels are done."""
+    return not (in_place(g) or at_one_distance(&g.pixels, C) and at_one_distance(&g.pixels, RESIDUAL)
+                and at_one_distance(&g.pixels, Z))
+
+
 cdef inline Py_ssize_t staging_bytes(const Gemm *g, Py_ssize_t rows, Py_ssize_t panels) noexcept nogil:
     """What a task of so many rows and panels needs."""
-    cdef Py_ssize_t columns = min(g.b.n, panels * g.b.kernels.tiles[0].nr)
+    cdef Py_ssize_t columns = min(g.b.n, panels * g.b.kernels.tiles[0].nr) if stages_results(g) else 0
     if in_place(g):
         return 0
     return rows * (g.b.k * g.b.kernels.a_size + 3 * columns * g.b.kernels.c_size)
@@ -261,7 +272,12 @@ cdef inline void run_staged(const Gemm *g, const Bound *at, const Task *task, ch
     begin(g, &args, False)
     cdef char *c = workspace + args.m * depths.size
     cdef Py_ssize_t size = args.m * columns.size
-    args.a = stage(g, at, A, &depths, not gathered, workspace, &args.lda)
+    if g.window.count:
+        args.a, args.lda = workspace, depths.size
+        if not gathered:
+            gather_taps(&g.window, at.rows[A], task.start, task.stop, workspace)
+    else:
+        args.a = stage(g, at, A, &depths, not gathered, workspace, &args.lda)
     args.out.c = stage(g, at, C, &columns, g.entry == FASTPW_FROM_C, c, &args.out.ldc)
     args.out.residual = stage(g, at, RESIDUAL, &columns, True, c + size, &args.out.ldr)
     args.out.z = stage(g, at, Z, &columns, False, c + 2 * size, &args.out.ldz)

@@ -1,0 +1,137 @@
+"""Windows: rows of a product that are many rows of A, in a plane of lines, some beyond its edges.
+
+The pixels of A lie in planes, lines and places. A row of the product reads taps[0] x taps[1] of them, which lie at
+equal steps from each other; the next row reads others, at equal strides from these. Beyond the edges are zeros.
+"""
+
+from libc.string cimport memcpy, memset
+
+from fastpw.core.ndarray cimport axes, bytes_of_number, ndarray, shape_of, strides_of
+
+
+# The outer axis comes first: lines, then places in a line.
+cdef struct Window:
+    Py_ssize_t count             # of taps; 0: no window, a row of the product is a row of A
+    Py_ssize_t taps[2]
+    Py_ssize_t step[2]           # from tap to tap
+    Py_ssize_t stride[2]         # from row to row
+    Py_ssize_t origin[2]         # where the first row has its first tap
+    Py_ssize_t rows[2]           # of the product, in a plane
+    Py_ssize_t size[2]           # of A's planes
+    Py_ssize_t plane, distance[2]    # bytes from plane to plane, from line to line, from place to place
+    Py_ssize_t pixel             # bytes of one
+
+
+cdef inline int take_window(Window *w, tuple window, ndarray a, ndarray c) except -1:
+    """Taps, steps, strides and origins (each of both axes), over A (planes, lines, places, numbers); C has its rows.
+
+    That both have these axes was checked. It is looked at again, as join_axes does. No position may overflow.
+    """
+    cdef int axis
+    taps, steps, strides, origins = window
+    if axes(a) != 4 or axes(c) != 4 or shape_of(a)[0] != shape_of(c)[0]:
+        raise ValueError("arrays of one leading shape are needed, got some that were changed meanwhile")
+    for axis in range(2):
+        w.taps[axis], w.step[axis], w.stride[axis] = taps[axis], steps[axis], strides[axis]
+        w.origin[axis] = origins[axis]
+        w.size[axis], w.distance[axis] = shape_of(a)[1 + axis], strides_of(a)[1 + axis]
+        w.rows[axis] = shape_of(c)[1 + axis]
+        reach = abs(origins[axis]) + w.rows[axis] * strides[axis] + taps[axis] * steps[axis] + w.size[axis]
+        if min(taps[axis], steps[axis], strides[axis]) < 1 or reach >= 1 << 62:
+            raise ValueError(f"no window has taps {taps}, steps {steps}, strides {strides}, origins {origins}")
+    w.count = w.taps[0] * w.taps[1]
+    w.plane, w.pixel = strides_of(a)[0], shape_of(a)[3] * bytes_of_number(a)
+    return 0
+
+
+# Where a row has its first tap.
+cdef struct Spot:
+    const char *plane
+    Py_ssize_t row[2]            # of the product, in its plane
+    Py_ssize_t at[2]             # of A
+
+
+cdef inline void find_first_tap(const Window *w, Spot *spot) noexcept nogil:
+    spot.at[0] = w.origin[0] + spot.row[0] * w.stride[0]
+    spot.at[1] = w.origin[1] + spot.row[1] * w.stride[1]
+
+
+cdef inline void find_spot(const Window *w, const char *base, Py_ssize_t row, Spot *spot) noexcept nogil:
+    """`base` is A's first pixel."""
+    cdef Py_ssize_t line = row // w.rows[1]
+    spot.plane = base + line // w.rows[0] * w.plane
+    spot.row[0], spot.row[1] = line % w.rows[0], row % w.rows[1]
+    find_first_tap(w, spot)
+
+
+cdef inline void next_spot(const Window *w, Spot *spot) noexcept nogil:
+    spot.row[1] += 1
+    if spot.row[1] == w.rows[1]:
+        spot.row[1] = 0
+        spot.row[0] += 1
+    if spot.row[0] == w.rows[0]:
+        spot.row[0] = 0
+        spot.plane += w.plane
+    find_first_tap(w, spot)
+
+
+cdef inline bint inside(const Window *w, int axis, Py_ssize_t at) noexcept nogil:
+    return 0 <= at < w.size[axis]
+
+
+# Taps first..stop-1 of an axis are inside.
+cdef struct Range:
+    Py_ssize_t first, stop
+
+
+cdef inline Range taps_inside(const Window *w, int axis, Py_ssize_t at) noexcept nogil:
+    cdef Py_ssize_t taps = w.taps[axis], step = w.step[axis]
+    cdef Range range_
+    range_.first, range_.stop = 0, taps
+    if at < 0:
+        range_.first = min(taps, (step - 1 - at) // step)
+    if at + (taps - 1) * step >= w.size[axis]:
+        range_.stop = max(range_.first, (w.size[axis] - at + step - 1) // step)
+    return range_
+
+
+cdef inline const char *tap_of(const Window *w, const Spot *spot, Py_ssize_t line, Py_ssize_t place) noexcept nogil:
+    """A tap that is inside."""
+    return (spot.plane + (spot.at[0] + line * w.step[0]) * w.distance[0]
+            + (spot.at[1] + place * w.step[1]) * w.distance[1])
+
+
+cdef inline bint taps_adjoin(const Window *w) noexcept nogil:
+    """Whether the taps of a line are one piece of memory."""
+    return w.taps[1] == 1 or w.step[1] * w.distance[1] == w.pixel
+
+
+cdef inline void copy_line(const Window *w, const Spot *spot, Py_ssize_t line, Range places, char *to) noexcept nogil:
+    """The taps of a line, of which `places` are inside."""
+    cdef Py_ssize_t place
+    if not inside(w, 0, spot.at[0] + line * w.step[0]) or places.first == places.stop:
+        memset(to, 0, w.taps[1] * w.pixel)
+        return
+    memset(to, 0, places.first * w.pixel)
+    if taps_adjoin(w):
+        memcpy(to + places.first * w.pixel, tap_of(w, spot, line, places.first),
+               (places.stop - places.first) * w.pixel)
+    else:
+        for place in range(places.first, places.stop):
+            memcpy(to + place * w.pixel, tap_of(w, spot, line, place), w.pixel)
+    memset(to + places.stop * w.pixel, 0, (w.taps[1] - places.stop) * w.pixel)
+
+
+cdef inline void gather_taps(const Window *w, const char *base, Py_ssize_t start, Py_ssize_t stop,
+                             char *to) noexcept nogil:
+    """All taps of rows start..stop-1, row by row."""
+    cdef Py_ssize_t row, line
+    cdef Range places
+    cdef Spot spot
+    find_spot(w, base, start, &spot)
+    for row in range(start, stop):
+        places = taps_inside(w, 1, spot.at[1])
+        for line in range(w.taps[0]):
+            copy_line(w, &spot, line, places, to)
+            to += w.taps[1] * w.pixel
+        next_spot(w, &spot)
