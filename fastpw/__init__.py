@@ -1,11 +1,19 @@
-"""fastpw: the pointwise (1x1) convolution on channels-last NumPy arrays, as fast as the CPU can make it.
+"""fastpw: 1x1 convolutions and the layers around them on channels-last NumPy arrays, made fast.
 
 conv.py          conv1x1: one call
 layer.py         Conv1x1: weights packed once, called many times
+conv2d.py        conv2d, Conv2d: dense kernels of any size
+depthwise.py     depthwise_conv2d, DepthwiseConv2d
+pool.py          MaxPool2d, AveragePool2d, GlobalAveragePool
+concat.py        Concat: branches side by side in one array
+shuffle.py       ChannelShuffle
 batch_norm.py    fold_batch_norm
 gradients.py     conv1x1_backward: the gradients of such a call
-_convolution.py  weights and options checked, and the forward pass run
-_backward.py     the backward pass, checked and run
+_layer.py        what all layers have in common
+_operation.py    what a layer computes: arrays checked, programs found or described
+_convolution.py  the 1x1 convolution as an operation
+_windowed.py     the operations whose pixels look at their neighbours
+_gradient_call.py, _backward.py, _window_gradients.py  the backward pass, checked and run
 _programs.py     programs of earlier calls, for those that follow
 _checks/         every rule on arguments, every error message
 _geometry.py     stride, padding, groups: which input pixel feeds which output pixel
@@ -39,18 +47,34 @@ except ImportError as _error:
 from ._activations import activations
 from ._version import __version__
 from .batch_norm import fold_batch_norm
+from .concat import Concat
 from .conv import conv1x1
+from .conv2d import Conv2d, conv2d, conv2d_backward
+from .depthwise import DepthwiseConv2d, depthwise_conv2d, depthwise_conv2d_backward
 from .gradients import Gradients, conv1x1_backward
 from .layer import Conv1x1
+from .pool import AveragePool2d, GlobalAveragePool, MaxPool2d
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
+from .shuffle import ChannelShuffle
 
 __all__ = [
+    "AveragePool2d",
+    "ChannelShuffle",
+    "Concat",
     "Conv1x1",
+    "Conv2d",
+    "DepthwiseConv2d",
+    "GlobalAveragePool",
     "Gradients",
+    "MaxPool2d",
     "__version__",
     "activations",
     "conv1x1",
     "conv1x1_backward",
+    "conv2d",
+    "conv2d_backward",
+    "depthwise_conv2d",
+    "depthwise_conv2d_backward",
     "fold_batch_norm",
     "get_num_threads",
     "num_threads",

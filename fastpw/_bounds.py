@@ -35,13 +35,28 @@ def promise(x, weight, bias=None, *, groups=1, activation=None, residual=None, *
     arrays = (_magnitude(array) for array in (x, weight, bias))
     terms = reference.preactivation(*arrays, groups=groups, residual=_magnitude(residual), **geometry)
     y = reference.activate(z, activation)
+    return y, _allowed(y, gamma(np.shape(x)[-1] // groups + 2, dtype) * terms, activation, dtype)
+
+
+def promise_windowed(exact, x, weight, bias=None, *, activation=None, residual=None, **options):
+    """The same of the reference's conv2d or depthwise_conv2d; n is the taps x channels of a group + 2."""
+    dtype = np.asarray(x).dtype
+    y = exact(x, weight, bias, residual=residual, activation=activation, **options)
+    arrays = (_magnitude(array) for array in (x, weight, bias))
+    terms = exact(*arrays, residual=_magnitude(residual), **options)
+    ones = (np.ones_like(np.asarray(array), np.float64) for array in (x, weight))
+    n = exact(*ones, **{**options, "padding": "valid"}).max(initial=0) if np.size(x) else 0
+    return y, _allowed(y, gamma(n + 2, dtype) * terms, activation, dtype)
+
+
+def _allowed(y, of_z, activation, dtype):
+    """How far a result may lie from y, if its pre-activation may lie so far off."""
     row, parameters = _activations.find(activation)
     own = getattr(row, dtype.name)
-    steepest = _steepest(row, parameters)
     with np.errstate(invalid="ignore"):
         # Twice, because the reference rounds too: in float64, which counts when the result is float64 itself.
-        allowed = 2 * steepest * gamma(np.shape(x)[-1] // groups + 2, dtype) * terms
-        return y, allowed + own.ulps * np.finfo(dtype).eps * np.abs(y) + own.absolute
+        allowed = 2 * _steepest(row, parameters) * of_z
+        return allowed + own.ulps * np.finfo(dtype).eps * np.abs(y) + own.absolute
 
 
 # What z's error does to a derivative (max |act''| < 1; read off y, twice that), and its own roundings.

@@ -1,14 +1,15 @@
-"""A convolution whose weights and options are checked, and the programs that compute it."""
+"""The 1x1 convolution as an operation: weights and options checked, programs described."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
 from . import _checks, _geometry
-from .core.forward import Forward, PackedWeights, empty
+from ._operation import Operation
+from .core.forward import Forward, PackedWeights
 from .runtime import threads
 
 
@@ -24,12 +25,14 @@ class Options(NamedTuple):
 
 def options(stride, padding, groups, activation, weight_layout) -> Options:
     """The options, checked; whether groups divides the channels shows in the weights."""
-    stride, padding = _checks.stride(stride), _checks.padding(padding)
+    stride, padding = _checks.steps("stride", stride), _checks.padding(padding)
+    if padding is None:  # "same" pads nothing for a 1x1 kernel: Ho = ceil(H / stride)
+        padding = _checks.NOTHING
     activation, layout = _checks.activation(activation), _checks.layout(weight_layout)
     return Options(stride, padding, _checks.groups(groups), activation, layout)
 
 
-class Convolution:
+class Convolution(Operation):
     """The weights, as (K, C // groups), and the options of a convolution."""
 
     __slots__ = ("bias", "channels", "dtype", "filters", "given", "options", "passes", "plain", "weight")
@@ -55,15 +58,15 @@ class Convolution:
         x = _checks.with_channels("x", x)
         if x.dtype is not self.dtype and x.dtype != self.dtype:
             raise _checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
-        if x.shape[-1] != self.channels:
-            raise _checks.wrong_channels(x, self.channels, self.options.groups)
         return x
 
-    def output_shape(self, x: np.ndarray) -> tuple[int, ...]:
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if shape[-1] != self.channels:
+            raise _checks.wrong_channels(shape, self.channels, self.options.groups)
         if self.plain:
-            return (*x.shape[:-1], self.filters)
-        _checks.image(x)
-        return _geometry.output_shape(x.shape, self.filters, self.options.stride, self.options.padding)
+            return (*shape[:-1], self.filters)
+        _checks.image(shape, " for stride or padding")
+        return _geometry.output_shape(shape, self.filters, self.options.stride, self.options.padding)
 
     def boxes(self, x: np.ndarray, y: np.ndarray) -> list[tuple[_geometry.Index | None, _geometry.Index]]:
         """Where pixels meet an input, and where they lie in the padding."""
@@ -71,31 +74,7 @@ class Convolution:
             return [(..., ...)]
         return [*_geometry.boxes(x.shape, y.shape, self.options.stride, self.options.padding)]
 
-    def run(self, known: Iterable[Forward], packed: PackedWeights | None, arrays: tuple) -> tuple:
-        """Check the arrays (x, residual, out, out_z) of a call and run it: y, and the program that ran.
-
-        That is one of those that are known, or a new one. Nothing is written before all is checked.
-        """
-        x, residual, out, out_z = arrays
-        x = self.checked_input(x)
-        shape, dtype = self.output_shape(x), self.dtype
-        if residual is not None:
-            residual = _checks.like_result("residual", residual, shape, dtype)
-        z = None if out_z is None else _checks.output("out_z", out_z, shape, dtype)
-        y = _new(shape, dtype) if out is None else _checks.output("out", out, shape, dtype)
-        if out is not None or z is not None:
-            x, residual = _checks.apart(x, residual, y, z)
-        for program in known:
-            if program.run_checked(x, residual, y, z, self.given, self.bias):
-                break
-        else:
-            program = self._describe(packed, x, y, residual, z)
-            # (another thread may have changed the number of threads or the instruction set meanwhile)
-            while not program.run_checked(x, residual, y, z, self.given, self.bias):
-                program = self._describe(packed, x, y, residual, z)
-        return y if out is None else out, program
-
-    def _describe(self, packed: PackedWeights | None, *arrays: np.ndarray | None) -> Forward:
+    def describe(self, packed: PackedWeights | None, *arrays: np.ndarray | None) -> Forward:
         weights = packed
         if packed is None:
             weights = self.given, self.weight, self.bias, self.options.groups
@@ -109,10 +88,3 @@ class Convolution:
             for group in range(self.passes):
                 seen = None if inputs is None else x[inputs]
                 yield *_geometry.group(group, self.passes, seen, *views), group
-
-
-def _new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    try:
-        return empty(shape, dtype)
-    except (ValueError, OverflowError):
-        raise _checks.too_large(shape) from None

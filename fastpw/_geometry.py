@@ -1,12 +1,15 @@
-"""Which input pixel feeds which output pixel: stride, padding and leading axes as views, never as copies."""
+"""Which input pixel feeds which output pixel: windows, strides, padding, and leading axes as views."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import gcd
+from typing import NamedTuple
 
 import numpy as np
 
 Pair = tuple[int, int]
+Padding = tuple[Pair, Pair]
 Index = tuple  # what selects a box of an array (..., H, W, channels)
 
 
@@ -48,6 +51,100 @@ def boxes(x_shape, y_shape, stride: Pair, padding: tuple[Pair, Pair]) -> Iterato
     ):
         if all(side.start < side.stop for side in outputs):
             yield inputs, (..., *outputs, slice(None))
+
+
+class Taps(NamedTuple):
+    """The input pixel under a tap, output * stride + origin + tap * step; each as (h, w)."""
+
+    size: Pair
+    step: Pair
+    stride: Pair
+    origin: Pair
+
+
+class Window(NamedTuple):
+    """The options of a layer whose pixels look at their neighbours, each as (h, w)."""
+
+    size: Pair
+    dilation: Pair
+    stride: Pair
+    padding: Padding | None  # None: "same"
+
+    @property
+    def reach(self) -> Pair:
+        """Pixels from a window's first tap to its last."""
+        return tuple((k - 1) * d + 1 for k, d in zip(self.size, self.dilation, strict=True))
+
+    def sides(self, height: int, width: int) -> Padding:
+        """The padding of an image of that size. "same" is TensorFlow's: what is odd lies behind."""
+        if self.padding is not None:
+            return self.padding
+        totals = [
+            max((-(-size // stride) - 1) * stride + reach - size, 0)
+            for size, stride, reach in zip((height, width), self.stride, self.reach, strict=True)
+        ]
+        return tuple((total // 2, total - total // 2) for total in totals)
+
+    def outputs(self, height: int, width: int) -> Pair:
+        """Ho and Wo."""
+        return tuple(
+            (size + before + after - reach) // stride + 1
+            for size, (before, after), reach, stride in zip(
+                (height, width), self.sides(height, width), self.reach, self.stride, strict=True
+            )
+        )
+
+    def taps(self, height: int, width: int) -> Taps:
+        """For an image of that size."""
+        (top, _), (left, _) = self.sides(height, width)
+        return Taps(self.size, self.dilation, self.stride, (-top, -left))
+
+
+def met(tap: int, outputs: int, size: int, stride: int) -> tuple[slice, slice]:
+    """Along one axis, the outputs whose tap lies on an input, and those inputs.
+
+    `tap` is where the tap of output 0 lies; an output further on is `stride` inputs further.
+    """
+    first = max(-(tap // stride), 0)
+    stop = max(min((size - 1 - tap) // stride + 1, outputs), first)
+    start = first * stride + tap
+    return slice(first, stop), slice(start, start + (stop - first) * stride, stride)
+
+
+class Phase(NamedTuple):
+    """Along one axis, inputs `stride` apart, which the same taps of outputs lie on."""
+
+    inputs: slice
+    taps: slice  # in the order of the outputs, first to last
+    count: int  # of the taps
+    step: int  # from the output of one to that of the next
+    origin: int  # the output of input 0 of the phase and the first of the taps
+
+
+def phases(size: int, taps: int, dilation: int, stride: int, before: int) -> Iterator[Phase]:
+    """What the derivative by the inputs of one axis is made of.
+
+    Tap t of output o lies on input o * stride + t * dilation - before. So input i is met by the taps t with
+    t * dilation = i + before (mod stride), every (stride / gcd)th of them, by output
+    (i + before - t * dilation) / stride: the larger t, the smaller the output.
+    """
+    common = gcd(stride, dilation)
+    for phase in range(min(stride, size)):
+        found = [t for t in range(min(taps, stride)) if (phase + before - t * dilation) % stride == 0]
+        if not found:
+            yield Phase(slice(phase, None, stride), slice(0, 0), 0, 1, 0)
+            continue
+        every = stride // common
+        first, count = found[0], -(-(taps - found[0]) // every)
+        last = first + (count - 1) * every
+        backwards = slice(last, first - 1 if first else None, -every)
+        yield Phase(
+            slice(phase, None, stride),
+            backwards,
+            count,
+            dilation // common,
+            (phase + before - last * dilation) // stride,
+        )
 
 
 # More boxes than so many take longer than to clear all of an image.

@@ -8,7 +8,16 @@ from typing import Literal, SupportsIndex, TypeAlias
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-__all__ = ["Activation", "ArrayLike", "FloatArray", "Padding", "Stride", "WeightLayout"]
+__all__ = [
+    "Activation",
+    "ArrayLike",
+    "DepthwiseLayout",
+    "FloatArray",
+    "KernelLayout",
+    "Padding",
+    "Stride",
+    "WeightLayout",
+]
 
 FloatArray: TypeAlias = NDArray[np.floating]  # float32 or float64
 
@@ -21,6 +30,8 @@ Padding: TypeAlias = (
 )
 
 WeightLayout: TypeAlias = Literal["OI", "IO", "OIHW", "HWIO", "OHWI"]
+KernelLayout: TypeAlias = Literal["OHWI", "OIHW", "HWIO"]
+DepthwiseLayout: TypeAlias = Literal["HWC", "OIHW", "HWIO", "1HWC"]
 
 Activation: TypeAlias = (
     Literal[

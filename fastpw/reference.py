@@ -226,3 +226,173 @@ def conv1x1_backward(
     matrix = LAYOUTS[weight_layout](dweight)
     matrix[...] = dmatrix.reshape(matrix.shape)
     return Gradients(dx, dweight, dz.sum(axis=tuple(range(dz.ndim - 1))), dz)
+
+
+# ---- pixels that look at their neighbours ----------------------------------------------------------------
+
+# From each layout to (K, kh, kw, C // groups); a depthwise kernel's K are its C * m, each of one channel.
+KERNELS: dict[str, Callable[[Array], Array]] = {
+    "OHWI": lambda w: w,
+    "OIHW": lambda w: w.transpose(0, 2, 3, 1),
+    "HWIO": lambda w: w.transpose(3, 0, 1, 2),
+}
+DEPTHWISE_KERNELS: dict[str, Callable[[Array], Array]] = {
+    "HWC": lambda w: w.transpose(2, 0, 1)[..., None],
+    "OIHW": lambda w: w.transpose(0, 2, 3, 1),
+    "HWIO": lambda w: w.reshape(*w.shape[:2], -1).transpose(2, 0, 1)[..., None],
+    "1HWC": lambda w: w[0].transpose(2, 0, 1)[..., None],
+}
+
+
+def _sides(shape, size, stride, padding, dilation) -> tuple[tuple[int, int], tuple[int, int]]:
+    """((top, bottom), (left, right)); "same" is TensorFlow's."""
+    if not isinstance(padding, str):
+        return _borders(padding)
+    if padding.lower() == "valid":
+        return (0, 0), (0, 0)
+    sides = []
+    for n, k, s, d in zip(shape[-3:-1], size, stride, dilation, strict=True):
+        total = max((math.ceil(n / s) - 1) * s + (k - 1) * d + 1 - n, 0)
+        sides.append((total // 2, total - total // 2))
+    return sides[0], sides[1]
+
+
+class _Windows:
+    """The windows of an image (..., H, W, C), padded."""
+
+    def __init__(self, shape, size, stride, padding, dilation) -> None:
+        self.size, self.stride, self.dilation = size, _pair(stride), _pair(dilation)
+        self.sides = _sides(shape, size, self.stride, padding, self.dilation)
+        self.padding = [(0, 0)] * (len(shape) - 3) + [*self.sides, (0, 0)]
+
+    def of(self, x: Array, fill: float = 0) -> Array:
+        """(..., Ho, Wo, kh, kw, C)."""
+        padded = np.pad(x, self.padding, constant_values=fill)
+        return self._taps(padded)
+
+    def add_up(self, windows: Array, shape) -> Array:
+        """The adjoint: what each pixel of an image of that shape contributed to."""
+        sizes = zip(shape, self.padding, strict=True)
+        padded = np.zeros([size + before + after for size, (before, after) in sizes])
+        into = self._taps(padded, writeable=True)
+        for i in range(self.size[0]):
+            for j in range(self.size[1]):  # no pixel lies under one tap twice
+                into[..., i, j, :] += windows[..., i, j, :]
+        (top, bottom), (left, right) = self.sides
+        return padded[..., top : padded.shape[-3] - bottom, left : padded.shape[-2] - right, :]
+
+    def _taps(self, padded: Array, writeable: bool = False) -> Array:
+        reach = [(k - 1) * d + 1 for k, d in zip(self.size, self.dilation, strict=True)]
+        views = np.lib.stride_tricks.sliding_window_view(padded, reach, axis=(-3, -2), writeable=writeable)
+        views = views[..., :: self.stride[0], :: self.stride[1], :, :: self.dilation[0], :: self.dilation[1]]
+        return np.moveaxis(views, -3, -1)
+
+
+def _convolved(x, kernel, bias, groups, residual, **geometry) -> tuple[Array, Array, Array, _Windows]:
+    """z, the windows by group, the kernel by group, and how the windows lie."""
+    x, kernel = np.asarray(x, np.float64), np.asarray(kernel, np.float64)
+    how = _Windows(x.shape, kernel.shape[1:3], **geometry)
+    windows = _by_group(how.of(x), groups)
+    kernel = kernel.reshape(groups, kernel.shape[0] // groups, *kernel.shape[1:])
+    with np.errstate(all="ignore"):
+        z = np.einsum("...ijgc,gkijc->...gk", windows, kernel)
+        z = z.reshape(*z.shape[:-2], z.shape[-2] * z.shape[-1])
+        z = z if bias is None else z + np.asarray(bias, np.float64)
+        return z if residual is None else z + np.asarray(residual, np.float64), windows, kernel, how
+
+
+def conv2d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    stride: Stride = 1,
+    padding: Padding = 0,
+    dilation: Stride = 1,
+    groups: int = 1,
+    activation: Spec = None,
+    residual: ArrayLike | None = None,
+    weight_layout: str = "OHWI",
+) -> Array:
+    """y = act(sum over taps and channels + b + residual)."""
+    kernel = KERNELS[weight_layout](np.asarray(weight, np.float64))
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+    return activate(_convolved(x, kernel, bias, groups, residual, **geometry)[0], activation)
+
+
+def depthwise_conv2d(
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    weight_layout: str = "HWC",
+    **options: Any,
+) -> Array:
+    """The convolution with as many groups as channels."""
+    kernel = DEPTHWISE_KERNELS[weight_layout](np.asarray(weight, np.float64))
+    return conv2d(x, kernel, bias, groups=np.shape(x)[-1], **options)
+
+
+def conv2d_backward(
+    dy: ArrayLike,
+    x: ArrayLike,
+    weight: ArrayLike,
+    bias: ArrayLike | None = None,
+    *,
+    z: ArrayLike | None = None,
+    residual: ArrayLike | None = None,
+    stride: Stride = 1,
+    padding: Padding = 0,
+    dilation: Stride = 1,
+    groups: int = 1,
+    activation: Spec = None,
+    weight_layout: str = "OHWI",
+    kernels: dict[str, Callable[[Array], Array]] = KERNELS,
+) -> Gradients:
+    """dz = dy ∘ act'(z), and what each of its numbers came from."""
+    kernel = kernels[weight_layout](np.asarray(weight, np.float64))
+    geometry = {"stride": stride, "padding": padding, "dilation": dilation}
+    made, windows, by_group, how = _convolved(x, kernel, bias, groups, residual, **geometry)
+    with np.errstate(all="ignore"):
+        dz = np.asarray(dy, np.float64) * derivative(made if z is None else z, activation)
+        split = _by_group(dz, groups)
+        dwindows = np.einsum("...gk,gkijc->...ijgc", split, by_group)
+        dx = how.add_up(dwindows.reshape(*dwindows.shape[:-2], np.shape(x)[-1]), np.shape(x))
+        leading = "nhw"[3 - (np.ndim(x) - 1) :]
+        dkernel = np.einsum(f"{leading}gk,{leading}ijgc->gkijc", split, windows).reshape(kernel.shape)
+    dweight = np.empty(np.shape(weight))
+    into = kernels[weight_layout](dweight)  # a view, or of a kernel with several outputs a channel a copy
+    into[...] = dkernel
+    if not np.may_share_memory(into, dweight):
+        dweight[...] = into[..., 0].transpose(1, 2, 0).reshape(dweight.shape)
+    return Gradients(dx, dweight, dz.sum(axis=tuple(range(dz.ndim - 1))), dz)
+
+
+def depthwise_conv2d_backward(
+    dy: ArrayLike, x: ArrayLike, weight: ArrayLike, *arrays: Any, weight_layout: str = "HWC", **options: Any
+) -> Gradients:
+    """The same with as many groups as channels."""
+    options |= {"groups": np.shape(x)[-1], "kernels": DEPTHWISE_KERNELS, "weight_layout": weight_layout}
+    return conv2d_backward(dy, x, weight, *arrays, **options)
+
+
+def max_pool2d(x: ArrayLike, size, stride=None, padding: Padding = 0) -> Array:
+    """The maximum of each window; the padding is minus infinity."""
+    x, size = np.asarray(x, np.float64), _pair(size)
+    how = _Windows(x.shape, size, size if stride is None else stride, padding, 1)
+    return how.of(x, -np.inf).max(axis=(-3, -2))
+
+
+def average_pool2d(x: ArrayLike, size, stride=None, padding: Padding = 0, count_padding=False) -> Array:
+    """The sum of each window, divided by its pixels: all, or those of the image."""
+    x, size = np.asarray(x, np.float64), _pair(size)
+    how = _Windows(x.shape, size, size if stride is None else stride, padding, 1)
+    counted = how.of(np.ones_like(x), float(count_padding)).sum(axis=(-3, -2))
+    with np.errstate(all="ignore"):
+        return how.of(x).sum(axis=(-3, -2)) / counted
+
+
+def channel_shuffle(x: ArrayLike, groups: int) -> FloatArray:
+    """Channels (g, C / g) as (C / g, g)."""
+    x = np.asarray(x)
+    return np.swapaxes(x.reshape(*x.shape[:-1], groups, x.shape[-1] // groups), -1, -2).reshape(x.shape)

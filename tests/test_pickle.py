@@ -11,7 +11,8 @@ import pytest
 
 import fastpw
 from fastpw.core import machine
-from fastpw.layer import ARGUMENTS
+
+ARGUMENTS = fastpw.Conv1x1.ARGUMENTS
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 

@@ -219,7 +219,7 @@ def test_threads_may_change_between_describing_and_running(monkeypatch, rng):
     arrays, kept = problem(SIZES[0], np.dtype("float32"), rng)
     expected = checked(*arrays, **kept, activation="relu")
     y = fastpw.conv1x1(*arrays[1:])
-    for module, name in ((_convolution.Convolution, "_describe"), (_backward.Call, "_describe")):
+    for module, name in ((_convolution.Convolution, "describe"), (_backward.Call, "_describe")):
         describe = getattr(module, name)
 
         def meddled(*given, describe=describe):

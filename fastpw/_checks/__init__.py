@@ -4,6 +4,7 @@ A message names the argument, what is allowed and what came. A TypeError is abou
 ValueError about anything else.
 
 arrays.py    what is read and what is written, where they lie, and the weight's layouts
+kernels.py   weights with a height and a width
 options.py   everything else
 """
 
@@ -13,6 +14,7 @@ from .arrays import (
     apart,
     array,
     bias,
+    bias_of,
     dtype,
     four,
     gradients,
@@ -26,10 +28,10 @@ from .arrays import (
     per_filter,
     unwritten,
     weight,
-    weight_shape,
     with_channels,
     wrong_channels,
 )
+from .kernels import dense, dense_layout, depthwise, depthwise_layout
 from .options import (
     NOTHING,
     ONCE,
@@ -39,14 +41,20 @@ from .options import (
     Pair,
     activation,
     divides,
+    divides_channels,
     flag,
     groups,
+    holds_window,
     image,
     integer,
+    layers,
+    no_residual,
     number,
     padding,
+    shape,
     shown,
-    stride,
+    smaller_padding,
+    steps,
     too_large,
     wrt,
     x_is_needed,

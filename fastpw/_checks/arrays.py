@@ -199,22 +199,18 @@ def matrix(value: np.ndarray, layout: str) -> np.ndarray:
     return view.T if layout in ("IO", "HWIO") else view
 
 
-def weight_shape(matrix: np.ndarray, layout: str) -> tuple[int, ...]:
-    """The shape of weights in a layout, from that of (K, C // groups)."""
-    if layout == "OI":
-        return matrix.shape
-    sizes = {"O": matrix.shape[0], "I": matrix.shape[1], "H": 1, "W": 1}
-    return tuple(sizes[axis] for axis in layout)
-
-
 def bias(value, weight: np.ndarray) -> np.ndarray:
     return per_filter("bias", value, weight)
 
 
 def per_filter(name: str, value, weight: np.ndarray) -> np.ndarray:
     """An array of one number for each of the weight's K."""
+    return bias_of(name, value, weight.shape[0], weight)
+
+
+def bias_of(name: str, value, filters: int, weight: np.ndarray) -> np.ndarray:
+    """The same for weights with a height and a width."""
     value = array(name, value)
-    filters = weight.shape[0]
     if value.shape != (filters,):
         raise ValueError(f"{name}: shape (K,) = ({filters},) is needed, got {value.shape}")
     if value.dtype != weight.dtype:
@@ -229,12 +225,12 @@ def not_negative(name: str, value: np.ndarray) -> np.ndarray:
     return value
 
 
-def wrong_channels(x: np.ndarray, channels: int, groups: int) -> ValueError:
+def wrong_channels(shape: tuple[int, ...], channels: int, groups: int) -> ValueError:
     of_weight = f"the weight's {channels // groups} input channels"
     if groups > 1:
         of_weight += f" times {groups} groups"
-    hint = _channels_last("x", x.shape, lambda moved: moved[-1] == channels)
-    return ValueError(f"x: C = {channels} channels are needed for {of_weight}, got shape {x.shape}{hint}")
+    hint = _channels_last("x", shape, lambda moved: moved[-1] == channels)
+    return ValueError(f"x: C = {channels} channels are needed for {of_weight}, got shape {shape}{hint}")
 
 
 def _channels_last(name: str, shape: tuple[int, ...], fits: Callable[[tuple[int, ...]], bool]) -> str:

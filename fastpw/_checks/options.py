@@ -43,6 +43,25 @@ def divides(groups: int, filters: int) -> None:
         raise ValueError(f"groups: a divisor of K = {filters} is needed, got {shown(groups)}")
 
 
+def divides_channels(groups: int, shape: tuple[int, ...]) -> None:
+    if shape[-1] % groups:
+        raise ValueError(f"x: channels in {groups} equal groups are needed, got shape {shape}")
+
+
+def layers(name: str, value, kind: type) -> tuple:
+    """At least one layer."""
+    try:
+        given = tuple(value)
+    except Exception as error:
+        raise TypeError(f"{name}: a list of layers is needed, got {shown(value)[:200]}") from error
+    for layer in given:
+        if not isinstance(layer, kind):
+            raise TypeError(f"{name}: layers are needed, got {shown(layer)[:200]}")
+    if not given:
+        raise ValueError(f"{name}: at least one layer is needed, got none")
+    return given
+
+
 def integer(name: str, value, least: int, most: int) -> int:
     try:
         number = index(value)
@@ -68,24 +87,25 @@ def number(name: str, value) -> float:
     return real
 
 
-def stride(value) -> Pair:
+def steps(name: str, value) -> Pair:
+    """(h, w) of what is at least one pixel: a stride, a dilation, a size."""
     if type(value) is int and value == 1:
         return ONCE
     try:
-        steps = _integers(value)
+        both = _integers(value)
     except Exception as error:
-        raise TypeError(f"stride: an integer or (h, w) is needed, got {shown(value)}") from error
-    if not 1 <= min(steps) <= max(steps) <= MOST:
-        raise ValueError(f"stride: 1 to {MOST} is needed, got {shown(value)}")
-    return steps
+        raise TypeError(f"{name}: an integer or (h, w) is needed, got {shown(value)}") from error
+    if not 1 <= min(both) <= max(both) <= MOST:
+        raise ValueError(f"{name}: 1 to {MOST} is needed, got {shown(value)}")
+    return both
 
 
-def padding(value) -> Padding:
-    """((top, bottom), (left, right)). For a 1x1 kernel "same" pads nothing: Ho = ceil(H / stride)."""
+def padding(value) -> Padding | None:
+    """((top, bottom), (left, right)); None for "same", which depends on the image."""
     if type(value) is int and value == 0:
         return NOTHING
     if isinstance(value, str) and str.lower(value) in ("valid", "same"):
-        return NOTHING
+        return NOTHING if str.lower(value) == "valid" else None
     try:
         vertical, horizontal = _pair(value)
         sides = _integers(vertical), _integers(horizontal)
@@ -113,10 +133,40 @@ def _integers(value) -> Pair:
     return index(first), index(second)
 
 
-def image(x: np.ndarray) -> None:
-    """For stride and padding other than 1 and 0."""
-    if x.ndim not in (3, 4):
-        raise ValueError(f"x: (H, W, C) or (N, H, W, C) is needed for stride or padding, got shape {x.shape}")
+def smaller_padding(padding: Padding | None, size: Pair) -> None:
+    """A pool's window must meet a pixel."""
+    for sides, most in zip(padding or NOTHING, size, strict=True):
+        if max(sides) >= most:
+            raise ValueError(f"padding: less than the size {size} is needed, got {padding}")
+
+
+def image(shape: tuple[int, ...], needed_for: str = "") -> None:
+    """For strides, padding, and what looks at neighbours."""
+    if len(shape) not in (3, 4):
+        raise ValueError(f"x: (H, W, C) or (N, H, W, C) is needed{needed_for}, got shape {shape}")
+
+
+def holds_window(shape: tuple[int, ...], outputs: Pair, reach: Pair) -> None:
+    """Whether an image with its padding is as large as the window."""
+    if min(outputs) < 1:
+        raise ValueError(
+            f"x: an image of {reach[0]} x {reach[1]} pixels or more, padding included, is needed, "
+            f"got shape {shape}"
+        )
+
+
+def shape(name: str, value) -> tuple[int, ...]:
+    try:
+        sizes = tuple(map(index, value))
+    except Exception as error:
+        raise TypeError(f"{name}: a tuple of integers is needed, got {shown(value)}") from error
+    if not sizes or min(sizes) < 0:
+        raise ValueError(f"{name}: sizes >= 0 and channels are needed, got {shown(value)}")
+    return sizes
+
+
+def no_residual(value) -> ValueError:
+    return ValueError(f"residual: None is needed where no convolution adds it, got {shown(value)[:100]}")
 
 
 def too_large(shape: tuple[int, ...]) -> ValueError:

@@ -1,0 +1,80 @@
+"""What a layer computes: options that are checked once, and the programs that compute it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Protocol
+
+import numpy as np
+
+from . import _checks
+from .core.forward import empty
+
+
+class Program(Protocol):
+    """Described for arrays laid out in one way; binds others that are laid out so, and runs."""
+
+    nbytes: int
+
+    def __call__(self, x, residual, out, out_z) -> np.ndarray | None:
+        """y, or None if the arrays have to be checked first."""
+
+    def run_checked(self, x, residual, y, z, weight, bias) -> bool:
+        """Run, if the arrays are laid out so; that they may be read and written has been checked."""
+
+
+class Operation:
+    """Checks the arrays of a call, and finds or describes the program that computes it.
+
+    A subclass says what input it takes, of what shape its result is, and how a program is described.
+    """
+
+    __slots__ = ()
+
+    given: np.ndarray | None = None  # the weights as they came, where a program is given them at each call
+    bias: np.ndarray | None = None
+    adds_residual = True
+
+    def checked_input(self, x) -> np.ndarray:
+        raise NotImplementedError
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """For an input of a shape, which is checked."""
+        raise NotImplementedError
+
+    def describe(self, packed: Any, x, y, residual, z) -> Program:
+        raise NotImplementedError
+
+    def run(self, known: Iterable[Program], packed: Any, arrays: tuple) -> tuple[np.ndarray, Program]:
+        """Check the arrays (x, residual, out, out_z) of a call and run it: y, and the program that ran.
+
+        That is one of those that are known, or a new one. Nothing is written before all is checked.
+        """
+        x, residual, out, out_z = arrays
+        x = self.checked_input(x)
+        shape, dtype = self.output_shape(x.shape), np.dtype(x.dtype.type)
+        if residual is not None:
+            if not self.adds_residual:
+                raise _checks.no_residual(residual)
+            residual = _checks.like_result("residual", residual, shape, dtype)
+        z = None if out_z is None else _checks.output("out_z", out_z, shape, dtype)
+        y = new(shape, dtype) if out is None else _checks.output("out", out, shape, dtype)
+        if out is not None or z is not None:
+            x, residual = _checks.apart(x, residual, y, z)
+        for program in known:
+            if program.run_checked(x, residual, y, z, self.given, self.bias):
+                break
+        else:
+            program = self.describe(packed, x, y, residual, z)
+            # (another thread may have changed the number of threads or the instruction set meanwhile)
+            while not program.run_checked(x, residual, y, z, self.given, self.bias):
+                program = self.describe(packed, x, y, residual, z)
+        return y if out is None else out, program
+
+
+def new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """An array for a result."""
+    try:
+        return empty(shape, dtype)
+    except (ValueError, OverflowError):
+        raise _checks.too_large(shape) from None

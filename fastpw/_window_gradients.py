@@ -1,0 +1,215 @@
+"""The gradients of convolutions whose pixels look at their neighbours, made of simpler programs.
+
+dz, dbias and dresidual are those of a 1x1 convolution without channels. dweight is that of one 1x1
+convolution for each tap, over the outputs whose tap lies on an input. dx is a convolution of dz with the
+kernel turned round; where windows are several pixels apart, one for each phase of the stride, since the
+inputs of a phase meet the same taps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+
+import numpy as np
+
+from . import _checks
+from ._backward import Call
+from ._convolution import Convolution
+from ._convolution import options as pointwise_options
+from ._geometry import Phase, Taps, met, phases
+from ._gradient_call import GradientCall
+from ._operation import Program, new
+from ._windowed import Dense, Depthwise, Weighted, describe_dense, images, pack_dense, pack_depthwise
+from .core.stencil import Stencil
+from .gradients import conv1x1_backward
+from .reference import Gradients
+from .runtime import threads
+
+LINEAR = pointwise_options(1, 0, 1, None, "OI")
+
+
+def of_dense(convolution: Dense, inputs: tuple, wrt, out, accumulate) -> Gradients:
+    """`conv2d_backward`, with inputs (dy, x, y, z, residual)."""
+    return DenseCall(convolution, inputs, wrt, out, accumulate).run()
+
+
+def of_depthwise(convolution: Depthwise, inputs: tuple, wrt, out, accumulate) -> Gradients:
+    """`depthwise_conv2d_backward`, likewise."""
+    return DepthwiseCall(convolution, inputs, wrt, out, accumulate).run()
+
+
+class WindowCall(GradientCall):
+    """What both kinds have in common."""
+
+    convolution: Weighted
+
+    def __init__(self, convolution: Weighted, inputs: tuple, wrt, out, accumulate) -> None:
+        dy, x, y, z, residual = inputs
+        x = _checks.with_channels("x", x)
+        wanted: Collection[str] = _checks.wrt(wrt)
+        arrays = dy, x, convolution.given, convolution.bias, y, z, residual
+        super().__init__(convolution, wanted, _checks.flag("accumulate", accumulate), arrays, out)
+
+    def run(self) -> Gradients:
+        if not self.inputs[0].size or not self.wanted:
+            self._clear(self.outputs)
+            return self.results()
+        dz = self._through_activation()
+        if self.outputs.dweight is not None:
+            self._add_weights(images(dz), images(self.inputs[1]))
+        if self.outputs.dx is not None:
+            self._add_inputs(images(dz), images(self.outputs.dx))
+        return self.results()
+
+    # dz, dbias, dresidual
+
+    def _through_activation(self) -> np.ndarray:
+        """dz; dbias and dresidual, if they are wanted."""
+        dy, dbias, dresidual = self.inputs[0], self.outputs.dbias, self.outputs.dresidual
+        y, z = self._read_by_derivative()
+        into = dresidual if dresidual is not None and not self.accumulate else new(dy.shape, dy.dtype)
+        sums = None if dbias is None else new(dbias.shape, dy.dtype)
+        options = LINEAR._replace(activation=self.convolution.options.activation)
+        no_channels = np.empty((dy.shape[-1], 0), dy.dtype)
+        wanted = {"residual"} if sums is None else {"residual", "bias"}
+        inputs = dy, None, no_channels, None, y, z, None
+        Call(Convolution(no_channels, None, options), wanted, False, inputs, (None, None, sums, into)).run(())
+        if dresidual is not None and dresidual is not into:
+            dresidual += into
+        if dbias is not None:
+            dbias[...] = dbias + sums if self.accumulate else sums
+        return into
+
+    def _read_by_derivative(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+        """y or z, whichever the activation's derivative is read from; recomputed if it was not given."""
+        dy, x, _, _, y, z, residual = self.inputs
+        if not self.recomputes:
+            return y, z
+        convolution, remade = self.convolution, new(dy.shape, dy.dtype)
+        out_z = remade if self.reads == "z" else None
+        y, _ = convolution.run((), convolution.pack(), (x, residual, None, out_z))
+        return y, out_z
+
+    # dweight
+
+    def _tap_views(self, dz: np.ndarray, x: np.ndarray) -> Iterator[tuple]:
+        """For each tap its row and column, and the outputs and inputs that it joins; None where none are."""
+        window = self.convolution.window
+        (top, left), (down, across) = window.taps(*x.shape[1:3]).origin, window.dilation
+        for i in range(window.size[0]):
+            outputs, inputs = met(i * down + top, dz.shape[1], x.shape[1], window.stride[0])
+            for j in range(window.size[1]):
+                columns, from_ = met(j * across + left, dz.shape[2], x.shape[2], window.stride[1])
+                some = dz[:, outputs, columns], x[:, inputs, from_]
+                yield i, j, *(some if some[0].size else (None, None))
+
+    def _add_weights(self, dz: np.ndarray, x: np.ndarray) -> None:
+        raise NotImplementedError
+
+    # dx
+
+    def _phase_views(self, dx: np.ndarray) -> Iterator[tuple[np.ndarray, Phase, Phase]]:
+        """The inputs of each phase along both axes, and what they meet."""
+        window = self.convolution.window
+        size, origin = dx.shape[1:3], window.taps(*dx.shape[1:3]).origin
+        along = zip(size, window.size, window.dilation, window.stride, origin, strict=True)
+        rows, columns = ([*phases(*axis, -before)] for *axis, before in along)
+        for down in rows:
+            for across in columns:
+                view = dx[:, down.inputs, across.inputs]
+                if down.count and across.count:
+                    yield view, down, across
+                elif not self.accumulate:
+                    view.fill(0)
+
+    def _add_inputs(self, dz: np.ndarray, dx: np.ndarray) -> None:
+        for view, down, across in self._phase_views(dx):
+            if view.size:
+                taps = Taps(
+                    (down.count, across.count), (down.step, across.step), (1, 1), (down.origin, across.origin)
+                )
+                earlier = view if self.accumulate else None
+                program = self._phase(dz, view, earlier, taps, (down.taps, across.taps))
+                while not program.run_checked(dz, earlier, view, None, None, None):
+                    program = self._phase(dz, view, earlier, taps, (down.taps, across.taps))
+
+    def _phase(self, dz, view, earlier, taps: Taps, of_weight: tuple[slice, slice]) -> Program:
+        raise NotImplementedError
+
+
+class DenseCall(WindowCall):
+    """Each output channel looks at all input channels of its group."""
+
+    convolution: Dense
+
+    def _weight(self) -> np.ndarray:
+        """As it is before the gradients are written."""
+        return _checks.dense(self.inputs[2], self.convolution.options.weight_layout)
+
+    def _add_weights(self, dz: np.ndarray, x: np.ndarray) -> None:
+        options, weight = self.convolution.options, self._weight()
+        dweight = _checks.dense(self.outputs.dweight, options.weight_layout)
+        for i, j, outputs, inputs in self._tap_views(dz, x):
+            if outputs is None:
+                self._clear([dweight[:, i, j]])
+                continue
+            conv1x1_backward(
+                outputs,
+                inputs,
+                weight[:, i, j],
+                groups=options.groups,
+                wrt="weight",
+                out=(None, dweight[:, i, j], None, None),
+                accumulate=self.accumulate,
+            )
+
+    def _phase(self, dz, view, earlier, taps: Taps, of_weight: tuple[slice, slice]) -> Program:
+        """W with inputs and outputs exchanged, group by group, and the taps turned round."""
+        options, weight = self.convolution.options, self._weight()[:, *of_weight]
+        by_group = weight.reshape(options.groups, -1, *weight.shape[1:])
+        exchanged = by_group.transpose(0, 4, 2, 3, 1)
+        packed = pack_dense(exchanged.reshape(-1, *exchanged.shape[2:]), None, options.groups)
+        linear = options._replace(activation=LINEAR.activation)
+        return describe_dense((dz, view, earlier, None), packed, linear, taps)
+
+
+class DepthwiseCall(WindowCall):
+    """Each output channel looks at one input channel."""
+
+    convolution: Depthwise
+
+    def _weight(self) -> np.ndarray:
+        """As it is before the gradients are written."""
+        return _checks.depthwise(self.inputs[2], self.convolution.options.weight_layout)
+
+    def _repeated(self, x: np.ndarray) -> np.ndarray:
+        multiplier = self.convolution.multiplier
+        return x if multiplier == 1 else np.repeat(x, multiplier, axis=-1)
+
+    def _add_weights(self, dz: np.ndarray, x: np.ndarray) -> None:
+        convolution = self.convolution
+        dweight = _checks.depthwise(self.outputs.dweight, convolution.options.weight_layout)
+        one = np.empty((convolution.filters, 1), dz.dtype)
+        for i, j, outputs, inputs in self._tap_views(dz, self._repeated(x)):
+            if outputs is None:
+                self._clear([dweight[i, j]])
+                continue
+            out = None, one, None, None
+            conv1x1_backward(outputs, inputs, one, groups=convolution.filters, wrt="weight", out=out)
+            tap = one.reshape(dweight.shape[2:])
+            dweight[i, j] = dweight[i, j] + tap if self.accumulate else tap
+
+    def _add_inputs(self, dz: np.ndarray, dx: np.ndarray) -> None:
+        """Where a channel was repeated, the sum over what became of it."""
+        multiplier = self.convolution.multiplier
+        if multiplier == 1:
+            super()._add_inputs(dz, dx)
+            return
+        repeated = np.zeros((*dx.shape[:-1], dz.shape[-1]), dx.dtype)
+        super()._add_inputs(dz, repeated)
+        sums = repeated.reshape(*dx.shape, multiplier).sum(axis=-1)
+        dx[...] = dx + sums if self.accumulate else sums
+
+    def _phase(self, dz, view, earlier, taps: Taps, of_weight: tuple[slice, slice]) -> Program:
+        packed = pack_depthwise(self._weight()[of_weight], None)
+        return Stencil((dz, view, earlier, None), taps, packed, LINEAR.activation, threads)

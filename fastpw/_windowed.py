@@ -1,0 +1,206 @@
+"""Operations whose pixels look at their neighbours: dense and depthwise convolutions, pools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from . import _checks, _geometry
+from ._geometry import Taps, Window
+from ._operation import Operation
+from .core.forward import Forward, PackedWeights
+from .core.stencil import PackedStencil, Pool, Stencil
+from .runtime import threads
+
+ONE_TAP = Window((1, 1), _checks.ONCE, _checks.ONCE, _checks.NOTHING)
+
+
+class Options(NamedTuple):
+    """What is given with the weights, as it is compared and computed with."""
+
+    stride: _checks.Pair
+    padding: _checks.Padding | None  # None: "same"
+    dilation: _checks.Pair
+    groups: int
+    activation: _checks.Epilogue
+    weight_layout: str
+
+
+def options(stride, padding, dilation, groups, activation, weight_layout) -> Options:
+    """The options, checked; the layout is known by the kind of the weights."""
+    return Options(
+        _checks.steps("stride", stride),
+        _checks.padding(padding),
+        _checks.steps("dilation", dilation),
+        _checks.groups(groups),
+        _checks.activation(activation),
+        weight_layout,
+    )
+
+
+def images(array: np.ndarray | None) -> np.ndarray | None:
+    """(H, W, channels) as one of a batch."""
+    return array if array is None or array.ndim == 4 else array[np.newaxis]
+
+
+class Windowed(Operation):
+    """What all have in common: a window, which says how large the result is."""
+
+    __slots__ = ()
+
+    window: Window
+
+    def window_for(self, shape: tuple[int, ...]) -> Window:
+        """That of an image of a shape."""
+        return self.window
+
+    def image_shape(self, shape: tuple[int, ...], filters: int) -> tuple[int, ...]:
+        """Of the result for an input of a shape."""
+        _checks.image(shape)
+        window = self.window_for(shape)
+        outputs = window.outputs(*shape[-3:-1])
+        if min(shape[-3:-1]) or window.padding is not None:
+            _checks.holds_window(shape, outputs, window.reach)
+        return (*shape[:-3], *outputs, filters)
+
+    def taps(self, x: np.ndarray) -> Taps:
+        return self.window_for(x.shape).taps(*x.shape[-3:-1])
+
+
+class Weighted(Windowed):
+    """A convolution: what its weights and those of the other kind have in common."""
+
+    __slots__ = ()
+
+    weight: np.ndarray
+    dtype: np.dtype
+    channels: int
+    filters: int
+    options: Options
+
+    plain = False  # an output pixel has no input pixel of its own
+
+    def checked_bias(self, bias) -> np.ndarray | None:
+        return None if bias is None else _checks.bias_of("bias", bias, self.filters, self.weight)
+
+    def checked_input(self, x) -> np.ndarray:
+        """x with its C adjacent channels."""
+        x = _checks.with_channels("x", x)
+        if x.dtype != self.dtype:
+            raise _checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
+        return x
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if shape[-1] != self.channels:
+            raise _checks.wrong_channels(shape, self.channels, self.options.groups)
+        return self.image_shape(shape, self.filters)
+
+
+class Dense(Weighted):
+    """Each output channel looks at all input channels of its group: weights (K, kh, kw, C // groups)."""
+
+    __slots__ = ("bias", "channels", "dtype", "filters", "given", "options", "weight", "window")
+
+    def __init__(self, weight, bias, options: Options) -> None:
+        self.options = options
+        self.given = _checks.array("weight", weight)
+        self.weight = _checks.dense(self.given, options.weight_layout)
+        self.dtype = np.dtype(self.weight.dtype.type)
+        self.filters, *size, depth = self.weight.shape
+        self.bias = self.checked_bias(bias)
+        _checks.divides(options.groups, self.filters)
+        self.channels = depth * options.groups
+        self.window = Window(tuple(size), options.dilation, options.stride, options.padding)
+
+    def pack(self) -> PackedWeights:
+        return pack_dense(self.weight, self.bias, self.options.groups)
+
+    def describe(self, packed: PackedWeights, *arrays: np.ndarray | None) -> Forward:
+        return describe_dense(arrays, packed, self.options, self.taps(arrays[0]))
+
+
+def pack_dense(weight: np.ndarray, bias: np.ndarray | None, groups: int) -> PackedWeights:
+    """Weights (K, kh, kw, C // groups) of any strides, in the order in which taps are read."""
+    filters, height, width, depth = weight.shape
+    matrix = weight.reshape(filters, height * width * depth)
+    return PackedWeights(matrix, bias, groups, threads(), height * width)
+
+
+def describe_dense(arrays: tuple, packed: PackedWeights, options: Options, taps: Taps) -> Forward:
+    """The program that makes y of x; the arrays are (x, y, residual, z)."""
+
+    def parts() -> Iterator[tuple]:
+        views = [images(a) for a in arrays]
+        for group in range(options.groups):
+            yield *_geometry.group(group, options.groups, *views), group
+
+    some = parts() if arrays[1].size else ()
+    return Forward(arrays, some, packed, options.activation, threads, taps)
+
+
+class Depthwise(Weighted):
+    """Each output channel looks at one input channel: weights (kh, kw, C, m), m outputs of each channel."""
+
+    __slots__ = ("bias", "channels", "dtype", "filters", "given", "multiplier", "options", "weight", "window")
+
+    def __init__(self, weight, bias, options: Options) -> None:
+        self.options = options
+        self.given = _checks.array("weight", weight)
+        self.weight = _checks.depthwise(self.given, options.weight_layout)
+        self.dtype = np.dtype(self.weight.dtype.type)
+        *size, self.channels, self.multiplier = self.weight.shape
+        self.filters = self.channels * self.multiplier
+        self.bias = self.checked_bias(bias)
+        self.window = Window(tuple(size), options.dilation, options.stride, options.padding)
+
+    def pack(self) -> PackedStencil:
+        return pack_depthwise(self.weight, self.bias)
+
+    def run(self, known, packed: PackedStencil, arrays: tuple):
+        """Where a channel has several outputs, it is repeated first."""
+        if self.multiplier == 1:
+            return super().run(known, packed, arrays)
+        x, *others = arrays
+        x = self.checked_input(x)
+        self.output_shape(x.shape)
+        weight = self.weight.reshape(*self.weight.shape[:2], self.filters)
+        of_repeated = Depthwise(weight, self.bias, self.options._replace(weight_layout="HWC"))
+        return of_repeated.run(known, packed, (np.repeat(x, self.multiplier, axis=-1), *others))
+
+    def describe(self, packed: PackedStencil, *arrays: np.ndarray | None) -> Stencil:
+        return Stencil(arrays, self.taps(arrays[0]), packed, self.options.activation, threads)
+
+
+def pack_depthwise(weight: np.ndarray, bias: np.ndarray | None) -> PackedStencil:
+    """Weights (kh, kw, C, m) of any strides."""
+    height, width, channels, multiplier = weight.shape
+    return PackedStencil(weight.reshape(height * width, channels * multiplier), bias, threads())
+
+
+class Pooled(Windowed):
+    """The maximum or the average of each channel over a window; without one, over the whole image."""
+
+    __slots__ = ("kind", "window")
+
+    adds_residual = False
+
+    def __init__(self, kind: str, window: Window | None) -> None:
+        self.kind, self.window = kind, window
+
+    def window_for(self, shape: tuple[int, ...]) -> Window:
+        return ONE_TAP._replace(size=tuple(shape[-3:-1])) if self.window is None else self.window
+
+    def checked_input(self, x) -> np.ndarray:
+        return _checks.with_channels("x", x)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        if self.window is not None:
+            return self.image_shape(shape, shape[-1])
+        _checks.image(shape)
+        _checks.holds_window(shape, shape[-3:-1], (1, 1))
+        return (*shape[:-3], shape[-1])
+
+    def describe(self, packed: None, *arrays: np.ndarray | None) -> Pool:
+        return Pool(arrays, self.taps(arrays[0]), self.kind, threads)

@@ -1,0 +1,227 @@
+"""Layers that look at neighbours, and Concat and ChannelShuffle: what Conv1x1 promises, they promise, too."""
+
+import copy
+import pickle
+import threading
+
+import numpy as np
+import pytest
+
+import fastpw
+from fastpw import reference
+
+pytestmark = pytest.mark.usefixtures("isa")
+
+
+def layers(dtype=np.float32):
+    """One of each kind, for 12 channels."""
+    rng = np.random.default_rng(1)
+
+    def normal(*shape):
+        return rng.standard_normal(shape).astype(dtype)
+
+    return [
+        fastpw.Conv2d(normal(20, 3, 3, 12), normal(20), padding="same", activation="relu"),
+        fastpw.Conv2d(normal(8, 6, 5, 1), stride=2, padding=3, groups=2, weight_layout="OIHW"),
+        fastpw.Conv2d(normal(20, 1, 1, 12), normal(20), stride=2),
+        fastpw.DepthwiseConv2d(normal(3, 3, 12), normal(12), padding=1, activation="silu"),
+        fastpw.DepthwiseConv2d(normal(5, 5, 12, 2), stride=2, padding="same", weight_layout="HWIO"),
+        fastpw.MaxPool2d(3, stride=2, padding=1),
+        fastpw.AveragePool2d(2, count_padding=True, padding=1),
+        fastpw.GlobalAveragePool(),
+        fastpw.ChannelShuffle(3),
+        fastpw.Concat([fastpw.Conv1x1(normal(5, 12)), fastpw.MaxPool2d(3, stride=1, padding=1)]),
+    ]
+
+
+each = pytest.mark.parametrize("number", range(len(layers())))
+
+
+def image(rng, *shape, dtype=np.float32):
+    return rng.standard_normal(shape).astype(dtype)
+
+
+@each
+def test_bits_are_those_of_each_image_alone(number, dtype, rng):
+    layer, x = layers(dtype)[number], image(rng, 3, 14, 11, 12, dtype=dtype)
+    y = layer(x)
+    for one, expected in zip(x, y, strict=True):
+        assert layer(one).tobytes() == np.ascontiguousarray(expected).tobytes()
+
+
+@each
+def test_bits_do_not_depend_on_threads(number, rng):
+    layer, x = layers()[number], image(rng, 2, 40, 37, 12)
+    with fastpw.num_threads(1):
+        y = layer(x)
+    for threads in (2, 3):
+        with fastpw.num_threads(threads):
+            assert layer(x).tobytes() == y.tobytes()
+
+
+@each
+def test_views_and_out(number, rng):
+    layer, wide = layers()[number], image(rng, 2, 20, 18, 14)
+    views = wide[:, 3:17, 2:13, 1:13], wide[::-1, ::-1, ::2, :12], wide.transpose(0, 2, 1, 3)[..., 2:]
+    for view in views:
+        expected = layer(np.ascontiguousarray(view))
+        assert layer(view).tobytes() == expected.tobytes()
+        canvas = np.full((*expected.shape[:-1], expected.shape[-1] + 3), -7, np.float32)
+        out = canvas[..., 1 : 1 + expected.shape[-1]]
+        assert layer(view, out=out) is out
+        assert np.array_equal(out, expected)
+        assert (canvas[..., 0] == -7).all() and (canvas[..., -2:] == -7).all()
+        assert layer(view, out=out) is out  # the program that was kept
+        assert np.array_equal(out, expected)
+
+
+@each
+def test_input_and_output_may_overlap(number, rng):
+    layer, memory = layers()[number], image(rng, 20000)
+    x = memory[:3600].reshape(2, 15, 10, 12)
+    expected = layer(x.copy())
+    out = memory[100 : 100 + expected.size].reshape(expected.shape)
+    assert np.array_equal(layer(x, out=out), expected)
+
+
+@each
+def test_output_shape(number, rng):
+    layer = layers()[number]
+    for shape in ((14, 11, 12), (0, 9, 9, 12), (3, 7, 8, 12)):
+        assert layer.output_shape(shape) == layer(np.zeros(shape, np.float32)).shape
+
+
+@each
+def test_pickles_and_copies(number, rng):
+    layer, x = layers()[number], image(rng, 2, 9, 9, 12)
+    for other in (pickle.loads(pickle.dumps(layer)), copy.deepcopy(layer), copy.copy(layer)):
+        assert type(other) is type(layer)
+        assert repr(other) == repr(layer)
+        assert other(x).tobytes() == layer(x).tobytes()
+
+
+@each
+def test_layers_do_not_change(number):
+    layer = layers()[number]
+    with pytest.raises(AttributeError, match="does not change"):
+        layer.padding = 3
+    with pytest.raises(AttributeError, match="does not change"):
+        del layer._operation
+    with pytest.raises((AttributeError, TypeError)):
+        layer.__init__(*[getattr(layer, name) for name in type(layer).ARGUMENTS[:1]])
+
+
+@each
+def test_many_threads_call_one_layer(number, rng):
+    layer = layers()[number]
+    problems = [image(rng, 2, 9 + i, 12, 12) for i in range(6)]
+    expected, wrong = [layer(x) for x in problems], []
+
+    def work(x, y):
+        for _ in range(30):
+            if not np.array_equal(layer(x), y):
+                wrong.append(x.shape)
+
+    callers = [threading.Thread(target=work, args=pair) for pair in zip(problems, expected, strict=True)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join()
+    assert not wrong
+
+
+@each
+def test_empty_batches(number):
+    assert layers()[number](np.empty((0, 9, 9, 12), np.float32)).shape[0] == 0
+
+
+def test_residual_may_be_the_output(dtype, rng):
+    for layer in layers(dtype)[:5]:
+        x = image(rng, 2, 10, 9, 12, dtype=dtype)
+        residual = image(rng, *layer.output_shape(x.shape), dtype=dtype)
+        expected = layer(x, residual=residual)
+        assert layer(x, residual=residual, out=residual) is residual
+        assert np.array_equal(residual, expected)
+
+
+def test_concat_writes_slices_of_one_array(rng):
+    x, parts = image(rng, 2, 9, 8, 12), [layers()[0], layers()[3], fastpw.ChannelShuffle(4)]
+    y = fastpw.Concat([parts[0], fastpw.Concat(parts[1:])])(x)
+    assert np.array_equal(y, np.concatenate([layer(x) for layer in parts], axis=-1))
+
+
+def test_astype(rng):
+    x = image(rng, 6, 6, 12)
+    for layer in layers()[:5]:
+        wide = layer.astype(np.float64)
+        assert wide.dtype == np.float64
+        np.testing.assert_allclose(wide(x.astype(np.float64)), layer(x), rtol=2e-4, atol=2e-4)
+
+
+def kernel(*shape):
+    return np.ones(shape, np.float32)
+
+
+ERRORS = [
+    (lambda: layers()[0](np.ones((4, 12), np.float32)), "x: (H, W, C) or (N, H, W, C) is needed"),
+    (lambda: layers()[0](np.ones((4, 4, 5), np.float32)), "x: C = 12 channels are needed"),
+    (lambda: layers()[0](np.ones((4, 4, 12))), "x is float64, weight is float32, bias is float32"),
+    (lambda: layers()[1](np.ones((1, 1, 12), np.float32)[:, :0]), "x: an image of 5 x 1 pixels or more"),
+    (lambda: layers()[3](np.ones((12, 4, 4), np.float32)), "channels come last: np.moveaxis(x, 0, -1)"),
+    (lambda: layers()[5](np.ones((4, 4, 12), np.float32), residual=1), "residual: None is needed"),
+    (lambda: layers()[7](np.ones((0, 4, 12), np.float32)), "x: an image of 1 x 1 pixels or more"),
+    (lambda: layers()[8](np.ones((4, 4, 10), np.float32)), "x: channels in 3 equal groups are needed"),
+    (lambda: layers()[9](np.ones((4, 4, 12), np.float32), residual=1), "residual: None is needed"),
+    (lambda: fastpw.Conv2d(np.ones((3, 3), np.float32)), "weight: shape (K, kh, kw, C // groups) is needed"),
+    (lambda: fastpw.Conv2d(np.ones((3, 0, 3, 2), np.float32)), "weight: a kernel of at least 1 x 1"),
+    (lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), groups=2), "groups: a divisor of K = 3"),
+    (lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), kernel(2)), "bias: shape (K,) = (3,)"),
+    (lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), dilation=0), "dilation: 1 to 2147483647 is needed"),
+    (lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), weight_layout="OI"), "weight_layout: one of 'OHWI'"),
+    (lambda: fastpw.DepthwiseConv2d(kernel(3, 3, 3, 2)), "weight: shape (kh, kw, C) is needed"),
+    (
+        lambda: fastpw.DepthwiseConv2d(np.ones((4, 2, 3, 3), np.float32), weight_layout="OIHW"),
+        "weight: shape (C, 1, kh, kw) is needed",
+    ),
+    (lambda: fastpw.MaxPool2d(2, padding=2), "padding: less than the size (2, 2) is needed"),
+    (lambda: fastpw.MaxPool2d(0), "size: 1 to 2147483647 is needed"),
+    (lambda: fastpw.AveragePool2d(2, count_padding=1), "count_padding: True or False is needed"),
+    (lambda: fastpw.ChannelShuffle(0), "groups: 1 to 2147483647 is needed"),
+    (lambda: fastpw.Concat([]), "layers: at least one layer is needed"),
+    (lambda: fastpw.Concat([len]), "layers: layers are needed"),
+    (
+        lambda: fastpw.Concat([layers()[5], layers()[8]])(np.ones((9, 9, 12), np.float32)),
+        "layers: results of one shape but for the channels are needed",
+    ),
+]
+
+
+@pytest.mark.parametrize(("call", "message"), ERRORS, ids=[message[:40] for _, message in ERRORS])
+def test_errors_name_the_argument(call, message):
+    with pytest.raises((TypeError, ValueError)) as raised:
+        call()
+    assert message in str(raised.value)
+
+
+def test_nothing_is_written_before_all_is_checked(rng):
+    x = image(rng, 6, 6, 12)
+    out = np.full((6, 6, 17), -7, np.float32)
+    with pytest.raises(ValueError, match="out"):
+        layers()[9](x, out=out[..., :16])
+    with pytest.raises(ValueError, match="x: C = 12"):
+        layers()[9](x[..., :11], out=out)
+    assert (out == -7).all()
+
+
+def test_hostile_integers():
+    x = np.ones((3, 3, 4), np.float32)
+    for options in ({"stride": 2**31 - 1}, {"padding": ((0, 0), (0, 5)), "dilation": 2**31 - 1, "stride": 7}):
+        weight = np.ones((2, 1, 2, 4), np.float32)
+        try:
+            y = fastpw.conv2d(x, weight, **options)
+        except ValueError as error:
+            assert str(error).startswith("x: an image of")
+        else:
+            assert np.array_equal(y, reference.conv2d(x, weight, **options))
+    with pytest.raises(ValueError, match="stride: 1 to 2147483647"):
+        fastpw.depthwise_conv2d(x, np.ones((3, 3, 4), np.float32), stride=2**63)
