@@ -104,6 +104,7 @@ CORE = [
     ["steps"],
     ["gradients"],
     ["schedule"],
+    ["staged"],
     ["gemm"],
     ["ahead", "window"],
     ["machine", "panels", "pixels", "layout"],
