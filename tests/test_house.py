@@ -108,6 +108,7 @@ CORE = [
     ["steps"],
     ["gradients"],
     ["schedule"],
+    ["staged"],
     ["gemm"],
     ["ahead", "window"],
     ["machine", "panels", "pixels", "layout"],

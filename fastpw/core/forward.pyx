@@ -10,7 +10,7 @@ from libc.stdint cimport PTRDIFF_MAX
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
-from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm, staging_bytes, stages_results
+from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm
 from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
 from fastpw.core.layout cimport Layout, coincide, drop_layout, fits, lie_apart, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
@@ -19,7 +19,8 @@ from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, 
                                  pack, whole_lines)
 from fastpw.core.pixels cimport AXES, OPERANDS, Lead, join_axes, take_inner_axes
 from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
-from fastpw.core.window cimport Window, take_window
+from fastpw.core.staged cimport staging_bytes, stages_results
+from fastpw.core.window cimport take_window
 
 from numpy import dtype as numpy_dtype
 from numpy import empty as numpy_empty
@@ -56,13 +57,15 @@ cpdef object empty(tuple shape, dtype):
 
 # ---- weights -------------------------------------------------------------------------------------------------
 
-cdef PackedB packed_b(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k) except *:
-    """How B is cut into panels."""
+cdef PackedB packed_b(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k, bint taps) except *:
+    """How B is cut into panels; `taps`: its depth is that of a window."""
     cdef PackedB b
     memset(&b, 0, sizeof(b))
     b.kernels, b.n, b.k = kernels, n, k
     tiles = tuple([(kernels.tiles[t].nr, kernels.tiles[t].least_depth) for t in range(kernels.n_tiles)])
     b.count, b.last_tile = partition.column_panels(n, k, tiles)
+    if taps and partition.by_taps(n, k, tiles, kernels.lanes):
+        b.by_taps, b.last_tile = True, 0
     if <double>b.count * kernels.tiles[0].nr * (k + CACHE_LINE) * kernels.b_size > <double>PTRDIFF_MAX:
         raise MemoryError(f"no memory for packed weights ({n} x {k} numbers)")
     b.panel_bytes = bytes_of_panel(&kernels.tiles[0], k, kernels.b_size)
@@ -82,7 +85,7 @@ cdef Weights lay_out_weights(const real[:, :] weight, const real[:] bias, const 
         w.groups = 1
         w.b.kernels, w.b.n, w.b.k, w.b.diagonal, w.b.count = kernels, filters, 1, True, 1
     else:
-        w.b = packed_b(kernels, filters // groups, depth)
+        w.b = packed_b(kernels, filters // groups, depth, taps > 0)
     w.matrix.rows, w.matrix.columns = w.b.n, w.b.k
     w.packed_bytes = whole_lines(bytes_of_panels(&w.b))
     return w
@@ -252,6 +255,7 @@ cdef class Forward:
             need_columns(views[i], self.weights.b.n)
         take_inner_axes(&lead, &part.gemm.pixels)
         part.gemm.b, part.gemm.entry = self.weights.b, FASTPW_FROM_BIAS
+        part.gemm.b.by_taps = self.weights.b.by_taps and part.gemm.window.count
         if views[A] is None:
             part.gemm.b.k = 0
         part.gemm.epilogue.activation, part.gemm.epilogue.alpha, part.gemm.epilogue.beta = activation

@@ -1,18 +1,16 @@
-"""A GEMM whose rows are pixels, and one task of it: some rows against some panels.
+"""A GEMM whose rows are pixels, and one task of it, where the rows lie: some rows against some panels.
 
     C[m x n] = act(A[m x k] . B[k x n] + bias + residual)
 
-A task's panels each meet all its rows while they are in the cache. Where runs of rows at one distance are shorter than
-a tile, rows are staged: copied together, computed, and put where they belong. So are rows that are the taps of a
-window.
+A task's panels each meet all its rows while they are in the cache.
 """
 
 from fastpw.core.ahead cimport Ahead, fetch, fetch_pixels, nothing_ahead
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gemm_args, fastpw_output, fastpw_row_args,
                                   fastpw_scale_args, fastpw_unpacked_args)
 from fastpw.core.panels cimport CACHE_LINE, PackedB, tile_of
-from fastpw.core.pixels cimport OPERANDS, Columns, Pixels, address, at_one_distance, gather, run_length, scatter
-from fastpw.core.window cimport Window, gather_taps
+from fastpw.core.pixels cimport OPERANDS, Pixels, address, run_length
+from fastpw.core.window cimport Window
 
 
 # The operands that have rows.
@@ -209,90 +207,3 @@ cdef inline void run_in_place(const Gemm *g, const Bound *at, const Task *task) 
             place(g, at, &args.out, row, panel)
             run_panel(g, at, &args, panel, ahead)
             row += args.m
-
-
-# ---- staged --------------------------------------------------------------------------------------------------
-
-cdef inline bint stages_results(const Gemm *g) noexcept nogil:
-    """Whether results are put where they belong when a task's panels are done."""
-    return not (in_place(g) or at_one_distance(&g.pixels, C) and at_one_distance(&g.pixels, RESIDUAL)
-                and at_one_distance(&g.pixels, Z))
-
-
-cdef inline Py_ssize_t staging_bytes(const Gemm *g, Py_ssize_t rows, Py_ssize_t panels) noexcept nogil:
-    """What a task of so many rows and panels needs."""
-    cdef Py_ssize_t columns = min(g.b.n, panels * g.b.kernels.tiles[0].nr) if stages_results(g) else 0
-    if in_place(g):
-        return 0
-    return rows * (g.b.k * g.b.kernels.a_size + 3 * columns * g.b.kernels.c_size)
-
-
-cdef inline char *stage(const Gemm *g, const Bound *at, int operand, const Columns *part, bint read, char *buffer,
-                        Py_ssize_t *ld) noexcept nogil:
-    """A part of an operand with its rows at one distance: in place, or in the buffer."""
-    ld[0] = 0
-    if at.rows[operand] == NULL:
-        return NULL
-    if at_one_distance(&g.pixels, operand):
-        ld[0] = g.pixels.stride[operand][2]
-        return address(&g.pixels, at.rows, operand, part.start) + part.offset
-    ld[0] = part.size
-    if read:
-        gather(&g.pixels, at.rows, operand, part, buffer, part.size)
-    return buffer
-
-
-cdef inline void unstage(const Gemm *g, const Bound *at, int operand, const Columns *part,
-                         const char *staged) noexcept nogil:
-    if at.rows[operand] != NULL and not at_one_distance(&g.pixels, operand):
-        scatter(&g.pixels, at.rows, operand, part, staged)
-
-
-cdef inline void next_columns(fastpw_output *out, Py_ssize_t step) noexcept nogil:
-    out.c += step
-    if out.residual != NULL:
-        out.residual += step
-    if out.z != NULL:
-        out.z += step
-
-
-cdef inline void run_staged(const Gemm *g, const Bound *at, const Task *task, char *workspace,
-                            bint gathered) noexcept nogil:
-    """Rows in runs shorter than a tile; `gathered`: the workspace still holds those of A."""
-    cdef Py_ssize_t width = g.b.kernels.tiles[0].nr * g.b.kernels.c_size, panel
-    cdef Columns depths, columns
-    cdef fastpw_gemm_args args
-    cdef Ahead own
-    depths.start = columns.start = task.start
-    depths.stop = columns.stop = task.stop
-    depths.offset, depths.size = 0, g.b.k * g.b.kernels.a_size
-    columns.offset = task.first * width
-    columns.size = min(task.last * width, g.b.n * g.b.kernels.c_size) - columns.offset
-    args.m = task.stop - task.start
-    begin(g, &args, False)
-    cdef char *c = workspace + args.m * depths.size
-    cdef Py_ssize_t size = args.m * columns.size
-    if g.window.count:
-        args.a, args.lda = workspace, depths.size
-        if not gathered:
-            gather_taps(&g.window, at.rows[A], task.start, task.stop, workspace)
-    else:
-        args.a = stage(g, at, A, &depths, not gathered, workspace, &args.lda)
-    args.out.c = stage(g, at, C, &columns, g.entry == FASTPW_FROM_C, c, &args.out.ldc)
-    args.out.residual = stage(g, at, RESIDUAL, &columns, True, c + size, &args.out.ldr)
-    args.out.z = stage(g, at, Z, &columns, False, c + 2 * size, &args.out.ldz)
-    cdef char *staged_c = args.out.c
-    cdef char *staged_z = args.out.z
-    for panel in range(task.first, task.last):
-        run_panel(g, at, &args, panel, ahead_of(g, at, task, panel, &own))
-        next_columns(&args.out, width)
-    unstage(g, at, C, &columns, staged_c)
-    unstage(g, at, Z, &columns, staged_z)
-
-
-cdef inline void run_task(const Gemm *g, const Bound *at, const Task *task, char *workspace,
-                          bint gathered) noexcept nogil:
-    if in_place(g):
-        run_in_place(g, at, task)
-    else:
-        run_staged(g, at, task, workspace, gathered)

@@ -61,6 +61,13 @@ cdef extern from "kernel_set.h" nogil:
         char *c
         const fastpw_epilogue *epilogue
 
+    ctypedef struct fastpw_taps_args:
+        Py_ssize_t m, n, k, taps
+        const char *const *rows
+        const char *panel
+        fastpw_output out
+        fastpw_ahead *ahead
+
     ctypedef struct fastpw_unpacked_args:
         Py_ssize_t m, k
         const char *a
@@ -125,6 +132,7 @@ cdef extern from "kernel_set.h" nogil:
         int32_t n_tiles
         fastpw_tile tiles[FASTPW_MAX_TILES]
         void (*row)(const fastpw_row_args *) noexcept nogil
+        void (*taps)(const fastpw_taps_args *) noexcept nogil
         void (*unpacked)(const fastpw_unpacked_args *) noexcept nogil
         void (*scale)(const fastpw_scale_args *) noexcept nogil
         void (*outer)(const fastpw_outer_args *) noexcept nogil

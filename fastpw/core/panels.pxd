@@ -34,6 +34,7 @@ cdef struct PackedB:
     const fastpw_kernel_set *kernels
     Py_ssize_t n, k
     bint diagonal                # one weight per channel: n biases, then n weights
+    bint by_taps                 # its rows of A are found by a table: all panels are of the widest tile
     Py_ssize_t count             # panels
     Py_ssize_t panel_bytes       # of the widest tile
     int last_tile                # the tile of the last panel

@@ -94,6 +94,17 @@ def column_panels(n: int, k: int, tiles: tuple[tuple[int, int], ...]) -> tuple[i
     return count, max(i for i, (width, least_depth) in enumerate(tiles) if width >= rest and k >= least_depth)
 
 
+# A window's taps are left where they are, which takes the widest tile. It is worth a copy of all taps to have a
+# narrower tile that computes so many vectors less.
+WASTED_VECTORS = 1
+
+
+def by_taps(n: int, k: int, tiles: tuple[tuple[int, int], ...], lanes: int) -> bool:
+    """Whether a window's rows are found by a table: arguments as for column_panels, sums in a vector."""
+    count, last = column_panels(n, k, tiles)
+    return k > 0 and tiles[0][0] - tiles[last][0] < WASTED_VECTORS * lanes
+
+
 @lru_cache(maxsize=1024)
 def blocks(m: int, panels: int, k: int, height: int, width: int, element: int, threads: int) -> Blocks:
     """Share m rows x `panels` panels of depth k out to a team.

@@ -2,10 +2,11 @@
 
 from cython.parallel cimport parallel, threadid
 
-from fastpw.core.gemm cimport Bound, Gemm, Task, fills_lines, in_place, run_task
+from fastpw.core.gemm cimport Bound, Gemm, Task, fills_lines, in_place
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
 from fastpw.core.machine cimport share_done, team_joined
 from fastpw.core.shares cimport Share, all_stored, next_task, share_out
+from fastpw.core.staged cimport run_task
 
 
 # A task is a block of rows x a run of panels; blocks are as nearly equal as their unit allows.

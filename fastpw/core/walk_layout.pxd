@@ -1,12 +1,12 @@
 """How a walk's sums and buffers are laid out, from what it computes and how it is cut."""
 
 from fastpw.core.finish cimport adds_up_beside
-from fastpw.core.gemm cimport staging_bytes
 from fastpw.core.gradients cimport (DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk, columns_of_weights,
                                     copies_x, rows_of_weights)
 from fastpw.core.outer cimport PANELS_BYTES
 from fastpw.core.panels cimport CACHE_LINE, PackedB, bytes_of_panel, bytes_of_panels, splits_depth, whole_lines
 from fastpw.core.pixels cimport at_one_distance
+from fastpw.core.staged cimport staging_bytes
 from fastpw.core.steps cimport DATA_DEEP, DATA_FAR_APART, DATA_ROWS
 
 

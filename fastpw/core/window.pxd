@@ -1,5 +1,7 @@
 """Windows: rows of a product that are many rows of A, in a plane of lines, some beyond its edges.
 
+A row's taps are copied together, or found where they lie by a table of runs: taps one after the other.
+
 The pixels of A lie in planes, lines and places. A row of the product reads taps[0] x taps[1] of them, which lie at
 equal steps from each other; the next row reads others, at equal strides from these. Beyond the edges are zeros.
 """
@@ -7,6 +9,13 @@ equal steps from each other; the next row reads others, at equal strides from th
 from libc.string cimport memcpy, memset
 
 from fastpw.core.ndarray cimport axes, bytes_of_number, ndarray, shape_of, strides_of
+from fastpw.core.panels cimport whole_lines
+
+
+cdef enum:
+    # Bytes of taps of a line that are one run where they adjoin: fewer runs to look up. Those that cross an edge are
+    # copied, which takes memory, and longer ones gain little.
+    LONG_RUN = 512
 
 
 # The outer axis comes first: lines, then places in a line.
@@ -18,8 +27,15 @@ cdef struct Window:
     Py_ssize_t origin[2]         # where the first row has its first tap
     Py_ssize_t rows[2]           # of the product, in a plane
     Py_ssize_t size[2]           # of A's planes
-    Py_ssize_t plane, distance[2]    # bytes from plane to plane, from line to line, from place to place
+    Py_ssize_t plane             # bytes from plane to plane,
+    Py_ssize_t distance[2]       # from line to line, from place to place
     Py_ssize_t pixel             # bytes of one
+    Py_ssize_t runs, run         # of a row, and bytes of one: a tap, or the taps of a line
+
+
+cdef inline bint taps_adjoin(const Window *w) noexcept nogil:
+    """Whether the taps of a line are one piece of memory."""
+    return w.taps[1] == 1 or w.step[1] * w.distance[1] == w.pixel
 
 
 cdef inline int take_window(Window *w, tuple window, ndarray a, ndarray c) except -1:
@@ -41,6 +57,9 @@ cdef inline int take_window(Window *w, tuple window, ndarray a, ndarray c) excep
             raise ValueError(f"no window has taps {taps}, steps {steps}, strides {strides}, origins {origins}")
     w.count = w.taps[0] * w.taps[1]
     w.plane, w.pixel = strides_of(a)[0], shape_of(a)[3] * bytes_of_number(a)
+    w.runs, w.run = w.count, w.pixel
+    if taps_adjoin(w) and w.taps[1] * w.pixel <= LONG_RUN:
+        w.runs, w.run = w.taps[0], w.taps[1] * w.pixel
     return 0
 
 
@@ -101,11 +120,6 @@ cdef inline const char *tap_of(const Window *w, const Spot *spot, Py_ssize_t lin
             + (spot.at[1] + place * w.step[1]) * w.distance[1])
 
 
-cdef inline bint taps_adjoin(const Window *w) noexcept nogil:
-    """Whether the taps of a line are one piece of memory."""
-    return w.taps[1] == 1 or w.step[1] * w.distance[1] == w.pixel
-
-
 cdef inline void copy_line(const Window *w, const Spot *spot, Py_ssize_t line, Range places, char *to) noexcept nogil:
     """The taps of a line, of which `places` are inside."""
     cdef Py_ssize_t place
@@ -125,13 +139,61 @@ cdef inline void copy_line(const Window *w, const Spot *spot, Py_ssize_t line, R
 cdef inline void gather_taps(const Window *w, const char *base, Py_ssize_t start, Py_ssize_t stop,
                              char *to) noexcept nogil:
     """All taps of rows start..stop-1, row by row."""
-    cdef Py_ssize_t row, line
+    cdef Py_ssize_t line, _
     cdef Range places
     cdef Spot spot
     find_spot(w, base, start, &spot)
-    for row in range(start, stop):
+    for _ in range(start, stop):
         places = taps_inside(w, 1, spot.at[1])
         for line in range(w.taps[0]):
             copy_line(w, &spot, line, places, to)
             to += w.taps[1] * w.pixel
+        next_spot(w, &spot)
+
+
+cdef inline Py_ssize_t table_bytes(const Window *w, Py_ssize_t rows) noexcept nogil:
+    """What find_runs needs: zeros, the table, and room for runs that cross an edge."""
+    cdef Py_ssize_t copies = 0 if w.runs == w.count else rows * w.runs * w.run
+    return whole_lines(rows * w.runs * sizeof(char *)) + whole_lines(w.run) + whole_lines(copies)
+
+
+cdef inline const char **line_runs(const Window *w, const Spot *spot, Py_ssize_t line, const char *zeros,
+                                   const char **table) noexcept nogil:
+    """Each tap of a line is a run."""
+    cdef bint line_inside = inside(w, 0, spot.at[0] + line * w.step[0])
+    cdef Py_ssize_t place
+    for place in range(w.taps[1]):
+        if line_inside and inside(w, 1, spot.at[1] + place * w.step[1]):
+            table[place] = tap_of(w, spot, line, place)
+        else:
+            table[place] = zeros
+    return table + w.taps[1]
+
+
+cdef inline void find_runs(const Window *w, const char *base, Py_ssize_t start, Py_ssize_t stop,
+                           char *workspace) noexcept nogil:
+    """The table of the runs of rows start..stop-1, row by row; it comes first in the workspace."""
+    cdef const char **table = <const char **>workspace
+    cdef char *zeros = workspace + whole_lines((stop - start) * w.runs * sizeof(char *))
+    cdef char *copy = zeros + whole_lines(w.run)
+    cdef Py_ssize_t line, _
+    cdef Range places
+    cdef Spot spot
+    memset(zeros, 0, w.run)
+    find_spot(w, base, start, &spot)
+    for _ in range(start, stop):
+        places = taps_inside(w, 1, spot.at[1])
+        for line in range(w.taps[0]):
+            if w.runs == w.count:
+                table = line_runs(w, &spot, line, zeros, table)
+                continue
+            if not inside(w, 0, spot.at[0] + line * w.step[0]):
+                table[0] = zeros
+            elif places.stop - places.first == w.taps[1]:
+                table[0] = tap_of(w, &spot, line, 0)
+            else:
+                copy_line(w, &spot, line, places, copy)
+                table[0] = copy
+                copy += w.run
+            table += 1
         next_spot(w, &spot)

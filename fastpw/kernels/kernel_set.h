@@ -101,6 +101,18 @@ typedef struct {
     const fastpw_epilogue *epilogue;
 } fastpw_row_args;
 
+/* C[i][j] = act(bias[j] + residual[i][j] + sum over t and p of A_t[i][p] * B[t * k + p][j])
+ *
+ * The depth is in parts, of k each, whose rows of A lie anywhere: row i of A_t at rows[i * taps + t]. The panel is one of
+ * the widest tile; m and n are as above. */
+typedef struct {
+    ptrdiff_t m, n, k, taps;
+    const char *const *rows;
+    const char *panel;
+    fastpw_output out;
+    fastpw_ahead *ahead;
+} fastpw_taps_args;
+
 /* C[i][j] (+)= sum over p of A[i][p] * B[p][j]
  *
  * m rows, as above, against as many columns as the widest tile has; B is not packed. */
@@ -183,6 +195,7 @@ typedef struct {
     int32_t n_tiles;
     fastpw_tile tiles[FASTPW_MAX_TILES];     /* widest first */
     void (*row)(const fastpw_row_args *);
+    void (*taps)(const fastpw_taps_args *);
     void (*unpacked)(const fastpw_unpacked_args *);
     void (*scale)(const fastpw_scale_args *);
     void (*outer)(const fastpw_outer_args *);

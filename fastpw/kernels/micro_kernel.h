@@ -85,18 +85,23 @@ INLINE void wide_depth(const int rows, const int first, const int last, const in
     }
 }
 
-/* LANES depths at once, A read as vectors. */
-INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, ptrdiff_t lda,
-                                const char *w, ptrdiff_t ldb)
+/* LANES depths at once, of which x has each row of A. */
+INLINE void lane_depths(const int rows, const int vectors, tile_row *acc, const vec *x, const char *w, ptrdiff_t ldb)
 {
-    vec x[MAX_ROWS];
-    UNROLL for (int i = 0; i < rows; i++) x[i] = vec_load(a + i * lda);
     UNROLL for (int d = 0; d < LANES; d++, w += ldb) {
         vec panel[WIDE_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load(w + v * VEC_BYTES);
         UNROLL for (int i = 0; i < rows; i++)
             UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = vec_kept(acc[i][v] + x[i][d] * panel[v]);
     }
+}
+
+INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, ptrdiff_t lda,
+                                const char *w, ptrdiff_t ldb)
+{
+    vec x[MAX_ROWS];
+    UNROLL for (int i = 0; i < rows; i++) x[i] = vec_load(a + i * lda);
+    lane_depths(rows, vectors, acc, x, w, ldb);
 }
 
 /* Where the operands of a wide tile are at the depth that comes next; B lies in a panel, or in rows of its own. */

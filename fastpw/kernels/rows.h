@@ -24,7 +24,7 @@ _Static_assert(sizeof(real) == SIZE(REAL), "vec.h and kernel_set.h agree about t
         .a_type = TAG(REAL), .b_type = TAG(REAL), .c_type = TAG(REAL), .sum_type = TAG(REAL),           \
         .a_size = SIZE(REAL), .b_size = SIZE(REAL), .c_size = SIZE(REAL),                               \
         .lanes = LANES, .n_tiles = N_TILES, .tiles = {TILES},                                           \
-        .row = row, .unpacked = unpacked, .scale = scale,                                               \
+        .row = row, .taps = taps, .unpacked = unpacked, .scale = scale,                                             \
         .outer = outer, .outer_forms = FORMED_ACTIVATIONS,                                              \
         .gradient = gradient, .column_sums = column_sums,                                               \
         .split = split_rows, .transpose = transpose, .peak = peak}

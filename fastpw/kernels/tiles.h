@@ -6,6 +6,7 @@
 #include "micro_kernel.h"
 #include "narrow_tile.h"
 #include "pack.h"
+#include "taps_tile.h"
 
 /* The tallest tile by the vectors across: its accumulators leave registers for
  * the panel's vectors and one row of A (all rows of A where it comes by lane). */
@@ -91,10 +92,12 @@ INLINE void run_tiles(const void *args, ptrdiff_t m, tile_place *at, const tile_
 #define STREAMING_FUNCTION(tile, rows) GEMM_FUNCTION(tile, rows, wide_tile(rows, WIDE_VECTORS, 1, g, at))
 #define UNPACKED_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, fastpw_unpacked_args, unpacked_tile(rows, g, at))
 #define ROW_FUNCTION(tile, panels) TILE_FUNCTION(tile, panels, fastpw_row_args, row_tile(panels, g, at))
+#define TAPS_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, fastpw_taps_args, taps_tile(rows, g, at))
 DEFINE_HEIGHTS(WIDE, WIDE, ROWS_WIDE)
 DEFINE_HEIGHTS(STREAMING, STREAMING, ROWS_WIDE)
 DEFINE_HEIGHTS(UNPACKED, UNPACKED, ROWS_WIDE)
 DEFINE_HEIGHTS(ROW, ROW, PANELS_OF_ROW)
+DEFINE_HEIGHTS(TAPS, TAPS, ROWS_WIDE)
 
 INLINE void run_gemm(const fastpw_gemm_args *g, tile_function *const *heights, const int highest)
 {
@@ -109,6 +112,15 @@ static void unpacked(const fastpw_unpacked_args *u)
     tile_place at = {.a = u->a, .c = u->c, .ahead = u->ahead};
     const tile_steps step = {.a = u->lda, .c = u->ldc};
     run_tiles(u, u->m, &at, step, heights_UNPACKED, heights_UNPACKED, ROWS_WIDE);
+}
+
+static void taps(const fastpw_taps_args *g)
+{
+    tile_place at = {.a = (const char *)g->rows, .residual = g->out.residual, .c = g->out.c, .z = g->out.z,
+                     .ahead = g->ahead};
+    const tile_steps step = {g->taps * (ptrdiff_t)sizeof *g->rows, g->out.ldc, g->out.ldr, g->out.ldz};
+    set_columns(&at.has, g->n);
+    run_tiles(g, g->m, &at, step, heights_TAPS, heights_TAPS, ROWS_WIDE);
 }
 
 static void row(const fastpw_row_args *r)
