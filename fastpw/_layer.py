@@ -273,8 +273,9 @@ class ConvolutionLayer(Layer):
 
     def _description(self) -> list[str]:
         groups, dilation = getattr(self, "groups", 1), getattr(self, "dilation", _checks.ONCE)
+        size = getattr(self, "kernel_size", None)
         said = [f"{self.channels} -> {self.filters} channels", str(self.dtype)]
-        said += [f"kernel {self.kernel_size}"] * hasattr(self, "kernel_size")
+        said += [f"kernel {size}"] * (size is not None)
         said += ["bias"] * (self.bias is not None)
         said += [f"stride {self.stride}"] * (self.stride != _checks.ONCE)
         said += [f"padding {self.padding}"] * (self.padding != _checks.NOTHING)

@@ -212,4 +212,4 @@ class DepthwiseCall(WindowCall):
 
     def _phase(self, dz, view, earlier, taps: Taps, of_weight: tuple[slice, slice]) -> Program:
         packed = pack_depthwise(self._weight()[of_weight], None)
-        return Stencil((dz, view, earlier, None), taps, packed, LINEAR.activation, threads)
+        return Stencil((dz, view, earlier, None), tuple(taps), packed, LINEAR.activation, threads)

@@ -137,7 +137,7 @@ def describe_dense(arrays: tuple, packed: PackedWeights, options: Options, taps:
             yield *_geometry.group(group, options.groups, *views), group
 
     some = parts() if arrays[1].size else ()
-    return Forward(arrays, some, packed, options.activation, threads, taps)
+    return Forward(arrays, some, packed, options.activation, threads, tuple(taps))
 
 
 class Depthwise(Weighted):
@@ -170,7 +170,7 @@ class Depthwise(Weighted):
         return of_repeated.run(known, packed, (np.repeat(x, self.multiplier, axis=-1), *others))
 
     def describe(self, packed: PackedStencil, *arrays: np.ndarray | None) -> Stencil:
-        return Stencil(arrays, self.taps(arrays[0]), packed, self.options.activation, threads)
+        return Stencil(arrays, tuple(self.taps(arrays[0])), packed, self.options.activation, threads)
 
 
 def pack_depthwise(weight: np.ndarray, bias: np.ndarray | None) -> PackedStencil:
@@ -203,4 +203,4 @@ class Pooled(Windowed):
         return (*shape[:-3], shape[-1])
 
     def describe(self, packed: None, *arrays: np.ndarray | None) -> Pool:
-        return Pool(arrays, self.taps(arrays[0]), self.kind, threads)
+        return Pool(arrays, tuple(self.taps(arrays[0])), self.kind, threads)
