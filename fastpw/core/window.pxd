@@ -18,6 +18,11 @@ cdef enum:
     LONG_RUN = 512
 
 
+# Numbers first..stop-1.
+cdef struct Range:
+    Py_ssize_t first, stop
+
+
 # The outer axis comes first: lines, then places in a line.
 cdef struct Window:
     Py_ssize_t count             # of taps; 0: no window, a row of the product is a row of A
@@ -30,7 +35,16 @@ cdef struct Window:
     Py_ssize_t plane             # bytes from plane to plane,
     Py_ssize_t distance[2]       # from line to line, from place to place
     Py_ssize_t pixel             # bytes of one
+    Range whole                  # the rows of a line whose places are all inside
     Py_ssize_t runs, run         # of a row, and bytes of one: a tap, or the taps of a line
+
+
+cdef inline Range whole_places(const Window *w) noexcept nogil:
+    cdef Range whole
+    cdef Py_ssize_t last = w.size[1] - 1 - (w.taps[1] - 1) * w.step[1] - w.origin[1]     # of first taps, from the origin
+    whole.first = 0 if w.origin[1] >= 0 else (w.stride[1] - 1 - w.origin[1]) // w.stride[1]
+    whole.stop = 0 if last < 0 else min(w.rows[1], last // w.stride[1] + 1)
+    return whole
 
 
 cdef inline bint taps_adjoin(const Window *w) noexcept nogil:
@@ -57,6 +71,7 @@ cdef inline int take_window(Window *w, tuple window, ndarray a, ndarray c) excep
             raise ValueError(f"no window has taps {taps}, steps {steps}, strides {strides}, origins {origins}")
     w.count = w.taps[0] * w.taps[1]
     w.plane, w.pixel = strides_of(a)[0], shape_of(a)[3] * bytes_of_number(a)
+    w.whole = whole_places(w)
     w.runs, w.run = w.count, w.pixel
     if taps_adjoin(w) and w.taps[1] * w.pixel <= LONG_RUN:
         w.runs, w.run = w.taps[0], w.taps[1] * w.pixel
@@ -98,12 +113,8 @@ cdef inline bint inside(const Window *w, int axis, Py_ssize_t at) noexcept nogil
     return 0 <= at < w.size[axis]
 
 
-# Taps first..stop-1 of an axis are inside.
-cdef struct Range:
-    Py_ssize_t first, stop
-
-
 cdef inline Range taps_inside(const Window *w, int axis, Py_ssize_t at) noexcept nogil:
+    """Of an axis."""
     cdef Py_ssize_t taps = w.taps[axis], step = w.step[axis]
     cdef Range range_
     range_.first, range_.stop = 0, taps
@@ -157,17 +168,48 @@ cdef inline Py_ssize_t table_bytes(const Window *w, Py_ssize_t rows) noexcept no
     return whole_lines(rows * w.runs * sizeof(char *)) + whole_lines(w.run) + whole_lines(copies)
 
 
-cdef inline const char **line_runs(const Window *w, const Spot *spot, Py_ssize_t line, const char *zeros,
-                                   const char **table) noexcept nogil:
-    """Each tap of a line is a run."""
-    cdef bint line_inside = inside(w, 0, spot.at[0] + line * w.step[0])
-    cdef Py_ssize_t place
-    for place in range(w.taps[1]):
-        if line_inside and inside(w, 1, spot.at[1] + place * w.step[1]):
-            table[place] = tap_of(w, spot, line, place)
-        else:
-            table[place] = zeros
-    return table + w.taps[1]
+# Rows side by side with the same taps inside: lines x places.
+cdef struct Reach:
+    Py_ssize_t rows
+    const char *first            # the first row's tap (0, 0), be it inside or not
+    Range lines, places
+
+
+cdef inline void find_reach(const Window *w, const Spot *spot, Py_ssize_t most, Reach *reach) noexcept nogil:
+    """Of at most so many rows from this one on."""
+    reach.rows, reach.first = 1, tap_of(w, spot, 0, 0)
+    reach.lines, reach.places = taps_inside(w, 0, spot.at[0]), taps_inside(w, 1, spot.at[1])
+    if w.whole.first <= spot.row[1] < w.whole.stop:
+        reach.rows = min(most, w.whole.stop - spot.row[1])
+
+
+cdef inline void put_run(const char **table, Py_ssize_t runs, Py_ssize_t rows, const char *run,
+                         Py_ssize_t shift) noexcept nogil:
+    """The same run of rows side by side."""
+    cdef Py_ssize_t _
+    for _ in range(rows):
+        table[0] = run
+        table += runs
+        run += shift
+
+
+cdef inline void put_runs(const Window *w, const Reach *reach, const char *zeros, const char **table) noexcept nogil:
+    """The runs of these rows, each of which is inside or not."""
+    cdef Py_ssize_t line, place, places = w.runs // w.taps[0]
+    for line in range(w.taps[0]):
+        for place in range(places):
+            if reach.lines.first <= line < reach.lines.stop and reach.places.first <= place < reach.places.stop:
+                put_run(table, w.runs, reach.rows,
+                        reach.first + line * w.step[0] * w.distance[0] + place * w.step[1] * w.distance[1],
+                        w.stride[1] * w.distance[1])
+            else:
+                put_run(table, w.runs, reach.rows, zeros, 0)
+            table += 1
+
+
+cdef inline bint crosses_edge(const Window *w, Range places) noexcept nogil:
+    """Whether a run of all taps of a line does."""
+    return w.runs < w.count and places.first < places.stop and places.stop - places.first < w.taps[1]
 
 
 cdef inline void find_runs(const Window *w, const char *base, Py_ssize_t start, Py_ssize_t stop,
@@ -176,24 +218,18 @@ cdef inline void find_runs(const Window *w, const char *base, Py_ssize_t start, 
     cdef const char **table = <const char **>workspace
     cdef char *zeros = workspace + whole_lines((stop - start) * w.runs * sizeof(char *))
     cdef char *copy = zeros + whole_lines(w.run)
-    cdef Py_ssize_t line, _
-    cdef Range places
+    cdef Py_ssize_t row = start, line
+    cdef Reach reach
     cdef Spot spot
     memset(zeros, 0, w.run)
-    find_spot(w, base, start, &spot)
-    for _ in range(start, stop):
-        places = taps_inside(w, 1, spot.at[1])
-        for line in range(w.taps[0]):
-            if w.runs == w.count:
-                table = line_runs(w, &spot, line, zeros, table)
-                continue
-            if not inside(w, 0, spot.at[0] + line * w.step[0]):
-                table[0] = zeros
-            elif places.stop - places.first == w.taps[1]:
-                table[0] = tap_of(w, &spot, line, 0)
-            else:
-                copy_line(w, &spot, line, places, copy)
-                table[0] = copy
+    while row < stop:
+        find_spot(w, base, row, &spot)
+        find_reach(w, &spot, stop - row, &reach)
+        put_runs(w, &reach, zeros, table)
+        if crosses_edge(w, reach.places):
+            for line in range(reach.lines.first, reach.lines.stop):
+                copy_line(w, &spot, line, reach.places, copy)
+                table[line] = copy
                 copy += w.run
-            table += 1
-        next_spot(w, &spot)
+        table += reach.rows * w.runs
+        row += reach.rows
