@@ -3,11 +3,11 @@
 The steps take rows start..stop-1 of the worker's block.
 """
 
-from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm, Task, in_place, run_task
+from fastpw.core.gemm cimport Bound, Gemm, Task, in_place, run_task
 from fastpw.core.gradients cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk, Worker, copies_x)
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gradient_args, fastpw_scale_args)
 from fastpw.core.panels cimport PackedB, Unpacked, bytes_of_panel, pack_panel, splits_depth
-from fastpw.core.pixels cimport Columns, address, gather, run_length
+from fastpw.core.pixels cimport A, C, RESIDUAL, Z, Columns, address, gather, run_length
 
 
 # Where few rows meet W, so many depths of it at a time stay in the second-level cache while the rows pass by. It is
