@@ -79,6 +79,7 @@ setup(
             extension("machine", kernel_sources()),
             extension("forward", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("backward", FLOAT_STATE, LINK + WITHOUT_NAMES),
+            extension("stencil", FLOAT_STATE, LINK + WITHOUT_NAMES),
         ],
         compiler_directives={
             "language_level": 3,

@@ -170,7 +170,8 @@ class Depthwise(Weighted):
         return of_repeated.run(known, packed, (np.repeat(x, self.multiplier, axis=-1), *others))
 
     def describe(self, packed: PackedStencil, *arrays: np.ndarray | None) -> Stencil:
-        return Stencil(arrays, tuple(self.taps(arrays[0])), packed, self.options.activation, threads)
+        taps, views = tuple(self.taps(arrays[0])), tuple(map(images, arrays))
+        return Stencil(arrays, taps, packed, self.options.activation, threads, views)
 
 
 def pack_depthwise(weight: np.ndarray, bias: np.ndarray | None) -> PackedStencil:
@@ -203,4 +204,7 @@ class Pooled(Windowed):
         return (*shape[:-3], shape[-1])
 
     def describe(self, packed: None, *arrays: np.ndarray | None) -> Pool:
-        return Pool(arrays, tuple(self.taps(arrays[0])), self.kind, threads)
+        views = list(map(images, arrays))
+        if self.window is None:
+            views[1] = arrays[1].reshape(-1, 1, 1, arrays[1].shape[-1])
+        return Pool(arrays, tuple(self.taps(arrays[0])), self.kind, threads, tuple(views))

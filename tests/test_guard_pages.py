@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import fastpw
 from fastpw import reference
-from fastpw.core import forward, machine, partition
+from fastpw.core import forward, machine, partition, stencil
 from fastpw.runtime import threads
 
 if sys.platform != "linux":
@@ -281,6 +281,93 @@ def sliced_cases(kernel_set):
 
 def test_backward_in_slices(kernel_set):
     survives(sliced_cases(kernel_set))
+
+
+def under_taps(x, window, fill):
+    """What each output has under each tap, with as many outputs as strides lead over the pixels."""
+    (taps, _), (step, _), (stride, _), origin = window
+    after = taps * step
+    padded = np.pad(x, ((0, 0), *((-first, after) for first in origin), (0, 0)), constant_values=fill)
+    for i, j in product(range(taps), repeat=2):
+        tap = padded[:, i * step :: stride, j * step :: stride]
+        yield tap[:, : (x.shape[1] - 1) // stride + 1, : (x.shape[2] - 1) // stride + 1]
+
+
+def stencil_cases(kernel_set):
+    """Channels around a vector and two, columns around a tile, the windows compiled for a size and the others."""
+    rng, dtype, turns, places = np.random.default_rng(0), kernel_set["dtype"], count(), cycle(PLACES)
+    lanes = kernel_set["lanes"]
+    channels = sorted({1, lanes - 1, lanes, lanes + 1, 2 * lanes, 2 * lanes + 3, 5 * lanes})
+    linear, costly = (
+        (code, 0.0, 0.0) for name, code, _ in machine.activations() if name in ("linear", "hard_swish")
+    )
+    for taps, stride, step, n in product((1, 2, 3, 5, 7), (1, 2, 3), (1, 2), channels):
+        turn, place = next(turns), next(places)
+        window = (taps, taps), (step, step), (stride, stride), (-(taps // 2), -(taps // 2 + turn % 2))
+        yield window, n, place
+        x, weight = (
+            integers(rng, dtype, 1, 4 + turn % 3, 5 + turn % 7, n),
+            integers(rng, dtype, taps * taps, n),
+        )
+        z = sum(tap * w for tap, w in zip(under_taps(x, window, 0), weight, strict=True))
+        bias, residual = integers(rng, dtype, n), integers(rng, dtype, *z.shape)
+        z += bias + residual
+        x, weight, bias, residual, out, out_z = fenced(
+            place,
+            x=x,
+            weight=weight,
+            bias=bias,
+            residual=residual,
+            out=np.zeros_like(z),
+            out_z=np.zeros_like(z),
+        )
+        if turn % 3 == 0:
+            out, out_z = residual, None
+        activation, packed = (costly, linear)[turn % 5 > 0], stencil.PackedStencil(weight, bias, 1)
+        program = stencil.Stencil((x, out, residual, out_z), window, packed, activation, lambda: 1)
+        assert program(x, residual, out, out_z) is out
+        assert activation is costly or np.array_equal(out, z)
+        assert out_z is None or np.array_equal(out_z, z)
+        fences_hold()
+
+
+def pool_cases(kernel_set):
+    rng, dtype, places = np.random.default_rng(0), kernel_set["dtype"], cycle(PLACES)
+    lanes = kernel_set["lanes"]
+    for taps, stride, n in product(
+        (1, 2, 3), (1, 2), (1, lanes - 1, lanes, lanes + 1, 4 * lanes, 5 * lanes + 2)
+    ):
+        for kind, turn in product(("max", "average_padded"), range(2)):
+            place, window = (
+                next(places),
+                ((taps, taps), (1, 1), (stride, stride), (-(taps // 2), -(taps // 2))),
+            )
+            yield kind, window, n, place
+            x = integers(rng, dtype, 1 + turn, 5, 7, n)
+            pixels = np.array([*under_taps(x, window, -np.inf if kind == "max" else 0)])
+            y = np.max(pixels, 0) if kind == "max" else (np.sum(pixels, 0) / taps**2).astype(dtype)
+            x, out = fenced(place, x=x, out=np.zeros_like(y))
+            assert stencil.Pool((x, out, None, None), window, kind, lambda: 1)(x, None, out, None) is out
+            assert np.array_equal(out, y)
+            fences_hold()
+
+
+def shuffle_cases(kernel_set):
+    rng, dtype, places = np.random.default_rng(0), kernel_set["dtype"], cycle(PLACES)
+    for groups, n in product((1, 2, 3, 4, 5, 8), range(1, 20)):
+        place = next(places)
+        yield groups, n, place
+        x = integers(rng, dtype, 2, 3, groups * n)
+        y = x.reshape(2, 3, groups, n).swapaxes(-1, -2).reshape(x.shape)
+        x, out = fenced(place, x=x, out=np.zeros_like(x))
+        assert stencil.Shuffle((x, out, None, None), groups, lambda: 1)(x, None, out, None) is out
+        assert np.array_equal(out, y)
+        fences_hold()
+
+
+@pytest.mark.parametrize("cases", [stencil_cases, pool_cases, shuffle_cases])
+def test_windows(kernel_set, cases):
+    survives(cases(kernel_set))
 
 
 def test_a_touch_is_seen():

@@ -10,6 +10,7 @@ A call is described once for arrays laid out in one way, then bound to arrays an
 compiled modules
 forward.pyx         the forward pass as a program
 backward.pyx        the backward pass as a program
+stencil.pyx         depthwise convolutions, pools and shuffles as programs
 machine.pyx         the kernel sets in use, and threads
 the backward pass
 walk.pxd            one walk over the pixels, shared by a team
@@ -25,7 +26,13 @@ schedule.pxd        its tasks, and the team that runs them
 gemm.pxd            one task: some rows against some panels
 ahead.pxd           what is read next, fetched while tiles are computed
 window.pxd          rows that read a window of pixels
+planes.pxd          how a window over planes is described: from which arrays, along which axes
+sweep.pxd           its tasks, and the team that runs them
+windows.pxd         one task: a band of rows, a block of channels
+bands.py            how it is cut into these
+shuffle.pxd         channels of groups in turn
 what they stand on
+binding.pxd         the arrays of a program: whether others fit it, and may be written
 pixels.pxd          rows over three axes: where the pixels of each operand lie
 panels.pxd          packed weights
 layout.pxd          how an array is laid out, and whether another is laid out so

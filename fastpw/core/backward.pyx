@@ -9,14 +9,14 @@ from libc.string cimport memset
 
 from fastpw.core.clear cimport Cleared, clear
 from fastpw.core.forward cimport Weights, empty, pack_weights, weights_of
-from fastpw.core.gemm cimport A, C, Bound, Gemm, fills_lines
+from fastpw.core.gemm cimport Bound, Gemm, fills_lines
 from fastpw.core.gradients cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, BoundWalk, Team, Walk)
 from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_FROM_ZERO, FASTPW_LINEAR, fastpw_epilogue)
 from fastpw.core.layout cimport Layout, coincide, drop_layout, fits, lie_apart, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
 from fastpw.core.ndarray cimport axes, bytes_of_number, may_be_written, ndarray, need_columns, shape_of, type_of
 from fastpw.core.panels cimport matrix_of, new_memory
-from fastpw.core.pixels cimport AXES, Lead, Pixels, join_axes, lay_out_rows, take_inner_axes
+from fastpw.core.pixels cimport A, AXES, C, Lead, Pixels, join_axes, lay_out_rows, take_inner_axes
 from fastpw.core.steps cimport DATA_DEPTH, DATA_PANELS, DATA_STEP
 from fastpw.core.walk_layout cimport (lay_out_block, lay_out_own, lay_out_sums, may_form, odd_lines, packs_panels,
                                       row_bytes)

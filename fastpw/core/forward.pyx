@@ -10,14 +10,15 @@ from libc.stdint cimport PTRDIFF_MAX
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
-from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm
+from fastpw.core.binding cimport Binding, describe_arrays, drop_arrays, find, find_output, may_write
+from fastpw.core.gemm cimport Bound, Gemm
 from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
-from fastpw.core.layout cimport Layout, coincide, drop_layout, fits, lie_apart, place_of, set_layout
+from fastpw.core.layout cimport Layout, drop_layout, fits, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
-from fastpw.core.ndarray cimport first_byte, may_be_written, ndarray, need_columns, type_of
+from fastpw.core.ndarray cimport first_byte, ndarray, need_columns, type_of
 from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, new_memory,
                                  pack, whole_lines)
-from fastpw.core.pixels cimport AXES, OPERANDS, Lead, join_axes, take_inner_axes
+from fastpw.core.pixels cimport A, AXES, C, OPERANDS, Lead, join_axes, take_inner_axes
 from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
 from fastpw.core.staged cimport staging_bytes, stages_results
 from fastpw.core.window cimport take_window
@@ -194,27 +195,22 @@ cdef class Forward:
         weights are (K, taps * C // groups), ordered by line, place and channel.
     """
 
-    cdef Layout layouts[ARRAYS]
+    cdef Binding binding
+    cdef Layout weight, bias         # of the arrays that each call brings
     cdef Weights weights
     cdef PackedWeights packed        # None: each call packs what it brings
     cdef Part *parts
     cdef int count
     cdef object shape, dtype, threads
-    cdef bint new_fits               # whether a new array is laid out as y
-    cdef bint follows                # whether the call would use more than one thread
-    cdef int asked                   # how many it may use
     cdef int most_threads            # how many its GEMMs use at most
 
     def __cinit__(self):
         self.parts, self.count = NULL, 0
 
     def __init__(self, tuple arrays, parts, weights, tuple activation, threads, tuple window=None):
-        cdef int operand
-        for operand in range(OPERANDS):
-            set_layout(&self.layouts[operand], arrays[operand])
+        describe_arrays(&self.binding, arrays, threads())
         y = arrays[C]
-        self.shape, self.dtype, self.new_fits = y.shape, numpy_dtype(y.dtype.type), y.flags.c_contiguous
-        self.threads, self.asked = threads, threads()
+        self.shape, self.dtype, self.threads = y.shape, numpy_dtype(y.dtype.type), threads
         self.take_weights(weights, 0 if window is None else window[0][0] * window[0][1])
         for *views, group in parts:
             self.add(tuple(views), arrays, group, activation, window)
@@ -226,16 +222,16 @@ cdef class Forward:
                 raise ValueError(f"weights packed for {taps} taps are needed, got some for {self.weights.taps}")
             return 0
         weight, matrix, bias, groups = weights
-        set_layout(&self.layouts[WEIGHT], weight)
-        set_layout(&self.layouts[BIAS], bias)
-        self.weights = weights_of(matrix, bias, groups, self.asked, taps)
-        self.follows = weights_of(matrix, bias, groups, 2, taps).threads > 1
+        set_layout(&self.weight, weight)
+        set_layout(&self.bias, bias)
+        self.weights = weights_of(matrix, bias, groups, self.binding.asked, taps)
+        self.binding.follows = weights_of(matrix, bias, groups, 2, taps).threads > 1
         return 0
 
     def __dealloc__(self):
-        cdef int i
-        for i in range(ARRAYS):
-            drop_layout(&self.layouts[i])
+        drop_arrays(&self.binding)
+        drop_layout(&self.weight)
+        drop_layout(&self.bias)
         free(self.parts)
 
     cdef int add(self, tuple views, tuple arrays, Py_ssize_t group, tuple activation, tuple window) except -1:
@@ -259,10 +255,10 @@ cdef class Forward:
         if views[A] is None:
             part.gemm.b.k = 0
         part.gemm.epilogue.activation, part.gemm.epilogue.alpha, part.gemm.epilogue.beta = activation
-        part.schedule = schedule_of(&part.gemm, self.asked)
+        part.schedule = schedule_of(&part.gemm, self.binding.asked)
         part.packed_offset = group * self.weights.packed_bytes
         self.most_threads = max(self.most_threads, part.schedule.threads)
-        self.follows = self.follows or schedule_of(&part.gemm, 2).threads > 1
+        self.binding.follows = self.binding.follows or schedule_of(&part.gemm, 2).threads > 1
         for axis in range(AXES, lead.count):
             count *= lead.size[axis]
         for number in range(count):
@@ -305,11 +301,11 @@ cdef class Forward:
         from all else; the residual may be the output.
         """
         cdef char *places[ARRAYS]
-        if not self.find(x, residual, out_z, places):
+        if not find(&self.binding, self.threads, x, residual, out_z, places):
             return None
-        if out is None and self.new_fits:
+        if out is None and self.binding.new_fits:
             out = empty(self.shape, self.dtype)
-        if not self.find_output(out, places) or not self.may_write(out, out_z, places):
+        if not find_output(&self.binding, out, places) or not may_write(&self.binding, out, out_z, places):
             return None
         self.run_parts(places, self.packed.memory)
         return out
@@ -317,11 +313,11 @@ cdef class Forward:
     def with_weights(self, weight, bias, x, residual, out, out_z):
         """The same, where each call brings its weights."""
         cdef char *places[ARRAYS]
-        if not self.find_weights(weight, bias, places) or not self.find(x, residual, out_z, places):
+        if not self.find_weights(weight, bias, places) or not find(&self.binding, self.threads, x, residual, out_z, places):
             return None
-        if out is None and self.new_fits:
+        if out is None and self.binding.new_fits:
             out = empty(self.shape, self.dtype)
-        if not self.find_output(out, places) or not self.may_write(out, out_z, places):
+        if not find_output(&self.binding, out, places) or not may_write(&self.binding, out, out_z, places):
             return None
         self.pack_and_run(places)
         return out
@@ -330,7 +326,7 @@ cdef class Forward:
         """Run, if the arrays have the program's layouts, and say whether they do; that y and z may be written while
         the others are read has been checked. A layer's program takes no weights."""
         cdef char *places[ARRAYS]
-        if not self.find(x, residual, z, places) or not self.find_output(y, places):
+        if not find(&self.binding, self.threads, x, residual, z, places) or not find_output(&self.binding, y, places):
             return False
         if self.packed is not None:
             self.run_parts(places, self.packed.memory)
@@ -340,39 +336,12 @@ cdef class Forward:
         self.pack_and_run(places)
         return True
 
-    cdef bint find(self, x, residual, z, char **places) except -1:
-        """Where arrays lie, if they are laid out as they should be and the team is the one described for."""
-        if self.follows and self.threads() != self.asked:
-            return False
-        if not (fits(&self.layouts[A], x) and fits(&self.layouts[RESIDUAL], residual) and fits(&self.layouts[Z], z)):
-            return False
-        places[A], places[RESIDUAL], places[Z] = place_of(x), place_of(residual), place_of(z)
-        return True
-
-    cdef bint find_output(self, y, char **places) noexcept:
-        places[C] = place_of(y)
-        return y is not None and fits(&self.layouts[C], y)
-
     cdef bint find_weights(self, weight, bias, char **places) noexcept:
-        if not (fits(&self.layouts[WEIGHT], weight) and fits(&self.layouts[BIAS], bias)
-                and kernels_for(self.layouts[WEIGHT].type) == self.weights.b.kernels):
+        if not (fits(&self.weight, weight) and fits(&self.bias, bias)
+                and kernels_for(self.weight.type) == self.weights.b.kernels):
             return False
         places[WEIGHT], places[BIAS] = place_of(weight), place_of(bias)
         return True
-
-    cdef bint may_write(self, y, z, char *const *places) noexcept:
-        """Whether y and z are writable, and apart from each other and from what is read; y may be the residual."""
-        cdef const Layout *of = self.layouts
-        if not may_be_written(<ndarray>y) or z is not None and not may_be_written(<ndarray>z):
-            return False
-        if not lie_apart(&of[C], places[C], &of[A], places[A]):
-            return False
-        if not (lie_apart(&of[C], places[C], &of[RESIDUAL], places[RESIDUAL])
-                or coincide(&of[C], places[C], &of[RESIDUAL], places[RESIDUAL])):
-            return False
-        return z is None or (lie_apart(&of[Z], places[Z], &of[A], places[A])
-                             and lie_apart(&of[Z], places[Z], &of[C], places[C])
-                             and lie_apart(&of[Z], places[Z], &of[RESIDUAL], places[RESIDUAL]))
 
     cdef int pack_and_run(self, char *const *places) except -1:
         cdef const Weights *w = &self.weights

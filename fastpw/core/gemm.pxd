@@ -9,16 +9,8 @@ from fastpw.core.ahead cimport Ahead, fetch, fetch_pixels, nothing_ahead
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gemm_args, fastpw_output, fastpw_row_args,
                                   fastpw_scale_args, fastpw_unpacked_args)
 from fastpw.core.panels cimport CACHE_LINE, PackedB, tile_of
-from fastpw.core.pixels cimport OPERANDS, Pixels, address, run_length
+from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z, Pixels, address, run_length
 from fastpw.core.window cimport Window
-
-
-# The operands that have rows.
-cdef enum:
-    A
-    C
-    RESIDUAL
-    Z
 
 
 cdef enum:

@@ -118,6 +118,31 @@ cdef extern from "kernel_set.h" nogil:
         char *sums
         const fastpw_epilogue *epilogue
 
+    enum:
+        FASTPW_WINDOW_COLUMNS
+
+    ctypedef struct fastpw_window:
+        const char **pixels
+        Py_ssize_t ld
+        Py_ssize_t tap_rows, tap_columns, row_step, column_step, row_stride, column_stride
+
+    ctypedef struct fastpw_stencil_args:
+        Py_ssize_t rows, columns, n
+        fastpw_window window
+        Py_ssize_t at
+        const char *weights
+        fastpw_output out
+        Py_ssize_t row_ldr, row_ldz, row_ldc
+
+    ctypedef struct fastpw_pool_args:
+        Py_ssize_t rows, columns, n
+        fastpw_window window
+        Py_ssize_t at
+        const int32_t *row_taps
+        const int32_t *column_taps
+        char *c
+        Py_ssize_t ldc, row_ldc
+
     ctypedef struct fastpw_tile:
         int32_t mr, nr, depth_step, least_depth, head_bytes
         void (*pack)(char *, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t,
@@ -142,6 +167,10 @@ cdef extern from "kernel_set.h" nogil:
                             char *) noexcept nogil
         void (*split)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
         void (*transpose)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
+        void (*stencil)(const fastpw_stencil_args *) noexcept nogil
+        void (*pool)(const fastpw_pool_args *) noexcept nogil
+        void (*interleave)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *,
+                           Py_ssize_t) noexcept nogil
         double (*peak)(int64_t) noexcept nogil
 
     const fastpw_kernel_set **fastpw_kernel_sets

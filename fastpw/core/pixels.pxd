@@ -15,6 +15,14 @@ cdef enum:
     MOST_AXES = 64               # of a NumPy array
 
 
+# The operands of a product that have rows.
+cdef enum:
+    A
+    C
+    RESIDUAL
+    Z
+
+
 cdef struct Pixels:
     Py_ssize_t m
     Py_ssize_t size[AXES]                    # along each axis; m in all

@@ -3,11 +3,11 @@
 The steps take rows start..stop-1 of the worker's block.
 """
 
-from fastpw.core.gemm cimport A, C, RESIDUAL, Z, Bound, Gemm, Task, in_place
+from fastpw.core.gemm cimport Bound, Gemm, Task, in_place
 from fastpw.core.gradients cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk, Worker, copies_x)
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gradient_args, fastpw_scale_args)
 from fastpw.core.panels cimport PackedB, Unpacked, bytes_of_panel, pack_panel, splits_depth
-from fastpw.core.pixels cimport Columns, address, gather, run_length
+from fastpw.core.pixels cimport A, C, RESIDUAL, Z, Columns, address, gather, run_length
 from fastpw.core.staged cimport run_task
 
 

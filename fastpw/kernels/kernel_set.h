@@ -168,6 +168,41 @@ typedef struct {
     const fastpw_epilogue *epilogue;
 } fastpw_gradient_args;
 
+/* Windows over pixels.  The pixel under tap (i, j) of output (p, q) begins at
+ *
+ *     pixels[(p * row_stride + i * row_step) * ld + q * column_stride + j * column_step]
+ *
+ * in a table of pointers: a pixel that is not there is one of zeros, say. The table goes on to the right as if the
+ * columns of outputs were a multiple of FASTPW_WINDOW_COLUMNS. */
+enum { FASTPW_WINDOW_COLUMNS = 8 };
+typedef struct {
+    const char *const *pixels; ptrdiff_t ld; /* in pointers */
+    ptrdiff_t tap_rows, tap_columns, row_step, column_step, row_stride, column_stride;
+} fastpw_window;
+
+/* t[p][q][c] = bias[c] + residual[p][q][c] + sum over taps (i, j), row by row, of x(p, q, i, j)[at + c] * w[i][j][c]
+ *
+ * n channels, from byte `at` of a pixel on.  Weights lie by vectors of channels: their biases, then their taps in
+ * order, zeros beyond n. */
+typedef struct {
+    ptrdiff_t rows, columns, n;
+    fastpw_window window;
+    ptrdiff_t at;
+    const char *weights;
+    fastpw_output out;                       /* of the first row: ldc lies between pixels */
+    ptrdiff_t row_ldr, row_ldz, row_ldc;     /* between rows */
+} fastpw_stencil_args;
+
+/* C[p][q][c] = the largest of x(p, q, i, j)[at + c] over the taps, NaN if one is NaN; or their sum, that of each row of
+ * taps by itself, divided by row_taps[p] * column_taps[q]. */
+typedef struct {
+    ptrdiff_t rows, columns, n;
+    fastpw_window window;
+    ptrdiff_t at;
+    const int32_t *row_taps, *column_taps;   /* NULL: the largest */
+    char *c; ptrdiff_t ldc, row_ldc;
+} fastpw_pool_args;
+
 /* A register tile: at most mr x nr sums at a time.
  *
  * Its panel is nr columns of B: a head of head_bytes, the nr biases, then ceil(k / depth_step) steps of
@@ -209,6 +244,11 @@ typedef struct {
     void (*split)(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld, char *panels, ptrdiff_t panel_bytes);
     /* to[j][i] = from[i][j], for m rows and n columns. */
     void (*transpose)(ptrdiff_t m, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to, ptrdiff_t ldto);
+    void (*stencil)(const fastpw_stencil_args *);
+    void (*pool)(const fastpw_pool_args *);
+    /* to[i][j * groups + g] = from[i][g * n + j], for m rows. */
+    void (*interleave)(ptrdiff_t m, ptrdiff_t groups, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to,
+                       ptrdiff_t ldto);
     /* Runs `rounds` of independent fused multiply-adds in registers; returns
      * the floating-point operations done: the machine's limit, to measure against. */
     double (*peak)(int64_t rounds);

@@ -4,10 +4,13 @@
 #define FASTPW_ROWS_H
 
 #include "gradient.h"
+#include "interleave.h"
 #include "kernel_set.h"
 #include "outer.h"
 #include "peak.h"
+#include "pool.h"
 #include "scale.h"
+#include "stencil.h"
 #include "tiles.h"
 
 /* One type for everything: FASTPW_F32, say, and its size. */
@@ -27,6 +30,7 @@ _Static_assert(sizeof(real) == SIZE(REAL), "vec.h and kernel_set.h agree about t
         .row = row, .taps = taps, .unpacked = unpacked, .scale = scale,                                             \
         .outer = outer, .outer_forms = FORMED_ACTIVATIONS,                                              \
         .gradient = gradient, .column_sums = column_sums,                                               \
-        .split = split_rows, .transpose = transpose, .peak = peak}
+        .split = split_rows, .transpose = transpose,                                                    \
+        .stencil = stencil, .pool = pool, .interleave = interleave, .peak = peak}
 
 #endif

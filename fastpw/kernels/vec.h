@@ -148,6 +148,24 @@ INLINE vec vec_chain(vec v, vec a, vec b) { return v * a + b; }
 INLINE vec vec_kept(vec v) { return v; }
 #endif
 
+/* sum + a * b in the place of sum, for as many sums as there are registers for: left to choose, the compiler puts some
+ * of them in the place of a or b, and spills. */
+#if defined(ISA_AVX512) || defined(ISA_AVX2)
+#  define VEC_ADDS_IN_PLACE 1
+INLINE vec vec_add_product(vec sum, vec a, vec b)
+{
+#  ifdef REAL_F32
+    __asm__ volatile("vfmadd231ps %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+#  else
+    __asm__ volatile("vfmadd231pd %2, %1, %0" : "+v"(sum) : "v"(a), "v"(b));
+#  endif
+    return sum;
+}
+#else
+#  define VEC_ADDS_IN_PLACE 0
+INLINE vec vec_add_product(vec sum, vec a, vec b) { return sum + a * b; }
+#endif
+
 /* In a register: few instructions that read it would each load it. */
 INLINE vec vec_load_once(const void *p)
 {

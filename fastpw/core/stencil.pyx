@@ -1,0 +1,314 @@
+# distutils: language = c
+"""Windows over planes of pixels as programs: stencils (one weight per channel for each tap) and pools.
+
+    y[p, c] = act(bias[c] + sum over taps of x[tap, c] * weight[tap, c] + residual[p, c])
+"""
+
+from libc.math cimport INFINITY
+from libc.stdint cimport PTRDIFF_MAX, int32_t
+from libc.stdlib cimport free
+from libc.string cimport memset
+
+from fastpw.core.binding cimport Binding, describe_arrays, drop_arrays, find, find_output, may_write
+from fastpw.core.forward cimport empty
+from fastpw.core.kernels cimport fastpw_kernel_set
+from fastpw.core.layout cimport Layout, place_of
+from fastpw.core.machine cimport kernels_for, team
+from fastpw.core.ndarray cimport ndarray, need_columns, type_of
+from fastpw.core.panels cimport Matrix, copy_numbers, matrix_of, new_memory, whole_lines
+from fastpw.core.pixels cimport A, AXES, C, OPERANDS, Lead, join_axes, take_inner_axes
+from fastpw.core.sweep cimport run_windows, sweep_bytes
+from fastpw.core.planes cimport count_taps, far, fill, need_planes, set_slide
+from fastpw.core.shuffle cimport Interleaved, run_interleaved
+from fastpw.core.windows cimport Windows, reach, whole_tiles
+
+from numpy import dtype as numpy_dtype
+
+from fastpw.core import bands, partition
+
+
+# ---- weights -------------------------------------------------------------------------------------------------
+
+cdef class PackedStencil:
+    """The weights (taps, C) and biases of a layer, packed by vectors of channels for the kernels in use."""
+
+    cdef const fastpw_kernel_set *kernels
+    cdef Py_ssize_t taps, n
+    cdef int type
+    cdef char *memory
+
+    def __init__(self, ndarray weight, ndarray bias, int threads):
+        cdef Matrix matrix = matrix_of(weight), biases = matrix_of(bias)
+        if bias is not None and biases.columns != matrix.columns:
+            raise ValueError(f"{matrix.columns} biases are needed, got an array that was changed meanwhile")
+        self.type = type_of(weight)
+        self.kernels, self.taps, self.n = kernels_for(self.type), matrix.rows, matrix.columns
+        self.memory = new_memory(self.bytes_of(whole_vectors(self.n, self.kernels)), "packed weights")
+        cdef const char *heads = place_of(bias)
+        cdef const char *from_ = place_of(weight)
+        cdef Py_ssize_t first
+        for first in range(0, self.n, self.kernels.lanes):
+            self.pack(first, from_ + first * matrix.stride, &matrix,
+                      NULL if heads == NULL else heads + first * biases.stride, biases.stride)
+
+    cdef Py_ssize_t bytes_of(self, Py_ssize_t channels) noexcept:
+        return (1 + self.taps) * channels * self.kernels.b_size
+
+    cdef void pack(self, Py_ssize_t first, const char *weight, const Matrix *matrix, const char *bias,
+                   Py_ssize_t stride) noexcept:
+        """One vector of channels: its biases, then its taps in order; zeros beyond the last channel."""
+        cdef Py_ssize_t element = self.kernels.b_size, vector = self.kernels.lanes * element, tap
+        cdef Py_ssize_t channels = min(<Py_ssize_t>self.kernels.lanes, self.n - first)
+        cdef char *to = self.memory + self.bytes_of(first)
+        memset(to, 0, (1 + self.taps) * vector)
+        copy_numbers(to, bias, stride, channels, element)
+        for tap in range(self.taps):
+            copy_numbers(to + (1 + tap) * vector, weight + tap * matrix.ld, matrix.stride, channels, element)
+
+    def __dealloc__(self):
+        free(self.memory)
+
+
+cdef Py_ssize_t whole_vectors(Py_ssize_t channels, const fastpw_kernel_set *kernels) noexcept nogil:
+    return (channels + kernels.lanes - 1) // kernels.lanes * kernels.lanes
+
+
+# ---- programs ------------------------------------------------------------------------------------------------
+
+cdef class Program:
+    """What is computed for arrays laid out in one way. It does not change, and many threads may share it."""
+
+    cdef Binding binding
+    cdef object shape, dtype, threads
+    cdef int most_threads
+
+    def __dealloc__(self):
+        drop_arrays(&self.binding)
+
+    cdef int bind(self, tuple arrays, threads) except -1:
+        describe_arrays(&self.binding, arrays, threads())
+        y = arrays[C]
+        self.shape, self.dtype, self.threads = y.shape, numpy_dtype(y.dtype.type), threads
+        return 0
+
+    def __call__(self, x, residual, out, out_z):
+        """Bind arrays and run; returns y, or None if the arrays have to be checked first.
+
+        They fit if they are laid out as those that the program was described for, and if what is written lies apart
+        from all else; the residual may be the output.
+        """
+        cdef char *places[OPERANDS]
+        if not find(&self.binding, self.threads, x, residual, out_z, places):
+            return None
+        if out is None and self.binding.new_fits:
+            out = empty(self.shape, self.dtype)
+        if not find_output(&self.binding, out, places) or not may_write(&self.binding, out, out_z, places):
+            return None
+        self.run(places)
+        return out
+
+    def run_checked(self, x, residual, y, z, weight, bias):
+        """Run, if the arrays have the program's layouts, and say whether they do; that y and z may be written while
+        the others are read has been checked. The weights are the program's."""
+        cdef char *places[OPERANDS]
+        if not find(&self.binding, self.threads, x, residual, z, places):
+            return False
+        if not find_output(&self.binding, y, places):
+            return False
+        self.run(places)
+        return True
+
+    cdef int run(self, char *const *places) except -1:
+        raise NotImplementedError
+
+
+cdef class Sweep(Program):
+    """A window over planes: what stencils and pools have in common."""
+
+    cdef Windows windows
+    cdef bint brief
+    cdef char *memory            # fillers, counts of taps
+
+    def __dealloc__(self):
+        free(self.memory)
+
+    cdef int describe(self, tuple arrays, tuple views, tuple window, threads) except -1:
+        """All but the weights, the fillers and the counts."""
+        cdef Binding planes
+        memset(&planes, 0, sizeof(planes))
+        self.bind(arrays, threads)
+        try:
+            describe_arrays(&planes, views, 1)
+            self.take_planes(&planes, window)
+        finally:
+            drop_arrays(&planes)
+        return 0
+
+    cdef int take_planes(self, const Binding *planes, tuple window) except -1:
+        cdef Windows *w = &self.windows
+        cdef const Layout *layout
+        cdef int i
+        need_planes(planes)
+        set_slide(&w.rows, window, 0, planes)
+        set_slide(&w.columns, window, 1, planes)
+        if far(&w.rows) * far(&w.columns) * sizeof(char *) > <double>PTRDIFF_MAX / 64:
+            raise MemoryError(f"no memory for the pixels of a window {window}")
+        w.kernels = kernels_for(planes.layouts[C].type)
+        w.planes, w.n = planes.layouts[C].shape[0], planes.layouts[C].shape[3]
+        for i in range(OPERANDS):
+            layout = &planes.layouts[i]
+            if layout.axes == 4:
+                w.between[i].plane, w.between[i].row, w.between[i].pixel = (
+                    layout.strides[0], layout.strides[1], layout.strides[2])
+        return 0
+
+    cdef int cut(self) except -1:
+        """Into tasks, and say whether that depends on the threads."""
+        cdef Windows *w = &self.windows
+        if w.planes * w.rows.outputs * w.columns.outputs * w.n == 0:
+            self.most_threads = 0
+            return 0
+        w.table_columns = reach(&w.columns, whole_tiles(w.columns.outputs))
+        shape = bands.Window(w.planes, w.rows.outputs, w.columns.outputs, w.n, w.rows.taps, w.columns.taps,
+                             w.table_columns, reach(&w.rows, 1) - w.rows.stride, w.rows.stride)
+        w.band, w.block, self.most_threads, self.brief = bands.cut(
+            shape, w.kernels.lanes, w.kernels.a_size, self.binding.asked)
+        self.binding.follows = bands.cut(shape, w.kernels.lanes, w.kernels.a_size, 2).threads > 1
+        w.table_bytes = whole_lines(reach(&w.rows, w.band) * w.table_columns * sizeof(char *))
+        return 0
+
+    cdef int run(self, char *const *places) except -1:
+        cdef int members = self.most_threads
+        cdef char *memory
+        if members == 0:
+            return 0
+        if members > 1:
+            members = min(members, team(members))
+        memory = new_memory(sweep_bytes(&self.windows, members), "the pixels under a window")
+        run_windows(&self.windows, places, members, self.brief, memory)
+        free(memory)
+        return 0
+
+    @property
+    def nbytes(self):
+        """Bytes of the program itself, beside its weights."""
+        return sizeof(Windows) + self.windows.n * self.windows.kernels.a_size
+
+    def schedule(self):
+        """How it is cut: the rows and channels of a task, and the threads."""
+        return {"task_rows": self.windows.band, "task_channels": self.windows.block, "threads": self.most_threads}
+
+
+cdef class Stencil(Sweep):
+    """One weight per channel for each tap.
+
+    Parameters
+    ----------
+    arrays : (x, y, residual, z)
+        x (N, H, W, C), the others (N, Ho, Wo, C), all with adjacent channels; the last two may be None.
+    window : ((int, int), (int, int), (int, int), (int, int))
+        Along both axes: the taps, the step from tap to tap, the stride from output to output, and the origin, which is
+        where the first output has its first tap. It may lie outside; taps that do multiply zeros.
+    weights : PackedStencil
+    activation : (int, float, float)
+        Code, alpha, beta (kernel_set.h).
+    threads : callable
+        Says how many threads a call may use.
+    views : tuple, optional
+        The arrays with these axes, where those of a call have others.
+    """
+
+    cdef PackedStencil packed
+
+    def __init__(self, tuple arrays, tuple window, PackedStencil weights not None, tuple activation, threads,
+                 tuple views=None):
+        cdef Windows *w = &self.windows
+        self.describe(arrays, views or arrays, window, threads)
+        if (weights.n != w.n or weights.taps != w.rows.taps * w.columns.taps
+                or weights.type != self.binding.layouts[C].type):
+            raise ValueError(f"{w.rows.taps * w.columns.taps} x {w.n} weights are needed, got {weights.taps} x "
+                             f"{weights.n}")
+        self.packed, w.kernels, w.weights = weights, weights.kernels, weights.memory
+        w.bytes_of_weights = weights.bytes_of(1)
+        w.epilogue.activation, w.epilogue.alpha, w.epilogue.beta = activation
+        self.memory = new_memory(w.n * w.kernels.a_size, "zeros")
+        memset(self.memory, 0, w.n * w.kernels.a_size)
+        w.filler = self.memory
+        self.cut()
+
+
+cdef class Pool(Sweep):
+    """The largest, or the mean, of the pixels under a window.
+
+    Parameters
+    ----------
+    arrays : (x, y, None, None)
+        As those of a Stencil.
+    window : tuple
+        As that of a Stencil.
+    kind : {"max", "average", "average_padded"}
+        Whether a mean is that of the pixels that exist, or counts zeros for those that do not.
+    threads : callable
+        Says how many threads a call may use.
+    views : tuple, optional
+        As those of a Stencil.
+    """
+
+    def __init__(self, tuple arrays, tuple window, str kind, threads, tuple views=None):
+        cdef Windows *w = &self.windows
+        if kind not in ("max", "average", "average_padded"):
+            raise ValueError(f"kind is max, average or average_padded, got {kind!r}")
+        self.describe(arrays, views or arrays, window, threads)
+        cdef Py_ssize_t size = w.n * w.kernels.a_size, counted = whole_lines(size)
+        self.memory = new_memory(counted + (w.rows.outputs + w.columns.outputs) * sizeof(int32_t), "fillers")
+        w.filler = self.memory
+        fill(self.memory, w.n, w.kernels.a_size, -INFINITY if kind == "max" else 0)
+        if kind != "max":
+            w.row_taps = count_taps(&w.rows, kind == "average", <int32_t *>(self.memory + counted))
+            w.column_taps = count_taps(&w.columns, kind == "average", <int32_t *>w.row_taps + w.rows.outputs)
+        self.cut()
+
+
+# ---- shuffles ------------------------------------------------------------------------------------------------
+
+cdef class Shuffle(Program):
+    """y[..., j * groups + i] = x[..., i * (C // groups) + j]: channels of all groups, one of each in turn.
+
+    Parameters
+    ----------
+    arrays : (x, y, None, None)
+        Arrays (..., C) of one shape, with adjacent channels; the other axes are three at most, once neighbouring ones
+        that go on at one distance are one.
+    groups : int
+        Divides C.
+    threads : callable
+        Says how many threads a call may use.
+    """
+
+    cdef Interleaved how
+
+    def __init__(self, tuple arrays, Py_ssize_t groups, threads):
+        cdef Lead lead
+        cdef Interleaved *s = &self.how
+        cdef const Layout *y = &self.binding.layouts[C]
+        self.bind(arrays, threads)
+        join_axes(&lead, arrays[:2])
+        cdef Py_ssize_t channels = y.shape[y.axes - 1]
+        need_columns(arrays[A], channels)
+        if lead.count > AXES or groups < 1 or channels % groups or self.binding.layouts[A].type != y.type:
+            raise ValueError(f"{groups} groups of {channels} channels over at most {AXES} axes are needed")
+        take_inner_axes(&lead, &s.pixels)
+        s.kernels, s.groups, s.n = kernels_for(y.type), groups, channels // groups
+        cdef Py_ssize_t size = s.pixels.m * channels * s.kernels.c_size
+        s.brief = size < <Py_ssize_t>partition.BRIEF_WORK
+        self.binding.follows = size >= <Py_ssize_t>partition.SMALL_CLEARING_BYTES
+        self.most_threads = self.binding.asked if self.binding.follows else 1
+
+    cdef int run(self, char *const *places) except -1:
+        run_interleaved(&self.how, places, team(self.most_threads) if self.most_threads > 1 else 1)
+        return 0
+
+    @property
+    def nbytes(self):
+        """Bytes of the program itself."""
+        return sizeof(Interleaved)

@@ -1,0 +1,194 @@
+/* A weight per channel for each tap of a window: depthwise convolution.
+ *
+ * A tile is FASTPW_WINDOW_COLUMNS outputs of a row, a vector of channels at a time: as many sums as it takes to keep
+ * two multiply-add units busy.  Each sum takes its taps in one order, whatever the tile, so a result does not depend on
+ * where its pixel lies.  Where the row of outputs ends, the rest of the tile is computed and not stored.
+ */
+#ifndef FASTPW_STENCIL_H
+#define FASTPW_STENCIL_H
+
+#include "epilogue.h"
+
+enum { TILE_COLUMNS = FASTPW_WINDOW_COLUMNS };
+
+/* Widths and strides that are compiled for: as wide as registers allow, beside the sums, a pixel and (where it has to be
+ * multiplied first) a product. The others take a general way, float64 most of the time. */
+#if defined(REAL_F32) && (VEC_REGISTERS == 32 || VEC_ADDS_IN_PLACE)
+#  define KNOWN_WINDOWS(DO) DO(3, 1) DO(3, 2) DO(5, 1) DO(5, 2) DO(7, 1) DO(7, 2)
+#else
+#  define KNOWN_WINDOWS(DO) DO(3, 1) DO(3, 2)
+#endif
+enum { MOST_TAPS = 7 };
+
+/* One tile's place. */
+typedef struct {
+    const char *const *pixels;               /* of the first tap of its first output */
+    ptrdiff_t columns;                       /* that are stored */
+    const char *residual;
+    char *z, *c;
+} stencil_place;
+
+/* Where a vector of the tile's channels lies: byte `from` of the pixels read, byte `to` of those written. */
+typedef struct {
+    ptrdiff_t from, to;
+    vec_lanes lanes;
+} stencil_channels;
+
+#define FOR_COLUMNS(k, count) UNROLL for (int k = 0; k < TILE_COLUMNS; k++) if (k < (count))
+
+INLINE vec load_channels(const int whole, const char *p, vec_lanes lanes)
+{
+    return whole ? vec_load(p) : vec_load_lanes(p, lanes);
+}
+
+INLINE void store_channels(const int whole, char *p, vec v, vec_lanes lanes)
+{
+    if (whole)
+        vec_store(p, v);
+    else
+        vec_store_lanes(p, v, lanes);
+}
+
+/* What the sums start from; as in a product, the residual is added to the bias. */
+INLINE void stencil_begin(const int whole, vec *t, const fastpw_output *out, const stencil_place *at,
+                          const stencil_channels *ch, vec bias)
+{
+    UNROLL for (int k = 0; k < TILE_COLUMNS; k++) t[k] = bias;
+    if (at->residual)
+        FOR_COLUMNS(k, at->columns) t[k] += load_channels(whole, at->residual + k * out->ldr + ch->to, ch->lanes);
+}
+
+INLINE void stencil_put(const int whole, const vec *t, char *p, ptrdiff_t ld, ptrdiff_t columns, vec_lanes lanes)
+{
+    FOR_COLUMNS(k, columns) store_channels(whole, p + k * ld, t[k], lanes);
+}
+
+INLINE void stencil_end(const int whole, vec *t, const fastpw_output *out, const stencil_place *at,
+                        const stencil_channels *ch)
+{
+    const vec alpha = vec_set((real)out->epilogue->alpha), beta = vec_set((real)out->epilogue->beta);
+    if (at->z) stencil_put(whole, t, at->z + ch->to, out->ldz, at->columns, ch->lanes);
+#define CASE(NAME, reads, act, slope)                                                                        \
+    case FASTPW_##NAME:                                                                                      \
+        UNROLL for (int k = 0; k < TILE_COLUMNS; k++) t[k] = activate(t[k], FASTPW_##NAME, alpha, beta);     \
+        break;
+    switch (out->epilogue->activation) { FASTPW_CHEAP_ACTIVATIONS(CASE) }
+#undef CASE
+    stencil_put(whole, t, at->c + ch->to, out->ldc, at->columns, ch->lanes);
+}
+
+/* Any window. */
+INLINE void sum_taps(const int whole, vec *t, const fastpw_window *w, const char *const *row, const char *weight,
+                     const stencil_channels *ch)
+{
+    for (ptrdiff_t i = 0; i < w->tap_rows; i++, row += w->row_step * w->ld) {
+        const char *const *pixel = row;
+        for (ptrdiff_t j = 0; j < w->tap_columns; j++, pixel += w->column_step, weight += VEC_BYTES) {
+            const vec v = vec_load(weight);
+            UNROLL for (int k = 0; k < TILE_COLUMNS; k++)
+                t[k] += load_channels(whole, pixel[k * w->column_stride] + ch->from, ch->lanes) * v;
+        }
+    }
+}
+
+/* Windows `taps` wide, a row of whose weights stays in registers: each pixel is loaded once for all outputs that it is
+ * under. */
+INLINE void sum_known_taps(const int taps, const int stride, vec *t, const fastpw_window *w, const char *const *row,
+                           const char *weight, const stencil_channels *ch)
+{
+    for (ptrdiff_t i = 0; i < w->tap_rows; i++, row += w->row_step * w->ld, weight += taps * VEC_BYTES) {
+        vec v[MOST_TAPS];
+        UNROLL for (int q = 0; q < (TILE_COLUMNS - 1) * stride + taps; q++) {
+            if (q < taps) v[q] = vec_load(weight + q * VEC_BYTES);
+            const vec x = vec_load(row[q] + ch->from);
+            UNROLL for (int k = 0; k < TILE_COLUMNS; k++) {
+                const int j = q - k * stride;
+                if (j >= 0 && j < taps) t[k] = vec_add_product(t[k], x, v[j]);
+            }
+        }
+    }
+}
+
+INLINE const char *weights_of_vector(const fastpw_stencil_args *s, ptrdiff_t vector)
+{
+    return s->weights + vector * (1 + s->window.tap_rows * s->window.tap_columns) * VEC_BYTES;
+}
+
+/* The channels of a tile that fill vectors. */
+INLINE void stencil_tile(const int taps, const int stride, const fastpw_stencil_args *s, const stencil_place *at)
+{
+    stencil_channels ch = {s->at, 0, vec_first(LANES)};
+    const char *weights = s->weights;
+    const ptrdiff_t bytes = s->n / LANES * VEC_BYTES, step = weights_of_vector(s, 1) - weights;
+    for (; ch.to < bytes; ch.to += VEC_BYTES, ch.from += VEC_BYTES, weights += step) {
+        vec t[TILE_COLUMNS];
+        stencil_begin(1, t, &s->out, at, &ch, vec_load(weights));
+        if (taps)
+            sum_known_taps(taps, stride, t, &s->window, at->pixels, weights + VEC_BYTES, &ch);
+        else
+            sum_taps(1, t, &s->window, at->pixels, weights + VEC_BYTES, &ch);
+        stencil_end(1, t, &s->out, at, &ch);
+    }
+}
+
+/* And those that are left. */
+NOINLINE void stencil_rest(const fastpw_stencil_args *s, const stencil_place *at)
+{
+    const ptrdiff_t vectors = s->n / LANES;
+    const char *weights = weights_of_vector(s, vectors);
+    const stencil_channels ch = {s->at + vectors * VEC_BYTES, vectors * VEC_BYTES, vec_first(s->n % LANES)};
+    vec t[TILE_COLUMNS];
+    stencil_begin(0, t, &s->out, at, &ch, vec_load(weights));
+    sum_taps(0, t, &s->window, at->pixels, weights + VEC_BYTES, &ch);
+    stencil_end(0, t, &s->out, at, &ch);
+}
+
+typedef void stencil_function(const fastpw_stencil_args *, const stencil_place *);
+
+#define STENCIL_TILE(taps, stride)                                                                         \
+    NOINLINE void stencil_tile_##taps##_##stride(const fastpw_stencil_args *s, const stencil_place *at)     \
+    {                                                                                                       \
+        stencil_tile(taps, stride, s, at);                                                                  \
+    }
+STENCIL_TILE(0, 0)
+KNOWN_WINDOWS(STENCIL_TILE)
+
+static stencil_function *function_for(const fastpw_window *w)
+{
+#define TRY(taps, stride)                                                                                   \
+    if (w->tap_columns == taps && w->column_stride == stride && w->column_step == 1)                        \
+        return stencil_tile_##taps##_##stride;
+    KNOWN_WINDOWS(TRY)
+#undef TRY
+    return stencil_tile_0_0;
+}
+
+INLINE void stencil_row(stencil_function *tile, const fastpw_stencil_args *s, stencil_place at, ptrdiff_t left)
+{
+    const fastpw_output *out = &s->out;
+    for (; left > 0; left -= TILE_COLUMNS) {
+        at.columns = left < TILE_COLUMNS ? left : TILE_COLUMNS;
+        tile(s, &at);
+        if (s->n % LANES) stencil_rest(s, &at);
+        if (!is_cheap(out->epilogue->activation)) activate_memory(at.columns, s->n, at.c, out->ldc, out->epilogue);
+        at.pixels += TILE_COLUMNS * s->window.column_stride;
+        at.c += TILE_COLUMNS * out->ldc;
+        if (at.residual) at.residual += TILE_COLUMNS * out->ldr;
+        if (at.z) at.z += TILE_COLUMNS * out->ldz;
+    }
+}
+
+static void stencil(const fastpw_stencil_args *s)
+{
+    stencil_function *const tile = function_for(&s->window);
+    for (ptrdiff_t p = 0; p < s->rows; p++) {
+        const stencil_place at = {
+            s->window.pixels + p * s->window.row_stride * s->window.ld, 0,
+            s->out.residual ? s->out.residual + p * s->row_ldr : NULL,
+            s->out.z ? s->out.z + p * s->row_ldz : NULL, s->out.c + p * s->row_ldc,
+        };
+        stencil_row(tile, s, at, s->columns);
+    }
+}
+
+#endif
