@@ -22,6 +22,7 @@ REPLAYED = 500  # calls at most: evenly spread over all, from the fastest to the
 def pytest_addoption(parser):
     group = parser.getgroup("fastpw")
     group.addoption("--threads", type=int, default=fastpw.get_num_threads(), help="of every implementation")
+    group.addoption("--kind", choices=layers.KINDS, default="pointwise", help="of the convolutions")
     group.addoption("--layers", metavar="FILE.csv", help="default: the layers of fastpw bench")
     group.addoption("--rounds", type=int, default=ROUNDS, help="in which the implementations take turns")
 
@@ -32,10 +33,12 @@ def pytest_generate_tests(metafunc):
         return
     options = metafunc.config.option
     backward = metafunc.function.__name__ == "test_backward"
-    settings = [Setting(options.threads, backward, new_arrays) for new_arrays in (False, True)]
+    settings = [
+        Setting(options.threads, backward, new_arrays, kind=options.kind) for new_arrays in (False, True)
+    ]
     names = [*implementations.table(settings[0]), *peers.table(settings[0])]
     metafunc.parametrize("setting", settings, ids=["own arrays", "new arrays"])
-    metafunc.parametrize("layer", layers.load(options.layers), ids=lambda layer: layer.name)
+    metafunc.parametrize("layer", layers.load(options.layers, options.kind), ids=lambda layer: layer.name)
     metafunc.parametrize("implementation", names)
 
 
@@ -114,6 +117,7 @@ def replay(benchmark, measured):
             shape=[layer.N, layer.H, layer.W, layer.C],
             K=layer.K,
             stride=layer.stride,
+            kernel=list(layer.kernel),
             peak_gflops=result.peak_gflops,
         )
         _replay(benchmark, result.timings[implementation].calls)

@@ -2,6 +2,7 @@
 
     python bench/versus.py OTHER_TREE               layers of real networks, as `fastpw bench`
     python bench/versus.py OTHER_TREE --backward    their gradients
+    python bench/versus.py OTHER_TREE --kind dense  kernels of several taps; or depthwise
     python bench/versus.py OTHER_TREE --small       what a call costs besides its arithmetic, and the import
 
 Each build has a process of its own, which keeps its arrays and its layer. On each layer they take turns, in
@@ -180,7 +181,8 @@ def on_layer(builds, layer, setting, rounds):
 def sizes(layer):
     batch = f"{layer.N}×" if layer.N > 1 else ""
     stride = f" /{layer.stride}" if layer.stride > 1 else ""
-    return f"{batch}{layer.H}×{layer.W}{stride}, {layer.C} → {layer.K}"
+    kernel = f", {layer.kh}×{layer.kw}" if layer.kernel != (1, 1) else ""
+    return f"{batch}{layer.H}×{layer.W}{stride}{kernel}, {layer.C} → {layer.K}"
 
 
 def imported(trees):
@@ -201,8 +203,9 @@ def measure(options):
     with ExitStack() as stack:
         builds = [stack.enter_context(closing(Build(tree))) for tree in trees]
         if not options.small:
-            setting = Setting(options.threads, options.backward)
-            chosen = [one for one in layers.load(options.layers) if options.network in (None, one.network)]
+            setting = Setting(options.threads, options.backward, kind=options.kind)
+            known = layers.load(options.layers, options.kind)
+            chosen = [one for one in known if options.network in (None, one.network)]
             return [on_layer(builds, layer, setting, options.rounds) for layer in chosen]
         pairs = [
             on_layer(builds, small.layer, Setting(options.threads, small.backward), options.rounds)
@@ -248,7 +251,8 @@ def parse(arguments):
     )
     parser.add_argument("other", metavar="OTHER_TREE", type=Path, help="a folder with another fastpw, built")
     parser.add_argument("--layers", metavar="FILE.csv", help="other layers")
-    parser.add_argument("--network", choices=layers.networks(), help="only its layers")
+    parser.add_argument("--kind", choices=layers.KINDS, default="pointwise", help="of the convolutions")
+    parser.add_argument("--network", choices=layers.all_networks(), help="only its layers")
     parser.add_argument("--backward", action="store_true", help="the gradients")
     parser.add_argument("--small", action="store_true", help="small calls and the import instead")
     parser.add_argument("--threads", type=int, default=fastpw.get_num_threads())

@@ -38,12 +38,15 @@ def _add_bench(commands):
         epilog="The environment chooses instruction sets: FASTPW_ISA=avx2 those of fastpw, "
         "ONEDNN_MAX_CPU_ISA=AVX2 those of torch's oneDNN.",
     )
-    names = layers.networks()
+    names = layers.all_networks()
+    command.add_argument("--kind", choices=layers.KINDS, default="pointwise",
+                         help="of the convolutions; default: pointwise (1x1)")  # fmt: skip
     which = command.add_mutually_exclusive_group()
     which.add_argument("--network", action="append", choices=names, metavar="NAME",
                        help=f"only its layers; may be repeated. One of {', '.join(names)}")  # fmt: skip
     which.add_argument("--layers", metavar="FILE.csv",
-                       help=f"other layers, in the columns {','.join(layers.COLUMNS)}")  # fmt: skip
+                       help=f"other layers, in the columns {','.join(layers.COLUMNS)}; "
+                       f"of the other kinds {','.join(layers.WINDOW_COLUMNS)}, too")  # fmt: skip
     command.add_argument("--threads", type=_positive, metavar="N", help="default: what fastpw would use")
     command.add_argument("--backward", action="store_true",
                          help="the gradients; with torch, where installed")  # fmt: skip
@@ -83,16 +86,24 @@ def _bench(options):
         print(f'fastpw bench needs {package}: pip install "fastpw[bench]"', file=sys.stderr)
         return 2
     try:
-        chosen = layers.load(options.layers)
+        chosen = layers.load(options.layers, options.kind)
     except (OSError, ValueError) as error:
         print(f"fastpw bench --layers: {error}", file=sys.stderr)
         return 2
     if options.network:
         chosen = [layer for layer in chosen if layer.network in options.network]
+        if not chosen:
+            came = ", ".join(options.network)
+            print(
+                f"fastpw bench --network: one with {options.kind} layers is needed, got {came}",
+                file=sys.stderr,
+            )
+            return 2
     setting = Setting(
         threads=options.threads or fastpw.get_num_threads(),
         backward=options.backward,
         new_arrays=options.numpy_to_numpy,
         dtype=options.dtype,
+        kind=options.kind,
     )
     return command.main(chosen, setting, options.peers or options.backward, options.json, options.plot)

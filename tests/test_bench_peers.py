@@ -124,7 +124,7 @@ def test_bench_counts_only_what_is_right(quick_bench, fake, monkeypatch, capsys,
     table = {name: peers.Peer(f"fake_runtime:{name}", ()) for name in functions}
     table["absent"] = peers.Peer("absent:function", ("numpy", "a_module_that_is_absent"))
     monkeypatch.setattr(peers, "FORWARD", table)
-    monkeypatch.setattr(layers, "load", lambda path=None: LAYERS)
+    monkeypatch.setattr(layers, "load", lambda path=None, kind="pointwise": LAYERS)
     json_path, plot_path = tmp_path / "bench.json", tmp_path / "bench.png"
     paths = ["--json", str(json_path), "--plot", str(plot_path)]
     assert cli.main(["bench", "--peers", "--threads", "1", *paths]) == 0

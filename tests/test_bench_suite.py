@@ -25,17 +25,22 @@ def layers_path(tmp_path):
     return path
 
 
-@pytest.mark.parametrize("name", ["test_forward", "test_backward"])
-def test_suite_has_a_group_per_layer_and_all_figures(name, layers_path, tmp_path):
+def run_suite(name, layers_path, tmp_path, *options):
+    """Its figures of each layer, setting and implementation."""
     for needed in ("pytest_benchmark", "threadpoolctl"):
         pytest.importorskip(needed)
     json_path = tmp_path / "suite.json"
     command = [sys.executable, "-P", "-m", "pytest", BENCH / f"{name}.py", "--import-mode=importlib"]
     command += ["-p", "no:cacheprovider", "-k", "numpy or fastpw or einsum", "--layers", layers_path]
-    command += ["--threads", "1", "--rounds", "1", "--benchmark-json", json_path]
+    command += ["--threads", "1", "--rounds", "1", "--benchmark-json", json_path, *options]
     done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    report = json.loads(json_path.read_text())["benchmarks"]
+    return json.loads(json_path.read_text())["benchmarks"]
+
+
+@pytest.mark.parametrize("name", ["test_forward", "test_backward"])
+def test_suite_has_a_group_per_layer_and_all_figures(name, layers_path, tmp_path):
+    report = run_suite(name, layers_path, tmp_path)
     assert {row["params"]["implementation"] for row in report} >= {"einsum", "numpy", "fastpw"}
     groups = {row["group"] for row in report}
     assert len(groups) == 4  # two layers, into own arrays and new ones
@@ -48,6 +53,15 @@ def test_suite_has_a_group_per_layer_and_all_figures(name, layers_path, tmp_path
         assert figures["threads"] == 1
         assert figures["isa"]
         assert figures["shape"] in ([1, 5, 6, 8], [2, 7, 5, 37])
+
+
+@pytest.mark.parametrize("name", ["test_forward", "test_backward"])
+def test_suite_measures_another_kind(name, tmp_path):
+    path = tmp_path / "dense.csv"
+    path.write_text("layer,N,H,W,C,K,stride,kh,kw\nodd.dense,1,5,6,8,16,2,3,1\n")
+    report = run_suite(name, path, tmp_path, "--kind", "dense")
+    assert {row["params"]["implementation"] for row in report} == {"numpy", "fastpw"}
+    assert {tuple(row["extra_info"]["kernel"]) for row in report} == {(3, 1)}
 
 
 @pytest.fixture

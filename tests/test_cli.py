@@ -42,6 +42,7 @@ def test_version(capsys):
     [
         ([], "required: command"),
         (["bench", "--network", "lenet"], "invalid choice: 'lenet'"),
+        (["bench", "--kind", "transposed"], "invalid choice: 'transposed'"),
         (["bench", "--threads", "0"], "0 is not a positive number"),
     ],
 )
@@ -138,7 +139,7 @@ def quick(quick_bench, monkeypatch):
     """The bench on two tiny layers, one of them strided, in a moment."""
     pytest.importorskip("fastpw.bench.command")
     tiny = [Layer("nin.tiny", 1, 5, 6, 8, 16, 1), Layer("squeezenet.tiny", 2, 7, 5, 4, 3, 2)]
-    monkeypatch.setattr(layers, "load", lambda path=None: tiny)
+    monkeypatch.setattr(layers, "load", lambda path=None, kind="pointwise": tiny)
 
 
 def test_bench_shows_and_writes_every_layer(quick, capsys, tmp_path):

@@ -1,9 +1,12 @@
 """What `fastpw bench` and the pytest suite in bench/ run.
 
-layers           the 1x1 convolutions of real networks (layers.csv), or of a file
-setting          what is measured of them: forward or backward, threads, dtype, into which arrays
-problem          one layer's arrays, and the check of a result against the reference
-implementations  who computes it in this process: one function each; backward: the gradients
+layers           convolutions of real networks: 1x1 (layers.csv), dense.csv, depthwise.csv; or of a file
+setting          what is measured of them: their kind, forward or backward, threads, dtype, into which arrays
+arrays           one layer's arrays
+problem          these, and the check of a result against the reference; windowed_problem: of the gradients
+                 where pixels look at their neighbours
+implementations  who computes it in this process: one function each; backward: the gradients; windowed: where
+                 pixels look at their neighbours, with windows for NumPy
 peers/           who computes it in a process of its own: a module for each runtime
 contestant       one of them, from its arrays to the seconds of its calls
 worker           the process, and what is said over its pipe

@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import fastpw
-from fastpw.bench import backward
+from fastpw.bench import backward, windowed
 from fastpw.bench.problem import Forward
 from fastpw.bench.setting import Setting
 
@@ -82,10 +82,20 @@ BACKWARD: Table = {
     "fastpw": backward.fastpw_gradients,
 }
 
+DENSE: Table = {"numpy": windowed.dense_numpy, "fastpw": windowed.fastpw_layer}
+DEPTHWISE: Table = {"numpy": windowed.depthwise_numpy, "fastpw": windowed.fastpw_layer}
+DENSE_BACKWARD: Table = {"numpy": windowed.dense_numpy_backward, "fastpw": windowed.fastpw_gradients}
+DEPTHWISE_BACKWARD: Table = {"numpy": windowed.depthwise_numpy_backward, "fastpw": windowed.fastpw_gradients}
+TABLES = {
+    "pointwise": (FORWARD, BACKWARD),
+    "dense": (DENSE, DENSE_BACKWARD),
+    "depthwise": (DEPTHWISE, DEPTHWISE_BACKWARD),
+}
+
 
 def table(setting: Setting) -> Table:
-    """The implementations of the pass that is measured, by name."""
-    return BACKWARD if setting.backward else FORWARD
+    """The implementations of the kind and the pass that are measured, by name."""
+    return TABLES[setting.kind][setting.backward]
 
 
 def shown(setting: Setting) -> Table:

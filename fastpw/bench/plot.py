@@ -24,7 +24,7 @@ def save(report: Report, path: str) -> None:
         yscale="log",
         xlabel="arithmetic intensity, FLOP per byte of the arrays",
         ylabel="GFLOP/s",
-        title=f"1×1 convolutions: {report.setting}",
+        title=f"{report.setting.title}: {report.setting}",
     )
     for axis in (axes.xaxis, axes.yaxis):
         axis.set_major_locator(LogLocator(subs=(1, 2, 5)))

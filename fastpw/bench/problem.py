@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from fastpw import _bounds, reference
 from fastpw._typing import FloatArray
+from fastpw.bench.arrays import Problem, spread
 from fastpw.bench.layers import Layer
 from fastpw.bench.setting import Setting
-from fastpw.core.forward import empty
+from fastpw.bench.windowed_problem import WindowedBackward
 
 # Of a result, spread evenly: the reference takes float64 and its time.
 CHECKED_PIXELS = 64
@@ -21,67 +21,36 @@ CHECKED_OUTPUTS = 16  # of dweight and dbias, which look at every pixel
 
 
 @lru_cache(maxsize=1)
-def of(layer: Layer, setting: Setting) -> Forward | Backward:
+def of(layer: Layer, setting: Setting) -> Forward | Backward | WindowedBackward:
     """The problem that a layer is in this setting."""
-    return (Backward if setting.backward else Forward)(layer, setting)
-
-
-def _spread(size, count):
-    """`count` indices below `size`, or all of them."""
-    return np.unique(np.linspace(0, size - 1, count).astype(int))
-
-
-class Problem:
-    """Random arrays in the sizes of a layer; the same ones each time, in every process."""
-
-    def __init__(self, layer: Layer, setting: Setting) -> None:
-        self.layer: Layer = layer
-        self.setting: Setting = setting
-        self._random = np.random.default_rng(0)
-        self.x: FloatArray = self.random(layer.N, layer.H, layer.W, layer.C)
-        self.weight: FloatArray = self.random(layer.K, layer.C)
-        self.bias: FloatArray = self.random(layer.K)
-        # Those the layer computes from:
-        self.pixels: FloatArray = self.x[:, :: layer.stride, :: layer.stride]
-
-    def random(self, *shape: int) -> FloatArray:
-        """Between -0.5 and 0.5."""
-        array = self._random.random(out=self._new(shape), dtype=self.setting.dtype)
-        array -= 0.5
-        return array
-
-    def nan(self, *shape: int) -> FloatArray:
-        """An array for results: what is left out is noticed."""
-        array = self._new(shape)
-        array.fill(np.nan)
-        return array
-
-    def _new(self, shape):
-        """Arrays begin with a cache line, as those do that peers make themselves."""
-        return empty(shape, np.dtype(self.setting.dtype))
-
-    def rows_at(self, which: NDArray[np.integer], array: FloatArray) -> FloatArray:
-        """Some pixels of an (N, Ho, Wo, channels) array, as rows."""
-        return array[np.unravel_index(which, array.shape[:3])]
-
-    def hold(self, name: str, what: str, result: Any, expected: Any, allowed: Any) -> None:
-        """Raise ArithmeticError if `what` of implementation `name` is too far from the reference."""
-        excess = _bounds.excess(result, expected, allowed)
-        if excess > 1:
-            raise ArithmeticError(
-                f"{self.layer.name}: {what} of {name} lies {excess:.3g} times further from the reference "
-                "than rounding allows"
-            )
+    if not setting.backward:
+        return Forward(layer, setting)
+    return (Backward if setting.kind == "pointwise" else WindowedBackward)(layer, setting)
 
 
 class Forward(Problem):
-    """y = ReLU(pixels Wᵀ + bias)."""
+    """y = ReLU(convolution + bias), of any kind."""
 
     def __init__(self, layer: Layer, setting: Setting) -> None:
         super().__init__(layer, setting)
-        self._checked = _spread(layer.P, CHECKED_PIXELS)
-        rows = self.rows_at(self._checked, self.pixels)
-        self._promise = _bounds.promise(rows, self.weight, self.bias, activation="relu")
+        self._checked = spread(layer.P, CHECKED_PIXELS)
+        y, allowed = _bounds.promise_windowed(
+            reference.conv2d,
+            self._windows(),
+            self.as_kernel(self.weight),
+            self.bias,
+            groups=self.groups,
+            padding="valid",
+            activation="relu",
+        )
+        self._promise = y[:, 0, 0], allowed[:, 0, 0]
+
+    def _windows(self):
+        """What the checked pixels look at, each as an image."""
+        padded, stride, (kh, kw) = self.padded(self.x), self.layer.stride, self.layer.kernel
+        where = zip(*np.unravel_index(self._checked, self.layer.output_shape[:3]), strict=True)
+        corners = ((n, i * stride, j * stride) for n, i, j in where)
+        return np.stack([padded[n, top : top + kh, left : left + kw] for n, top, left in corners])
 
     def out(self) -> FloatArray | None:
         """Where a result goes: an array of the implementation's own, or None if each call makes a new one."""
@@ -96,14 +65,14 @@ class Forward(Problem):
 
 
 class Backward(Problem):
-    """dz = dy where y > 0; dx = dz W, dweight = dzᵀ pixels, dbias = Σ dz."""
+    """Of a pointwise layer: dz = dy where y > 0; dx = dz W, dweight = dzᵀ pixels, dbias = Σ dz."""
 
     def __init__(self, layer: Layer, setting: Setting) -> None:
         super().__init__(layer, setting)
         self.dy: FloatArray = self.random(*layer.output_shape)
         self.y: FloatArray = np.maximum(self.pixels @ self.weight.T + self.bias, 0)
-        self._checked = _spread(layer.P, CHECKED_PIXELS)
-        self._outputs = _spread(layer.K, CHECKED_OUTPUTS)
+        self._checked = spread(layer.P, CHECKED_PIXELS)
+        self._outputs = spread(layer.K, CHECKED_OUTPUTS)
         self._expect()
 
     def _expect(self):

@@ -115,6 +115,7 @@ class Report:
             "shape": [layer.N, layer.H, layer.W, layer.C],
             "K": layer.K,
             "stride": layer.stride,
+            "kernel": list(layer.kernel),
             "flops": result.flops,
             "bytes": result.bytes,
             "peak_gflops": result.peak_gflops,

@@ -1,10 +1,17 @@
 """What is measured of every layer in one run."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 
 from fastpw.bench.layers import Layer
+
+TITLES = {
+    "pointwise": "1×1 convolutions",
+    "dense": "dense convolutions",
+    "depthwise": "depthwise convolutions",
+}
 
 
 @dataclass(frozen=True)
@@ -15,14 +22,28 @@ class Setting:
     backward: bool = False
     new_arrays: bool = False
     dtype: str = "float32"
+    kind: str = "pointwise"
+
+    @property
+    def title(self) -> str:
+        return TITLES[self.kind]
+
+    def weight_shape(self, layer: Layer) -> tuple[int, ...]:
+        """In the layout that fastpw takes it in."""
+        return {
+            "pointwise": (layer.K, layer.C),
+            "dense": (layer.K, *layer.kernel, layer.C),
+            "depthwise": (*layer.kernel, layer.C),
+        }[self.kind]
 
     def flops(self, layer: Layer) -> int:
-        """A product and a sum per weight and pixel; backward twice, for dx and for dweight."""
-        return (4 if self.backward else 2) * layer.P * layer.C * layer.K
+        """A product and a sum per weight and pixel, padding included; backward twice, for dx and dweight."""
+        return (4 if self.backward else 2) * layer.P * math.prod(self.weight_shape(layer))
 
     def bytes(self, layer: Layer) -> int:
         """The traffic nobody can avoid: each array read once, or written once."""
-        x, y, weight, bias = layer.P * layer.C, layer.P * layer.K, layer.C * layer.K, layer.K
+        x, y, bias = layer.pixels_read * layer.C, layer.P * layer.K, layer.K
+        weight = math.prod(self.weight_shape(layer))
         # Backward reads x, y, dy and the weight, and writes dx, dweight and dbias.
         elements = 2 * (x + y + weight) + bias if self.backward else x + y + weight + bias
         return elements * np.dtype(self.dtype).itemsize

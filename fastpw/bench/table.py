@@ -15,7 +15,9 @@ def render(report: Report) -> Any:  # rich.table.Table
     table.padding = (0, 1, 0, 0)
     table.add_column("layer", overflow="fold")
     table.add_column("pixels", justify="right")
-    table.add_column("C → K", justify="right")
+    if report.setting.kind != "pointwise":
+        table.add_column("kernel", justify="right")
+    table.add_column("C" if report.setting.kind == "depthwise" else "C → K", justify="right")
     for name in report.implementations:
         table.add_column(f"{name} µs", justify="right")
     table.add_column("GFLOP/s", justify="right")
@@ -34,8 +36,8 @@ def render(report: Report) -> Any:  # rich.table.Table
 def title(report: Report) -> str:
     """What was measured, where."""
     return (
-        f"fastpw {fastpw.__version__}, {chosen_isa(report.setting.dtype)}; {report.setting}; FMA peak "
-        f"{report.peak_gflops:.0f} GFLOP/s, memory {report.bandwidth_gbs:.0f} GB/s"
+        f"fastpw {fastpw.__version__}, {chosen_isa(report.setting.dtype)}; {report.setting.title}: "
+        f"{report.setting}; FMA peak {report.peak_gflops:.0f} GFLOP/s, memory {report.bandwidth_gbs:.0f} GB/s"
     )
 
 
@@ -68,7 +70,9 @@ def _cells(report, result):
     batch = f"{layer.N}×" if layer.N > 1 else ""
     stride = f" /{layer.stride}" if layer.stride > 1 else ""
     yield f"{batch}{layer.H}×{layer.W}{stride}"
-    yield f"{layer.C} → {layer.K}"
+    if report.setting.kind != "pointwise":
+        yield f"{layer.kh}×{layer.kw}"
+    yield f"{layer.C}" if report.setting.kind == "depthwise" else f"{layer.C} → {layer.K}"
     for name in report.implementations:
         yield f"{result.timings[name].best * 1e6:.1f}" if name in result.timings else "–"
     yield f"{result.gflops():.1f}"

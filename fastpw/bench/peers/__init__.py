@@ -32,11 +32,19 @@ BACKWARD = {
     "torch conv": Peer("fastpw.bench.peers.torch:convolution_backward", ("torch",)),
     "torch mm": Peer("fastpw.bench.peers.torch:matmul_backward", ("torch",)),
 }
+# Of layers whose pixels look at their neighbours:
+WINDOWED = {
+    **{name: FORWARD[name] for name in ("litert", "torch eager", "torch onednn", "ort conv")},
+    "openvino": Peer("fastpw.bench.peers.openvino:convolution", ("openvino",)),
+}
+WINDOWED_BACKWARD = {"torch conv": BACKWARD["torch conv"]}
 
 
 def table(setting: Setting) -> dict[str, Peer]:
-    """The peers of the pass that is measured, by name."""
-    return BACKWARD if setting.backward else FORWARD
+    """The peers of the kind and the pass that are measured, by name."""
+    if setting.kind == "pointwise":
+        return BACKWARD if setting.backward else FORWARD
+    return WINDOWED_BACKWARD if setting.backward else WINDOWED
 
 
 def absent(setting: Setting) -> dict[str, str]:

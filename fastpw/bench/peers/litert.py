@@ -1,4 +1,4 @@
-"""LiteRT (TensorFlow Lite), which computes float convolutions by XNNPACK: one CONV_2D with fused ReLU."""
+"""LiteRT (TensorFlow Lite), which computes float convolutions by XNNPACK: one operator with fused ReLU."""
 
 from collections.abc import Callable
 from typing import Any
@@ -31,17 +31,22 @@ def conv2d(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
 
 def _model(problem):
     """The flatbuffer: weights and bias are buffers 1 and 2, buffer 0 is the empty one by convention."""
-    layer = problem.layer
+    layer, weight = problem.layer, problem.as_kernel(problem.weight)
+    code = schema.OperatorCodeT()
+    if problem.setting.kind == "depthwise":
+        code.builtinCode, options = schema.BuiltinOperator.DEPTHWISE_CONV_2D, _depthwise()
+        weight = problem.weight[np.newaxis]
+    else:
+        code.builtinCode, options = schema.BuiltinOperator.CONV_2D, schema.Conv2DOptionsT()
+    code.deprecatedBuiltinCode = code.builtinCode
     graph = schema.SubGraphT()
     graph.tensors = [
         _tensor(b"x", problem.x.shape, buffer=0),
-        _tensor(b"weight", (layer.K, 1, 1, layer.C), buffer=1),
+        _tensor(b"weight", weight.shape, buffer=1),
         _tensor(b"bias", (layer.K,), buffer=2),
         _tensor(b"y", layer.output_shape, buffer=0),
     ]
-    graph.inputs, graph.outputs, graph.operators = [0], [3], [_convolution(layer)]
-    code = schema.OperatorCodeT()
-    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.CONV_2D
+    graph.inputs, graph.outputs, graph.operators = [0], [3], [_convolution(layer, options)]
     model = schema.ModelT()
     model.version, model.operatorCodes, model.subgraphs = 3, [code], [graph]
     model.buffers = [schema.BufferT(), _buffer(problem.weight), _buffer(problem.bias)]
@@ -50,14 +55,20 @@ def _model(problem):
     return bytes(builder.Output())
 
 
-def _convolution(layer):
-    options = schema.Conv2DOptionsT()
-    options.padding = schema.Padding.VALID
+def _depthwise():
+    options = schema.DepthwiseConv2DOptionsT()
+    options.depthMultiplier = 1
+    return options
+
+
+def _convolution(layer, options):
+    options.padding = schema.Padding.VALID if layer.kernel == (1, 1) else schema.Padding.SAME
     options.strideH = options.strideW = layer.stride
     options.fusedActivationFunction = schema.ActivationFunctionType.RELU
     operator = schema.OperatorT()
     operator.inputs, operator.outputs = [0, 1, 2], [3]
-    operator.builtinOptionsType, operator.builtinOptions = schema.BuiltinOptions.Conv2DOptions, options
+    operator.builtinOptionsType = getattr(schema.BuiltinOptions, type(options).__name__.removesuffix("T"))
+    operator.builtinOptions = options
     return operator
 
 

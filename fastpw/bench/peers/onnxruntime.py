@@ -15,8 +15,10 @@ FLOAT: int = TensorProto.FLOAT
 def conv(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """Conv, which wants (N, channels, H, W): its own arrays are, NumPy's are transposed in the graph."""
     layer = problem.layer
-    weight = problem.weight[:, :, None, None]
-    node = helper.make_node("Conv", ["x", "weight", "bias"], ["z"], strides=[layer.stride] * 2)
+    weight = problem.as_kernel(problem.weight).transpose(0, 3, 1, 2)
+    (top, bottom), (left, right) = layer.sides
+    geometry = {"strides": [layer.stride] * 2, "pads": [top, left, bottom, right], "group": problem.groups}
+    node = helper.make_node("Conv", ["x", "weight", "bias"], ["z"], **geometry)
     N, Ho, Wo, K = layer.output_shape
     if problem.setting.new_arrays:
         node.input[0] = "first"

@@ -1,4 +1,4 @@
-"""OpenVINO: MatMul, Add and ReLU, which it fuses."""
+"""OpenVINO: MatMul or a convolution, Add and ReLU, which it fuses."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,6 +11,38 @@ from fastpw.bench.problem import Forward
 
 
 def matmul(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """A pointwise layer as a product of its pixels."""
+    layer = problem.layer
+    x = pixels = ops.parameter(problem.x.shape, np.float32, "x")
+    if layer.stride > 1:
+        every = [1, layer.stride, layer.stride, 1]
+        pixels = ops.strided_slice(x, [0] * 4, list(problem.x.shape), every, [0] * 4, [0] * 4)
+    products = ops.matmul(pixels, ops.constant(problem.weight), False, True)
+    return _request(problem, x, ops.relu(ops.add(products, ops.constant(problem.bias))))
+
+
+def convolution(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """A layer of any kind, between transpositions that it makes part of its own layout."""
+    layer, groups = problem.layer, problem.groups
+    x = ops.parameter(problem.x.shape, np.float32, "x")
+    weight = problem.as_kernel(problem.weight).transpose(0, 3, 1, 2)
+    operator = ops.convolution
+    if groups > 1:
+        weight = weight.reshape(groups, layer.K // groups, *weight.shape[1:])
+        operator = ops.group_convolution
+    products = operator(
+        ops.transpose(x, ops.constant([0, 3, 1, 2])),
+        ops.constant(np.ascontiguousarray(weight)),
+        strides=[layer.stride] * 2,
+        pads_begin=[before for before, _ in layer.sides],
+        pads_end=[after for _, after in layer.sides],
+        dilations=[1, 1],
+    )
+    y = ops.relu(ops.add(products, ops.constant(problem.bias.reshape(1, layer.K, 1, 1))))
+    return _request(problem, x, ops.transpose(y, ops.constant([0, 2, 3, 1])))
+
+
+def _request(problem, x, result):
     """An infer request bound to the pixels and to an array of its own, or to a new one for each call."""
     options = {
         "INFERENCE_NUM_THREADS": problem.setting.threads,
@@ -18,7 +50,8 @@ def matmul(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
     }
-    request = openvino.Core().compile_model(_model(problem), "CPU", options).create_infer_request()
+    model = openvino.Model([result], [x], "layer")
+    request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
 
     def bind(x, y):
         request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
@@ -35,13 +68,3 @@ def matmul(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     y = problem.out()
     bind(problem.x, y)
     return lambda: request.infer(share_outputs=True), lambda: y
-
-
-def _model(problem):
-    layer = problem.layer
-    x = pixels = ops.parameter(problem.x.shape, np.float32, "x")
-    if layer.stride > 1:
-        every = [1, layer.stride, layer.stride, 1]
-        pixels = ops.strided_slice(x, [0] * 4, list(problem.x.shape), every, [0] * 4, [0] * 4)
-    products = ops.matmul(pixels, ops.constant(problem.weight), False, True)
-    return openvino.Model([ops.relu(ops.add(products, ops.constant(problem.bias)))], [x], "layer")

@@ -6,8 +6,9 @@ from typing import Any
 import torch
 
 from fastpw.bench.problem import Backward, Forward
+from fastpw.bench.windowed_problem import WindowedBackward
 
-ONE, NONE = [1, 1], [0, 0]  # dilation; padding
+ONE, NONE = [1, 1], [0, 0]  # dilation; output padding
 
 
 def _start(problem):
@@ -24,64 +25,85 @@ def _array(tensor):
     return tensor.permute(0, 2, 3, 1).numpy()
 
 
-def _weight(problem):
-    weight = torch.from_numpy(problem.weight)[:, :, None, None]
-    return weight.contiguous(memory_format=torch.channels_last)
+class _Convolution:
+    """The layer's geometry, as torch is given it.
 
+    "same" puts an odd pixel of padding behind the image, and torch as many before it as behind. Before the
+    mirrored image they are in place, and those behind it meet no window: so it computes that, with mirrored
+    kernels, which is as much work.
+    """
 
-def _timed(problem, compute):
-    """`compute` is a function of the pixels, which torch gives a new tensor each time."""
-    if problem.setting.new_arrays:
+    def __init__(self, problem):
+        sides = problem.layer.sides
+        self._problem, self._mirrored = problem, any(before != after for before, after in sides)
+        self.padding = [after for _, after in sides]
+        self.stride = [problem.layer.stride] * 2
+        self.groups = problem.groups
+        kernel = self.turned(problem.as_kernel(problem.weight))
+        self.weight = _tensor(kernel).contiguous(memory_format=torch.channels_last)
+        self.bias = torch.from_numpy(problem.bias)
 
-        def run():
-            return _array(compute(_tensor(problem.x)))
+    def turned(self, array):
+        """Of an image or a kernel the one that is computed with, and the way back."""
+        return self._problem.copy(array[:, ::-1, ::-1]) if self._mirrored else array
 
-        return run, run
-    x = _tensor(problem.x)
-    return lambda: compute(x), lambda: _array(compute(x))
+    def timed(self, compute, arrays, results, back):
+        """`compute` takes the arrays' tensors; `results` makes NumPy's arrays of what it returns."""
+        arrays = [self.turned(array) for array in arrays]
+        if self._problem.setting.new_arrays:
+
+            def run():
+                return results(compute(*map(_tensor, arrays)))
+
+            return run, lambda: back(run())
+        tensors = [*map(_tensor, arrays)]
+        return lambda: compute(*tensors), lambda: back(results(compute(*tensors)))
+
+    def forward(self, compute):
+        return self.timed(compute, [self._problem.x], _array, self.turned)
 
 
 def eager(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """conv2d on channels_last, ReLU in place."""
     _start(problem)
-    weight, bias = _weight(problem), torch.from_numpy(problem.bias)
-    stride = [problem.layer.stride] * 2
-    return _timed(problem, lambda x: torch.conv2d(x, weight, bias, stride).relu_())
+    layer = _Convolution(problem)
+    weight, bias, rest = layer.weight, layer.bias, (layer.stride, layer.padding, ONE, layer.groups)
+    return layer.forward(lambda x: torch.conv2d(x, weight, bias, *rest).relu_())
 
 
 def onednn(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """What torch.compile calls: one primitive, with its weight reordered beforehand."""
     _start(problem)
-    bias, stride = torch.from_numpy(problem.bias), [problem.layer.stride] * 2
+    layer = _Convolution(problem)
+    bias, rest = layer.bias, (layer.padding, layer.stride, ONE, layer.groups)
     reorder = torch._C._nn.mkldnn_reorder_conv2d_weight
-    shape = list(_tensor(problem.x).shape)
-    weight = reorder(_weight(problem).to_mkldnn(), NONE, stride, ONE, 1, shape)
+    weight = reorder(layer.weight.to_mkldnn(), *rest, list(_tensor(problem.x).shape))
     convolution = torch.ops.mkldnn._convolution_pointwise.default
-    return _timed(problem, lambda x: convolution(x, weight, bias, NONE, stride, ONE, 1, "relu", [], ""))
+    return layer.forward(lambda x: convolution(x, weight, bias, *rest, "relu", [], ""))
 
 
-def convolution_backward(problem: Backward) -> tuple[Callable[[], Any], Callable[[], Any]]:
+def convolution_backward(
+    problem: Backward | WindowedBackward,
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """What autograd calls for ReLU and for a convolution (here oneDNN), without autograd's own account."""
     _start(problem)
-    weight, stride = _weight(problem), [problem.layer.stride] * 2
+    layer = _Convolution(problem)
     gradient = torch.ops.aten.convolution_backward.default
-    wanted = [True, True, True]
+    weight, wanted = layer.weight, [True, True, True]
+    rest = [weight.shape[0]], layer.stride, layer.padding, ONE, False, NONE, layer.groups, wanted
 
     def compute(dy, y, x):
-        dz = torch.ops.aten.threshold_backward(dy, y, 0)
-        return gradient(dz, x, weight, [weight.shape[0]], stride, NONE, ONE, False, NONE, 1, wanted)
+        return gradient(torch.ops.aten.threshold_backward(dy, y, 0), x, weight, *rest)
 
-    def arrays(dx, dweight, dbias):
-        return _array(dx), dweight.numpy(), dbias.numpy()
+    def results(gradients):
+        dx, dweight, dbias = gradients
+        return _array(dx), _array(dweight), dbias.numpy()
 
-    if problem.setting.new_arrays:
+    def back(gradients):
+        dx, dweight, dbias = gradients
+        return layer.turned(dx), problem.as_weight(layer.turned(dweight)), dbias
 
-        def run():
-            return arrays(*compute(_tensor(problem.dy), _tensor(problem.y), _tensor(problem.x)))
-
-        return run, run
-    inputs = _tensor(problem.dy), _tensor(problem.y), _tensor(problem.x)
-    return lambda: compute(*inputs), lambda: arrays(*compute(*inputs))
+    return layer.timed(compute, [problem.dy, problem.y, problem.x], results, back)
 
 
 def matmul_backward(problem: Backward) -> tuple[Callable[[], Any], Callable[[], Any]]:
