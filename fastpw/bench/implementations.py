@@ -86,7 +86,7 @@ DENSE: Table = {"numpy": windowed.dense_numpy, "fastpw": windowed.fastpw_layer}
 DEPTHWISE: Table = {"numpy": windowed.depthwise_numpy, "fastpw": windowed.fastpw_layer}
 DENSE_BACKWARD: Table = {"numpy": windowed.dense_numpy_backward, "fastpw": windowed.fastpw_gradients}
 DEPTHWISE_BACKWARD: Table = {"numpy": windowed.depthwise_numpy_backward, "fastpw": windowed.fastpw_gradients}
-TABLES = {
+TABLES: dict[str, tuple[Table, Table]] = {
     "pointwise": (FORWARD, BACKWARD),
     "dense": (DENSE, DENSE_BACKWARD),
     "depthwise": (DEPTHWISE, DEPTHWISE_BACKWARD),
