@@ -1,6 +1,7 @@
 """bench/: the pytest-benchmark suite and the sweep, on two tiny layers."""
 
 import json
+import os
 import runpy
 import subprocess
 import sys
@@ -33,7 +34,9 @@ def run_suite(name, layers_path, tmp_path, *options):
     command = [sys.executable, "-P", "-m", "pytest", BENCH / f"{name}.py", "--import-mode=importlib"]
     command += ["-p", "no:cacheprovider", "-k", "numpy or fastpw or einsum", "--layers", layers_path]
     command += ["--threads", "1", "--rounds", "1", "--benchmark-json", json_path, *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
+    # (where these tests share the CPUs by pytest-xdist, pytest-benchmark would measure nothing)
+    environment = {key: value for key, value in os.environ.items() if key != "PYTEST_XDIST_WORKER"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(json_path.read_text())["benchmarks"]
 
