@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 
 __all__ = [
     "Activation",
+    "AnyLayout",
     "ArrayLike",
     "DepthwiseLayout",
     "FloatArray",
@@ -32,6 +33,7 @@ Padding: TypeAlias = (
 WeightLayout: TypeAlias = Literal["OI", "IO", "OIHW", "HWIO", "OHWI"]
 KernelLayout: TypeAlias = Literal["OHWI", "OIHW", "HWIO"]
 DepthwiseLayout: TypeAlias = Literal["HWC", "OIHW", "HWIO", "1HWC"]
+AnyLayout: TypeAlias = Literal["OI", "IO", "OIHW", "HWIO", "OHWI", "HWC", "1HWC"]
 
 Activation: TypeAlias = (
     Literal[

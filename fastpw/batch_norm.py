@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from . import _checks
-from ._typing import ArrayLike, FloatArray, WeightLayout
+from ._typing import AnyLayout, ArrayLike, FloatArray
 
 
 def fold_batch_norm(
@@ -16,7 +16,7 @@ def fold_batch_norm(
     mean: ArrayLike,
     variance: ArrayLike,
     epsilon: float = 1e-5,
-    weight_layout: WeightLayout = "OI",
+    weight_layout: AnyLayout = "OI",
 ) -> tuple[FloatArray, FloatArray]:
     """The weight and bias of a convolution that does what it and the batch normalization after it do.
 
@@ -37,8 +37,8 @@ def fold_batch_norm(
         The running (moving) mean and variance.
     epsilon : float
         What was added to the variance: by default 1e-5 in torch, ONNX and Flax, 1e-3 in Keras.
-    weight_layout : {"OI", "IO", "OIHW", "HWIO", "OHWI"}
-        As in `conv1x1`.
+    weight_layout : {"OI", "IO", "OIHW", "HWIO", "OHWI", "HWC", "1HWC"}
+        As in `conv1x1`, `conv2d` and `depthwise_conv2d`; the kernel may have any height and width.
 
     Returns
     -------
@@ -70,15 +70,17 @@ def fold_batch_norm(
     >>> fastpw.conv1x1(np.ones((1, 3)), weight, bias)
     array([[0., 3.]])
     """
-    matrix = _checks.weight(weight, _checks.layout(weight_layout))
-    mean = _checks.per_filter("mean", mean, matrix)
-    variance = _checks.not_negative("variance", _checks.per_filter("variance", variance, matrix))
-    bias = np.float64(0) if bias is None else _checks.per_filter("bias", bias, matrix)
-    gamma = np.float64(1) if gamma is None else _checks.per_filter("gamma", gamma, matrix)
-    beta = np.float64(0) if beta is None else _checks.per_filter("beta", beta, matrix)
+    filters = _checks.filters_first(weight, weight_layout)  # a view (K, ...)
+    mean = _checks.per_filter("mean", mean, filters)
+    variance = _checks.not_negative("variance", _checks.per_filter("variance", variance, filters))
+    bias = np.float64(0) if bias is None else _checks.per_filter("bias", bias, filters)
+    gamma = np.float64(1) if gamma is None else _checks.per_filter("gamma", gamma, filters)
+    beta = np.float64(0) if beta is None else _checks.per_filter("beta", beta, filters)
     epsilon = _checks.number("epsilon", epsilon)
-    folded = np.empty(_checks.weight_shape(matrix, weight_layout), matrix.dtype)
+    folded = np.empty(_checks.array("weight", weight).shape, filters.dtype)
     with np.errstate(all="ignore"):  # NaN and infinities pass in silence
         scale = gamma / np.sqrt(variance.astype(np.float64) + epsilon)
-        np.multiply(matrix, scale[:, None], out=_checks.matrix(folded, weight_layout), casting="same_kind")
-        return folded, (scale * (bias - mean.astype(np.float64)) + beta).astype(matrix.dtype)
+        scales = scale.reshape(-1, *[1] * (filters.ndim - 1))
+        out = _checks.filters_first(folded, weight_layout)
+        np.multiply(filters, scales, out=out, casting="same_kind")
+        return folded, (scale * (bias - mean.astype(np.float64)) + beta).astype(filters.dtype)

@@ -16,7 +16,7 @@ from ._windowed import Dense
 from .reference import Gradients
 
 
-def operation(weight, bias, options: _windowed.Options) -> Operation:
+def _operation(weight, bias, options: _windowed.Options) -> Operation:
     """A kernel of one tap is a pointwise convolution, with its bits."""
     dense = Dense(weight, bias, options)
     if dense.window.size != (1, 1):
@@ -105,7 +105,7 @@ def conv2d(
     """
     layout = _checks.dense_layout(weight_layout)
     checked = _windowed.options(stride, padding, dilation, groups, activation, layout)
-    convolution = operation(weight, bias, checked)
+    convolution = _operation(weight, bias, checked)
     y, _ = convolution.run((), convolution.pack(), (x, residual, out, out_z))
     return y
 
@@ -258,7 +258,7 @@ class Conv2d(ConvolutionLayer):
         checked = _windowed.options(stride, padding, dilation, groups, activation, layout)
         weight = frozen("weight", weight)
         bias = None if bias is None else frozen("bias", bias)
-        convolution = operation(weight, bias, checked)
+        convolution = _operation(weight, bias, checked)
         self._begin(
             convolution,
             convolution.pack(),

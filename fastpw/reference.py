@@ -376,14 +376,20 @@ def depthwise_conv2d_backward(
     return conv2d_backward(dy, x, weight, *arrays, **options)
 
 
-def max_pool2d(x: ArrayLike, size, stride=None, padding: Padding = 0) -> Array:
+def max_pool2d(x: ArrayLike, size: Stride, stride: Stride | None = None, padding: Padding = 0) -> Array:
     """The maximum of each window; the padding is minus infinity."""
     x, size = np.asarray(x, np.float64), _pair(size)
     how = _Windows(x.shape, size, size if stride is None else stride, padding, 1)
     return how.of(x, -np.inf).max(axis=(-3, -2))
 
 
-def average_pool2d(x: ArrayLike, size, stride=None, padding: Padding = 0, count_padding=False) -> Array:
+def average_pool2d(
+    x: ArrayLike,
+    size: Stride,
+    stride: Stride | None = None,
+    padding: Padding = 0,
+    count_padding: bool = False,
+) -> Array:
     """The sum of each window, divided by its pixels: all, or those of the image."""
     x, size = np.asarray(x, np.float64), _pair(size)
     how = _Windows(x.shape, size, size if stride is None else stride, padding, 1)

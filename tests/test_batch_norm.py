@@ -108,6 +108,23 @@ def test_specials_pass_in_silence(dtype):
     assert np.array_equal(folded[1], [-np.inf, 0, np.nan], equal_nan=True)
 
 
+def test_kernels_with_a_height_and_a_width(rng):
+    x, dense, depthwise = (rng.standard_normal(shape) for shape in ((6, 5, 4), (7, 3, 2, 4), (3, 2, 4)))
+    for call, weight, layout in (
+        (fastpw.conv2d, dense, "OHWI"),
+        (fastpw.conv2d, dense.transpose(0, 3, 1, 2), "OIHW"),
+        (fastpw.conv2d, dense.transpose(1, 2, 3, 0), "HWIO"),
+        (fastpw.depthwise_conv2d, depthwise, "HWC"),
+        (fastpw.depthwise_conv2d, depthwise[None], "1HWC"),
+        (fastpw.depthwise_conv2d, depthwise.transpose(2, 0, 1)[:, None], "OIHW"),
+    ):
+        z = call(x, weight, weight_layout=layout)
+        bias, gamma, beta, mean, variance = np.abs(rng.standard_normal((5, z.shape[-1])))
+        expected = (z + bias - mean) / np.sqrt(variance + 1e-5) * gamma + beta
+        folded = fastpw.fold_batch_norm(weight, bias, gamma, beta, mean, variance, weight_layout=layout)
+        np.testing.assert_allclose(call(x, *folded, weight_layout=layout), expected, rtol=1e-9, atol=1e-9)
+
+
 def ones(*shape, dtype="f4"):
     return np.ones(shape, dtype)
 
@@ -133,7 +150,7 @@ VALUE_ERRORS = {
         for name in ("bias", "gamma", "beta", "mean", "variance")
     },
     "mean: shape (K,) = (8,) is needed, got (10,)": {"weight_layout": "IO"},
-    "weight: shape (K, C // groups, 1, 1) is needed for weight_layout='OIHW', got (10, 8)": {
+    "weight: shape (K, C // groups, kh, kw) is needed for weight_layout='OIHW', got (10, 8)": {
         "weight_layout": "OIHW"
     },
     "epsilon: a finite number >= 0 is needed, got -1e-05": {"epsilon": -1e-5},

@@ -366,7 +366,7 @@ def shuffle_cases(kernel_set):
 
 
 @pytest.mark.parametrize("cases", [stencil_cases, pool_cases, shuffle_cases])
-def test_windows(kernel_set, cases):
+def test_windows_over_planes(kernel_set, cases):
     survives(cases(kernel_set))
 
 

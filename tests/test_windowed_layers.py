@@ -162,45 +162,76 @@ def kernel(*shape):
     return np.ones(shape, np.float32)
 
 
-ERRORS = [
-    (lambda: layers()[0](np.ones((4, 12), np.float32)), "x: (H, W, C) or (N, H, W, C) is needed"),
-    (lambda: layers()[0](np.ones((4, 4, 5), np.float32)), "x: C = 12 channels are needed"),
-    (lambda: layers()[0](np.ones((4, 4, 12))), "x is float64, weight is float32, bias is float32"),
-    (lambda: layers()[1](np.ones((1, 1, 12), np.float32)[:, :0]), "x: an image of 5 x 1 pixels or more"),
-    (lambda: layers()[3](np.ones((12, 4, 4), np.float32)), "channels come last: np.moveaxis(x, 0, -1)"),
-    (lambda: layers()[5](np.ones((4, 4, 12), np.float32), residual=1), "residual: None is needed"),
-    (lambda: layers()[7](np.ones((0, 4, 12), np.float32)), "x: an image of 1 x 1 pixels or more"),
-    (lambda: layers()[8](np.ones((4, 4, 10), np.float32)), "x: channels in 3 equal groups are needed"),
-    (lambda: layers()[9](np.ones((4, 4, 12), np.float32), residual=1), "residual: None is needed"),
-    (lambda: fastpw.Conv2d(np.ones((3, 3), np.float32)), "weight: shape (K, kh, kw, C // groups) is needed"),
-    (lambda: fastpw.Conv2d(np.ones((3, 0, 3, 2), np.float32)), "weight: a kernel of at least 1 x 1"),
-    (lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), groups=2), "groups: a divisor of K = 3"),
-    (lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), kernel(2)), "bias: shape (K,) = (3,)"),
-    (lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), dilation=0), "dilation: 1 to 2147483647 is needed"),
-    (lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), weight_layout="OI"), "weight_layout: one of 'OHWI'"),
-    (lambda: fastpw.DepthwiseConv2d(kernel(3, 3, 3, 2)), "weight: shape (kh, kw, C) is needed"),
-    (
-        lambda: fastpw.DepthwiseConv2d(np.ones((4, 2, 3, 3), np.float32), weight_layout="OIHW"),
-        "weight: shape (C, 1, kh, kw) is needed",
+TYPE_ERRORS = {
+    "x is float64, weight is float32, bias is float32: one dtype for all is needed, nothing is converted "
+    "silently; use .astype": lambda: layers()[0](np.ones((4, 4, 12))),
+    "count_padding: True or False is needed, got 1": lambda: fastpw.AveragePool2d(2, count_padding=1),
+    "layers: layers are needed, got <built-in function len>": lambda: fastpw.Concat([len]),
+    "layers: a list of layers is needed, got 3": lambda: fastpw.Concat(3),
+    "shape: a tuple of integers is needed, got 3": lambda: layers()[0].output_shape(3),
+}
+VALUE_ERRORS = {
+    "x: (H, W, C) or (N, H, W, C) is needed, got shape (4, 12)": lambda: layers()[0](kernel(4, 12)),
+    "x: C = 12 channels are needed for the weight's 12 input channels, got shape (4, 4, 5)": (
+        lambda: layers()[0](kernel(4, 4, 5))
     ),
-    (lambda: fastpw.MaxPool2d(2, padding=2), "padding: less than the size (2, 2) is needed"),
-    (lambda: fastpw.MaxPool2d(0), "size: 1 to 2147483647 is needed"),
-    (lambda: fastpw.AveragePool2d(2, count_padding=1), "count_padding: True or False is needed"),
-    (lambda: fastpw.ChannelShuffle(0), "groups: 1 to 2147483647 is needed"),
-    (lambda: fastpw.Concat([]), "layers: at least one layer is needed"),
-    (lambda: fastpw.Concat([len]), "layers: layers are needed"),
-    (
-        lambda: fastpw.Concat([layers()[5], layers()[8]])(np.ones((9, 9, 12), np.float32)),
-        "layers: results of one shape but for the channels are needed",
+    "x: an image of 5 x 4 pixels or more, padding included, is needed, got shape (4, 4, 12)": (
+        lambda: fastpw.Conv2d(kernel(2, 5, 4, 12))(kernel(4, 4, 12))
     ),
-]
+    "x: C = 12 channels are needed for the weight's 12 input channels, got shape (12, 4, 4); channels come "
+    "last: np.moveaxis(x, 0, -1)": lambda: layers()[3](kernel(12, 4, 4)),
+    "residual: None is needed where no convolution adds it, got 1": (
+        lambda: layers()[5](kernel(4, 4, 12), residual=1)
+    ),
+    "residual: None is needed where no convolution adds it, got 2": (
+        lambda: layers()[9](kernel(4, 4, 12), residual=2)
+    ),
+    "x: an image of 1 x 1 pixels or more, padding included, is needed, got shape (0, 4, 12)": (
+        lambda: layers()[7](kernel(0, 4, 12))
+    ),
+    "x: channels in 3 equal groups are needed, got shape (4, 4, 10)": lambda: layers()[8](kernel(4, 4, 10)),
+    "weight: shape (K, kh, kw, C // groups) is needed for weight_layout='OHWI', got (3, 3)": (
+        lambda: fastpw.Conv2d(kernel(3, 3))
+    ),
+    "weight: a kernel of at least 1 x 1 is needed, got shape (3, 0, 3, 2)": (
+        lambda: fastpw.Conv2d(kernel(3, 0, 3, 2))
+    ),
+    "groups: a divisor of K = 3 is needed, got 2": lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), groups=2),
+    "bias: shape (K,) = (3,) is needed, got (2,)": lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), kernel(2)),
+    "dilation: 1 to 2147483647 is needed, got 0": lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), dilation=0),
+    "weight_layout: one of 'OHWI', 'OIHW', 'HWIO' is needed, got 'OI'": (
+        lambda: fastpw.Conv2d(kernel(3, 3, 3, 2), weight_layout="OI")
+    ),
+    "weight: shape (kh, kw, C) is needed for weight_layout='HWC', got (3, 3, 3, 2)": (
+        lambda: fastpw.DepthwiseConv2d(kernel(3, 3, 3, 2))
+    ),
+    "weight: shape (C, 1, kh, kw) is needed for weight_layout='OIHW', got (4, 2, 3, 3)": (
+        lambda: fastpw.DepthwiseConv2d(kernel(4, 2, 3, 3), weight_layout="OIHW")
+    ),
+    "padding: less than the size (2, 2) is needed, got ((2, 2), (2, 2))": lambda: fastpw.MaxPool2d(
+        2, padding=2
+    ),
+    "size: 1 to 2147483647 is needed, got 0": lambda: fastpw.MaxPool2d(0),
+    "groups: 1 to 2147483647 is needed, got 0": lambda: fastpw.ChannelShuffle(0),
+    "layers: at least one layer is needed, got none": lambda: fastpw.Concat([]),
+    "layers: results of one shape but for the channels are needed, got (5, 5, 12) of layer 0 and (9, 9, 12) "
+    "of layer 1": lambda: fastpw.Concat([layers()[5], layers()[8]])(kernel(9, 9, 12)),
+    "shape: sizes >= 0 and channels are needed, got (3, -1, 4)": lambda: layers()[0].output_shape((3, -1, 4)),
+}
 
 
-@pytest.mark.parametrize(("call", "message"), ERRORS, ids=[message[:40] for _, message in ERRORS])
-def test_errors_name_the_argument(call, message):
-    with pytest.raises((TypeError, ValueError)) as raised:
+@pytest.mark.parametrize(("message", "call"), TYPE_ERRORS.items(), ids=[*TYPE_ERRORS])
+def test_type_errors_name_the_argument(message, call):
+    with pytest.raises(TypeError) as raised:
         call()
-    assert message in str(raised.value)
+    assert str(raised.value) == message
+
+
+@pytest.mark.parametrize(("message", "call"), VALUE_ERRORS.items(), ids=[*VALUE_ERRORS])
+def test_value_errors_name_the_argument(message, call):
+    with pytest.raises(ValueError) as raised:
+        call()
+    assert str(raised.value) == message
 
 
 def test_nothing_is_written_before_all_is_checked(rng):

@@ -31,7 +31,7 @@ from .arrays import (
     with_channels,
     wrong_channels,
 )
-from .kernels import dense, dense_layout, depthwise, depthwise_layout
+from .kernels import dense, dense_layout, depthwise, depthwise_layout, filters_first
 from .options import (
     NOTHING,
     ONCE,

@@ -22,6 +22,15 @@ DEPTHWISE = {
     "1HWC": ("(1, kh, kw, C)", (1, 2, 3, 0)),
 }
 
+# Where K is found in the weights of any convolution
+FILTERS = {
+    "OI": ("(K, C // groups)", 0),
+    "IO": ("(C // groups, K)", 1),
+    **{layout: (shape, axes[0]) for layout, (shape, axes) in DENSE.items()},
+    "HWC": ("(kh, kw, C)", 2),
+    "1HWC": ("(1, kh, kw, C)", 3),
+}
+
 
 def _known(value, layouts: dict) -> str:
     if not isinstance(value, str) or str(value) not in layouts:
@@ -68,3 +77,11 @@ def depthwise(value: np.ndarray, layout: str) -> np.ndarray:
 def _has_taps(weight: np.ndarray, size: Pair) -> None:
     if min(size) < 1:
         raise ValueError(f"weight: a kernel of at least 1 x 1 is needed, got shape {weight.shape}")
+
+
+def filters_first(value, layout) -> np.ndarray:
+    """A view (K, ...) of the weights of any convolution."""
+    layout, value = _known(layout, FILTERS), array("weight", value)
+    if value.ndim != len(layout):
+        raise _wrong_shape(value, layout, FILTERS)
+    return np.moveaxis(value, FILTERS[layout][1], 0)
