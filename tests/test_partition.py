@@ -91,3 +91,17 @@ MIB = 1 << 20
 )
 def test_large_results_leave_the_caches(result, touched, expected):
     assert partition.leaves_caches(result * MIB, touched * MIB) == expected
+
+
+@pytest.mark.parametrize(
+    "n, channels, by_taps",
+    [(16, 3, True), (64, 3, True), (4, 3, True), (3, 64, False), (24, 64, True), (36, 32, False), (68, 32, True)],
+)
+def test_windows_are_copied_for_the_sake_of_a_narrow_tile(n, channels, by_taps):
+    assert partition.by_taps(n, 9 * channels, 9, TILES, 16) == by_taps
+
+
+def test_rows_of_a_window_share_what_they_read():
+    """A block may have as many rows as if each read a tap or so, not all of them."""
+    few = partition.blocks(49, 32, 4608, HEIGHT, WIDTH, ELEMENT, 1)
+    assert few.rows < partition.blocks(49, 32, 4608, HEIGHT, WIDTH, ELEMENT, 1, 9.0).rows == 49

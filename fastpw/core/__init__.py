@@ -23,7 +23,8 @@ walk_layout.pxd     and how it is laid out
 gradients.pxd       what a walk computes, and with which memory
 a GEMM
 schedule.pxd        its tasks, and the team that runs them
-gemm.pxd            one task: some rows against some panels
+staged.pxd          one task: some rows against some panels, copied together or found by a table
+gemm.pxd            and where the rows lie
 ahead.pxd           what is read next, fetched while tiles are computed
 window.pxd          rows that read a window of pixels
 planes.pxd          how a window over planes is described: from which arrays, along which axes

@@ -21,7 +21,7 @@ from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, 
 from fastpw.core.pixels cimport A, AXES, C, OPERANDS, Lead, join_axes, take_inner_axes
 from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
 from fastpw.core.staged cimport staging_bytes, stages_results
-from fastpw.core.window cimport take_window
+from fastpw.core.window cimport rows_of_tap, take_window
 
 from numpy import dtype as numpy_dtype
 from numpy import empty as numpy_empty
@@ -58,14 +58,15 @@ cpdef object empty(tuple shape, dtype):
 
 # ---- weights -------------------------------------------------------------------------------------------------
 
-cdef PackedB packed_b(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k, bint taps) except *:
-    """How B is cut into panels; `taps`: its depth is that of a window."""
+cdef PackedB packed_b(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t k,
+                      Py_ssize_t taps) except *:
+    """How B is cut into panels; taps 0: there is no window."""
     cdef PackedB b
     memset(&b, 0, sizeof(b))
     b.kernels, b.n, b.k = kernels, n, k
     tiles = tuple([(kernels.tiles[t].nr, kernels.tiles[t].least_depth) for t in range(kernels.n_tiles)])
     b.count, b.last_tile = partition.column_panels(n, k, tiles)
-    if taps and partition.by_taps(n, k, tiles, kernels.lanes):
+    if taps and partition.by_taps(n, k, taps, tiles, kernels.lanes):
         b.by_taps, b.last_tile = True, 0
     if <double>b.count * kernels.tiles[0].nr * (k + CACHE_LINE) * kernels.b_size > <double>PTRDIFF_MAX:
         raise MemoryError(f"no memory for packed weights ({n} x {k} numbers)")
@@ -86,7 +87,7 @@ cdef Weights lay_out_weights(const real[:, :] weight, const real[:] bias, const 
         w.groups = 1
         w.b.kernels, w.b.n, w.b.k, w.b.diagonal, w.b.count = kernels, filters, 1, True, 1
     else:
-        w.b = packed_b(kernels, filters // groups, depth, taps > 0)
+        w.b = packed_b(kernels, filters // groups, depth, taps)
     w.matrix.rows, w.matrix.columns = w.b.n, w.b.k
     w.packed_bytes = whole_lines(bytes_of_panels(&w.b))
     return w
@@ -161,7 +162,8 @@ cdef Schedule schedule_of(const Gemm *g, int threads) except *:
     cdef int height = kernels.tiles[0].mr, width = kernels.tiles[0].nr
     cdef Py_ssize_t m = g.pixels.m
     s.block_rows, s.block_panels, s.by_panels, s.threads = partition.blocks(
-        m, g.b.count, g.b.k, height, width, kernels.a_size, threads)
+        m, g.b.count, g.b.k, height, width, kernels.a_size, threads,
+        rows_of_tap(&g.window) if g.b.by_taps else 1)
     s.brief = partition.is_brief(m, g.b.n, g.b.k)
     s.row_unit = height if s.threads == 1 else 1
     s.large = partition.leaves_caches(m * g.b.n * kernels.c_size, m * (g.b.k * kernels.a_size + g.b.n * kernels.c_size))

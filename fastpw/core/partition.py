@@ -94,19 +94,30 @@ def column_panels(n: int, k: int, tiles: tuple[tuple[int, int], ...]) -> tuple[i
     return count, max(i for i, (width, least_depth) in enumerate(tiles) if width >= rest and k >= least_depth)
 
 
-# A window's taps are left where they are, which takes the widest tile. It is worth a copy of all taps to have a
-# narrower tile that computes so many vectors less.
-WASTED_VECTORS = 1
+# A window's taps are left where they are, which takes the widest tile for all panels. To copy them, so that the
+# last panel has a tile of its own, costs as much as so many vectors of multiply-adds: for a tap, and for each of
+# its channels. In more panels it does not show.
+COPY_OF_TAP = 16
+COPY_OF_CHANNEL = 1 / 2
+COPIED_PANELS = 2
 
 
-def by_taps(n: int, k: int, tiles: tuple[tuple[int, int], ...], lanes: int) -> bool:
-    """Whether a window's rows are found by a table: arguments as for column_panels, sums in a vector."""
+def by_taps(n: int, k: int, taps: int, tiles: tuple[tuple[int, int], ...], lanes: int) -> bool:
+    """Whether the tiles find a window's rows by a table, tap by tap, or all taps of a row are copied together.
+
+    Arguments as for `column_panels`; the depth k has so many `taps`, and a
+    vector so many `lanes`.
+    """
     count, last = column_panels(n, k, tiles)
-    return k > 0 and tiles[0][0] - tiles[last][0] < WASTED_VECTORS * lanes
+    spared = (tiles[0][0] - tiles[last][0]) / lanes
+    copied = count <= COPIED_PANELS and (spared - COPY_OF_CHANNEL) * k >= COPY_OF_TAP * taps
+    return k > 0 and not copied
 
 
 @lru_cache(maxsize=1024)
-def blocks(m: int, panels: int, k: int, height: int, width: int, element: int, threads: int) -> Blocks:
+def blocks(
+    m: int, panels: int, k: int, height: int, width: int, element: int, threads: int, shared: float = 1
+) -> Blocks:
     """Share m rows x `panels` panels of depth k out to a team.
 
     Parameters
@@ -119,12 +130,14 @@ def blocks(m: int, panels: int, k: int, height: int, width: int, element: int, t
         Bytes of an element of A.
     threads : int
         The most threads that may be used.
+    shared : float
+        How many rows read the same element of A: those of a window overlap.
     """
     work = m * panels * width * max(k, LEAST_DEPTH)
     if work < SMALL_WORK:
         threads = 1
-    columns, bytes_of_row = panels * width, max(1, k * element)
-    small_b = columns * bytes_of_row <= SMALL_B_BYTES
+    columns, bytes_of_row = panels * width, max(1, int(k * element / shared))
+    small_b = columns * max(1, k * element) <= SMALL_B_BYTES
     by_rows = m >= 2 * height * threads and (m > columns or small_b)
     if by_rows:
         rows = max(height, min(MOST_ROWS, A_BLOCK_BYTES // bytes_of_row))

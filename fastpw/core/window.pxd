@@ -78,6 +78,11 @@ cdef inline int take_window(Window *w, tuple window, ndarray a, ndarray c) excep
     return 0
 
 
+cdef inline double rows_of_tap(const Window *w) noexcept nogil:
+    """How many rows read the same pixel, or pass it by."""
+    return max(1.0, <double>w.count / (<double>min(w.stride[0], w.taps[0]) * min(w.stride[1], w.taps[1])))
+
+
 # Where a row has its first tap.
 cdef struct Spot:
     const char *plane
