@@ -118,10 +118,11 @@ INLINE void run_gemm(const fastpw_gemm_args *g, const int columns, tile_function
 {
     tile_buffer buffer;
     const finished_sums costly = sums_in(buffer, columns, g->n, g->out.ldc, g->out.epilogue, goes_past_caches(g));
-    tile_place at = {.a = g->a, .residual = g->out.residual, .c = g->out.c, .z = g->out.z,
-                     .costly = &costly, .ahead = g->ahead};
-    const tile_steps step = {g->lda, g->out.ldc, g->out.ldr, g->out.ldz};
+    tile_place at;                               /* (not cleared first, which takes as long as some depths) */
+    at.a = g->a, at.residual = g->out.residual, at.c = g->out.c, at.z = g->out.z;
+    at.costly = &costly, at.ahead = g->ahead;
     set_columns(&at.has, g->n);
+    const tile_steps step = {g->lda, g->out.ldc, g->out.ldr, g->out.ldz};
     run_tiles(g, g->m, &at, step, heights, heights, highest);
 }
 
