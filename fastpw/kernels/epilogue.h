@@ -1,8 +1,9 @@
 /* What happens to a tile before its store: bias, residual, activation.
  *
- * The cheap activations are applied to the accumulators.  The others would
- * need the registers for their polynomials: they run over the tile right after
- * its store, while it is in the first-level cache.
+ * Every activation is applied to finished sums, before they are stored to C.
+ * The cheap ones work on the accumulators.  The costly ones would need the
+ * registers for their polynomials: a tile leaves its sums in a buffer in the
+ * first-level cache, and put_costly takes them from there to C.
  */
 #ifndef FASTPW_EPILOGUE_H
 #define FASTPW_EPILOGUE_H
@@ -133,38 +134,101 @@ INLINE void activate_cheaply(const int rows, const int vectors, const int activa
 #undef CASE
 }
 
-INLINE void activate_stored(const int activation, ptrdiff_t m, ptrdiff_t n, char *c, ptrdiff_t ldc,
-                            const fastpw_epilogue *e)
+/* ---- costly activations ------------------------------------------------- */
+
+/* Finished sums in memory: rows of n, lds bytes apart. Their activations go to rows that are ldc bytes apart, and past
+ * the caches if those rows are made of whole, aligned vectors. */
+typedef struct {
+    char *sums; ptrdiff_t lds;
+    ptrdiff_t n, ldc;
+    int32_t streams;
+    const fastpw_epilogue *epilogue;
+} finished_sums;
+
+/* Rows of so many whole vectors. */
+INLINE void put_vectors(const int activation, const int vectors, const finished_sums *s, ptrdiff_t m, char *c)
 {
-    const vec alpha = vec_set((real)e->alpha), beta = vec_set((real)e->beta);
-    for (ptrdiff_t i = 0; i < m; i++, c += ldc) {
-        ptrdiff_t j = 0;
-        for (; j + LANES <= n; j += LANES) {
-            char *p = c + j * (ptrdiff_t)sizeof(real);
-            vec_store(p, activate(vec_load(p), activation, alpha, beta));
-        }
-        if (j < n) {
-            char *p = c + j * (ptrdiff_t)sizeof(real);
-            const vec_lanes lanes = vec_first(n - j);
-            vec_store_lanes(p, activate(vec_load_lanes(p, lanes), activation, alpha, beta), lanes);
-        }
+    const vec alpha = vec_set((real)s->epilogue->alpha), beta = vec_set((real)s->epilogue->beta);
+    const ptrdiff_t lds = s->lds, ldc = s->ldc;
+    const char *from = s->sums;
+    const int streams = s->streams;
+    for (; m > 0; m--, from += lds, c += ldc) {
+        vec y[MAX_VECTORS];
+        UNROLL for (int v = 0; v < vectors; v++)
+            y[v] = activate(vec_load(from + v * VEC_BYTES), activation, alpha, beta);
+        UNROLL for (int v = 0; v < vectors; v++)
+            if (streams)
+                vec_stream(c + v * VEC_BYTES, y[v]);
+            else
+                vec_store(c + v * VEC_BYTES, y[v]);
     }
 }
 
-/* act(C) in place, for the activations that are not cheap. */
-NOINLINE void activate_memory(ptrdiff_t m, ptrdiff_t n, char *c, ptrdiff_t ldc, const fastpw_epilogue *e)
+/* Rows of any length. One loop over all vectors: with one over rows around it, GCC loads the constants of the formulas
+ * anew for each row. */
+INLINE void put_lanes(const int activation, const finished_sums *s, ptrdiff_t m, char *c)
 {
-    if (ldc == n * (ptrdiff_t)sizeof(real)) n *= m, m = 1;
-#define CASE(NAME, reads, act, slope) case FASTPW_##NAME: activate_stored(FASTPW_##NAME, m, n, c, ldc, e); break;
-    switch (e->activation) { FASTPW_COSTLY_ACTIVATIONS(CASE) }
-#undef CASE
+    const vec alpha = vec_set((real)s->epilogue->alpha), beta = vec_set((real)s->epilogue->beta);
+    const size_t n = s->n, whole_row = (n + LANES - 1) / LANES * VEC_BYTES;
+    const ptrdiff_t next_s = s->lds - whole_row, next_c = s->ldc - whole_row;
+    const vec_lanes rest = vec_first(n % LANES);
+    const char *from = s->sums;
+    for (ptrdiff_t left = n; m > 0;) {
+        const int whole = left >= LANES;
+        const vec y = activate(whole ? vec_load(from) : vec_load_lanes(from, rest), activation, alpha, beta);
+        if (whole)
+            vec_store(c, y);
+        else
+            vec_store_lanes(c, y, rest);
+        left -= LANES, from += VEC_BYTES, c += VEC_BYTES;
+        if (left <= 0) left = n, m--, from += next_s, c += next_c;
+    }
 }
+
+/* Rows that adjoin are one row. Many vectors are put as rows of the widest tile are, in a loop of fewer
+ * instructions. */
+INLINE void put_activated(const int activation, const finished_sums *sums, ptrdiff_t m, char *c)
+{
+    enum { COLUMNS = MAX_VECTORS * LANES, MANY = 4 * COLUMNS };
+    const ptrdiff_t size = sizeof(real);
+    finished_sums s = *sums;
+    if (s.lds == s.n * size && s.ldc == s.n * size) s.n *= m, m = 1;
+    if (s.n == COLUMNS || (m == 1 && s.n >= MANY)) {
+        const ptrdiff_t rows = m == 1 ? s.n / COLUMNS : m;
+        if (m == 1) s.lds = s.ldc = COLUMNS * size;
+        put_vectors(activation, MAX_VECTORS, &s, rows, c);
+        s.sums += rows * s.lds, c += rows * s.ldc;
+        s.n %= COLUMNS;
+        if (!s.n) return;
+    }
+    put_lanes(activation, &s, m, c);
+}
+
+#define DEFINE_PUT(NAME, reads, act, slope) \
+    NOINLINE void put_##NAME(const finished_sums *s, ptrdiff_t m, char *c) { put_activated(FASTPW_##NAME, s, m, c); }
+#define PUT(NAME, reads, act, slope) put_##NAME,
+FASTPW_COSTLY_ACTIVATIONS(DEFINE_PUT)
+static void (*const costly_puts[])(const finished_sums *, ptrdiff_t, char *) = {FASTPW_COSTLY_ACTIVATIONS(PUT)};
+#undef DEFINE_PUT
+#undef PUT
+
+/* C[i][j] = act(sums[i][j]) for m rows, by an activation that is not cheap. C may be the sums themselves, ldc being lds
+ * then: in place. Exactly n columns are read and written. It is the one way to a costly activation: whoever has
+ * finished sums in registers stores them to a buffer of their own type, some thousand bytes that stay in the
+ * first-level cache, and calls this for many vectors at a time. */
+INLINE void put_costly(const finished_sums *s, ptrdiff_t m, char *c)
+{
+    costly_puts[s->epilogue->activation - CHEAP_ACTIVATIONS](s, m, c);
+}
+
+/* ---- tiles ---------------------------------------------------------------- */
 
 /* One tile's place in its block. */
 typedef struct {
     const char *a, *residual;
     char *c, *z;
     tile_columns has;
+    const finished_sums *costly;             /* where its sums go instead of C if its activation is costly */
     fastpw_ahead *ahead;
 } tile_place;
 
@@ -190,25 +254,31 @@ INLINE void tile_begin(const int rows, const int width, tile_row *t, const fastp
 /* Where the next rows of a tile go. */
 typedef struct {
     char *c, *z;
+    int first;                               /* of them */
 } tile_rows;
 
-/* Some rows of a tile, one after the other. C may go past the caches if its columns are all there and it is not read
- * again. */
+/* Some rows of a tile, one after the other. Their sums go to z, if that is wanted. What cheap activations make of them
+ * goes to C, past the caches if its columns are all there and it is not read again; for the others, whole vectors of
+ * sums go to the buffer, each row over what the one before has beyond its columns. */
 INLINE void put_finished(const int rows, const int width, const int streams, const int activation, tile_row *t,
-                         const fastpw_output *out, const tile_columns *has, tile_rows *to)
+                         const fastpw_output *out, const tile_columns *has, const finished_sums *costly, tile_rows *to)
 {
+    const int vectors = vectors_of(width);
     if (to->z) to->z = put_tile(rows, width, t, to->z, out->ldz, has);
-    activate_cheaply(rows, vectors_of(width), activation, t, out->epilogue);
-    if (streams)
-        to->c = stream_rows(rows, vectors_of(width), t, to->c, out->ldc);
-    else
-        to->c = put_tile(rows, width, t, to->c, out->ldc, has);
+    const int first = to->first;
+    to->first += rows;
+    if (!is_cheap(activation)) {
+        put_rows(rows, vectors, vectors, t, costly->sums + first * costly->lds, costly->lds, has);
+        return;
+    }
+    activate_cheaply(rows, vectors, activation, t, out->epilogue);
+    to->c = streams ? stream_rows(rows, vectors, t, to->c, out->ldc) : put_tile(rows, width, t, to->c, out->ldc, has);
 }
 
 /* When all rows are there. */
 INLINE void tile_end(const int rows, const fastpw_output *out, const tile_place *at)
 {
-    if (!is_cheap(out->epilogue->activation)) activate_memory(rows, at->has.n, at->c, out->ldc, out->epilogue);
+    if (!is_cheap(out->epilogue->activation)) put_costly(at->costly, rows, at->c);
 }
 
 #endif

@@ -159,13 +159,13 @@ INLINE void wide_tile(const int rows, const int vectors, const int streams, cons
     tile_begin(rows, columns, acc, g, at);
     o = wide_sums(rows, vectors, streams, acc, o, at->c, g->out.ldc, at->ahead);
 
-    tile_rows to = {at->c, at->z};
+    tile_rows to = {at->c, at->z, 0};
     const tile_columns has = at->has;            /* both once: stores might change what lies in memory */
     const int activation = g->out.epilogue->activation;
     UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
         const int last = end_of_group(first, rows, vectors);
         wide_last(rows, first, last, vectors, acc, &o);
-        put_finished(last - first, columns, streams, activation, acc + first, &g->out, &has, &to);
+        put_finished(last - first, columns, streams, activation, acc + first, &g->out, &has, at->costly, &to);
     }
     tile_end(rows, &g->out, at);
 }
@@ -211,8 +211,8 @@ INLINE void row_tile(const int panels, const fastpw_row_args *r, const tile_plac
         UNROLL for (int i = 0; i < panels; i++)
             UNROLL for (int v = 0; v < WIDE_VECTORS; v++) acc[i][v] += x * vec_load(w + i * ld + v * VEC_BYTES);
     }
-    tile_rows to = {at->c, at->z};
-    put_finished(panels, WIDE_COLUMNS, 0, r->epilogue->activation, acc, &out, &at->has, &to);
+    tile_rows to = {at->c, at->z, 0};
+    put_finished(panels, WIDE_COLUMNS, 0, r->epilogue->activation, acc, &out, &at->has, at->costly, &to);
     tile_end(panels, &out, at);
 }
 

@@ -104,9 +104,13 @@ INLINE void put_adjoining(const int rows, const int columns, const int split, ve
     if (at->z)
         UNROLL for (int i = 0; i < vectors; i++)
             vec_store_lanes(at->z + i * step, vec_close_gaps(y[i][0], there), LANES_OF(i));
-    activate_cheaply(vectors, 1, g->out.epilogue->activation, y, g->out.epilogue);
-    UNROLL for (int i = 0; i < vectors; i++)
-        vec_store_lanes(at->c + i * step, vec_close_gaps(y[i][0], there), LANES_OF(i));
+    if (is_cheap(g->out.epilogue->activation)) {
+        activate_cheaply(vectors, 1, g->out.epilogue->activation, y, g->out.epilogue);
+        UNROLL for (int i = 0; i < vectors; i++)
+            vec_store_lanes(at->c + i * step, vec_close_gaps(y[i][0], there), LANES_OF(i));
+    } else
+        UNROLL for (int i = 0; i < vectors; i++)
+            vec_store(at->costly->sums + i * step, vec_close_gaps(y[i][0], there));
 #undef LANES_OF
 }
 
@@ -154,8 +158,8 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
     tile_begin(rows, columns, start, g, at);
     UNROLL for (int i = 0; i < rows; i++)
         UNROLL for (int v = 0; v < vectors_of(columns); v++) sums[i][v] += start[i][v];
-    tile_rows to = {at->c, at->z};
-    put_finished(rows, columns, 0, g->out.epilogue->activation, sums, &g->out, &at->has, &to);
+    tile_rows to = {at->c, at->z, 0};
+    put_finished(rows, columns, 0, g->out.epilogue->activation, sums, &g->out, &at->has, at->costly, &to);
     tile_end(rows, &g->out, at);
 }
 
@@ -224,8 +228,11 @@ INLINE void column_tile(const int rows, const fastpw_gemm_args *g, const tile_pl
         start += load_column(rows, at->residual, g->out.ldr);
     tile_row y[1] = {{sum_lanes(rows, acc) + start}};
     if (at->z) store_column(rows, at->z, g->out.ldz, y[0][0]);
-    activate_cheaply(1, 1, g->out.epilogue->activation, y, g->out.epilogue);
-    store_column(rows, at->c, g->out.ldc, y[0][0]);
+    if (is_cheap(g->out.epilogue->activation)) {
+        activate_cheaply(1, 1, g->out.epilogue->activation, y, g->out.epilogue);
+        store_column(rows, at->c, g->out.ldc, y[0][0]);
+    } else
+        vec_store(at->costly->sums, y[0][0]);
     tile_end(rows, &g->out, at);
 }
 

@@ -41,22 +41,35 @@ INLINE void scale_rows(const int activation, const fastpw_scale_args *s)
     }
 }
 
+/* Some rows and columns at a time, as many as a buffer holds. */
+NOINLINE void scale_costly(const fastpw_scale_args *s)
+{
+    enum { VECTORS = 8192 / VEC_BYTES };
+    const ptrdiff_t size = sizeof(real), columns = s->n < VECTORS * LANES ? s->n : VECTORS * LANES;
+    const ptrdiff_t rows = VECTORS * LANES / columns;
+    vec sums[VECTORS];
+    finished_sums finished = {(char *)sums, columns * size, columns, s->out.ldc, 0, s->out.epilogue};
+    for (ptrdiff_t i = 0; i < s->m; i += rows)
+        for (ptrdiff_t j = 0; j < s->n; j += columns) {
+            fastpw_scale_args some = *s;
+            some.m = s->m - i < rows ? s->m - i : rows;
+            some.n = finished.n = s->n - j < columns ? s->n - j : columns;
+            if (s->a) some.a += i * s->lda + j * size, some.weights += j * size;
+            some.bias += j * size;
+            if (s->out.residual) some.out.residual += i * s->out.ldr + j * size;
+            if (s->out.z) some.out.z += i * s->out.ldz + j * size;
+            some.out.c = (char *)sums, some.out.ldc = finished.lds;
+            scale_rows(FASTPW_LINEAR, &some);
+            put_costly(&finished, some.m, s->out.c + i * s->out.ldc + j * size);
+        }
+}
+
 static void scale(const fastpw_scale_args *s)
 {
 #define CASE(NAME, reads, act, slope) case FASTPW_##NAME: scale_rows(FASTPW_##NAME, s); return;
     switch (s->out.epilogue->activation) { FASTPW_CHEAP_ACTIVATIONS(CASE) }
 #undef CASE
-    /* Row by row, so that the second look at y finds it in the cache. */
-    fastpw_scale_args row = *s;
-    row.m = 1;
-    for (ptrdiff_t i = 0; i < s->m; i++) {
-        scale_rows(FASTPW_LINEAR, &row);
-        activate_memory(1, s->n, row.out.c, s->out.ldc, s->out.epilogue);
-        if (row.a) row.a += s->lda;
-        row.out.c += s->out.ldc;
-        if (row.out.residual) row.out.residual += s->out.ldr;
-        if (row.out.z) row.out.z += s->out.ldz;
-    }
+    scale_costly(s);
 }
 
 #endif

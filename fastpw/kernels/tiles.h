@@ -99,11 +99,30 @@ DEFINE_HEIGHTS(UNPACKED, UNPACKED, ROWS_WIDE)
 DEFINE_HEIGHTS(ROW, ROW, PANELS_OF_ROW)
 DEFINE_HEIGHTS(TAPS, TAPS, ROWS_WIDE)
 
-INLINE void run_gemm(const fastpw_gemm_args *g, tile_function *const *heights, const int highest)
+/* The finished sums of one tile, where its activation is costly. */
+typedef vec tile_buffer[MAX_ROWS * MAX_VECTORS];
+
+/* In the buffer, rows adjoin if they do in C, else they are made of whole vectors. */
+INLINE finished_sums sums_in(tile_buffer buffer, const int columns, ptrdiff_t n, ptrdiff_t ldc,
+                             const fastpw_epilogue *e, int streams)
 {
-    tile_place at = {.a = g->a, .residual = g->out.residual, .c = g->out.c, .z = g->out.z, .ahead = g->ahead};
-    const tile_steps step = {g->lda, g->out.ldc, g->out.ldr, g->out.ldz};
+    const ptrdiff_t row = n * (ptrdiff_t)sizeof(real);
+    const int adjoin = columns == 1 || ldc == row;
+    return (finished_sums){(char *)buffer, adjoin ? row : vectors_of(columns) * VEC_BYTES, n, ldc, streams, e};
+}
+
+/* Whether C is to go past the caches, and may: its columns are all there, and it is not read again. */
+INLINE int goes_past_caches(const fastpw_gemm_args *g) { return g->streams && g->n == WIDE_COLUMNS; }
+
+INLINE void run_gemm(const fastpw_gemm_args *g, const int columns, tile_function *const *heights, const int highest)
+{
+    tile_buffer buffer;
+    const finished_sums costly = sums_in(buffer, columns, g->n, g->out.ldc, g->out.epilogue, goes_past_caches(g));
+    tile_place at;                               /* (not cleared first, which takes as long as some depths) */
+    at.a = g->a, at.residual = g->out.residual, at.c = g->out.c, at.z = g->out.z;
+    at.costly = &costly, at.ahead = g->ahead;
     set_columns(&at.has, g->n);
+    const tile_steps step = {g->lda, g->out.ldc, g->out.ldr, g->out.ldz};
     run_tiles(g, g->m, &at, step, heights, heights, highest);
 }
 
@@ -127,7 +146,10 @@ static void row(const fastpw_row_args *r)
 {
     const ptrdiff_t columns = WIDE_COLUMNS * (ptrdiff_t)sizeof(real);
     fastpw_ahead nothing = {0};
-    tile_place at = {.a = r->panels, .residual = r->residual, .c = r->c, .z = r->z, .ahead = &nothing};
+    tile_buffer buffer;
+    const finished_sums costly = sums_in(buffer, WIDE_COLUMNS, WIDE_COLUMNS, columns, r->epilogue, 0);
+    tile_place at = {.a = r->panels, .residual = r->residual, .c = r->c, .z = r->z, .costly = &costly,
+                     .ahead = &nothing};
     const tile_steps step = {r->panel_bytes, columns, columns, columns};
     set_columns(&at.has, WIDE_COLUMNS);
     run_tiles(r, r->n / WIDE_COLUMNS, &at, step, heights_ROW, heights_ROW, PANELS_OF_ROW);
@@ -135,7 +157,7 @@ static void row(const fastpw_row_args *r)
 
 /* A row of the table of tiles: its functions and its panels. */
 #define DEFINE_TILE(tile, tallest, columns, step, least_depth, heights, highest)                        \
-    static void gemm_##tile(const fastpw_gemm_args *g) { run_gemm(g, heights, highest); }               \
+    static void gemm_##tile(const fastpw_gemm_args *g) { run_gemm(g, columns, heights, highest); }      \
     static void pack_##tile(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,   \
                             ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)                \
     {                                                                                                   \
@@ -151,12 +173,6 @@ static void row(const fastpw_row_args *r)
         .least_depth = LEAST_OF_##tile, .head_bytes = HEAD_BYTES(COLUMNS_OF_##tile),                     \
         .pack = pack_##tile, .gemm = gemm_##tile                                                        \
     }
-
-/* Whether C is to go past the caches, and may: its columns are all there, and it is not read again. */
-INLINE int goes_past_caches(const fastpw_gemm_args *g)
-{
-    return g->streams && g->n == WIDE_COLUMNS && is_cheap(g->out.epilogue->activation);
-}
 
 DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, 0, goes_past_caches(g) ? heights_STREAMING : heights_WIDE, ROWS_WIDE)
 

@@ -100,9 +100,14 @@ typedef int64_t integer;
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
-/* Inlined into the loops around it, a tile loses its registers (half the speed). */
-#define NOINLINE static __attribute__((noinline))
 #define CACHE_LINE 64
+/* Inlined into the loops around it, a tile loses its registers (half the speed). GCC must not copy it for one caller's
+ * constants either. */
+#ifdef __clang__
+#  define NOINLINE static __attribute__((noinline))
+#else
+#  define NOINLINE static __attribute__((noinline, noclone))
+#endif
 #ifdef __clang__
 #  define UNROLL _Pragma("clang loop unroll(full)")
 #else
