@@ -170,7 +170,10 @@ INLINE void stencil_row(stencil_function *tile, const fastpw_stencil_args *s, st
         at.columns = left < TILE_COLUMNS ? left : TILE_COLUMNS;
         tile(s, &at);
         if (s->n % LANES) stencil_rest(s, &at);
-        if (!is_cheap(out->epilogue->activation)) activate_memory(at.columns, s->n, at.c, out->ldc, out->epilogue);
+        if (!is_cheap(out->epilogue->activation)) {
+            const finished_sums sums = {at.c, out->ldc, s->n, out->ldc, 0, out->epilogue};
+            put_costly(&sums, at.columns, at.c);
+        }
         at.pixels += TILE_COLUMNS * s->window.column_stride;
         at.c += TILE_COLUMNS * out->ldc;
         if (at.residual) at.residual += TILE_COLUMNS * out->ldr;

@@ -67,14 +67,14 @@ INLINE void taps_tile(const int rows, const fastpw_taps_args *g, const tile_plac
     for (ptrdiff_t tap = 0; tap < g->taps; tap++)
         o = tap_sums(rows, acc, from + tap, g, o.w, tap == g->taps - 1 ? LAST_DEPTHS : 0, tap == 0, at);
 
-    tile_rows to = {at->c, at->z};
+    tile_rows to = {at->c, at->z, 0};
     const tile_columns has = at->has;            /* both once: stores might change what lies in memory */
     const int activation = g->out.epilogue->activation;
     UNROLL for (int first = 0; first < rows; first += LAST_SUMS / WIDE_VECTORS) {
         const int last = end_of_group(first, rows, WIDE_VECTORS);
         for (int p = 0; p < o.left; p++)
             taps_depth(rows, first, last, acc, o.a, p * (int)sizeof(real), o.w + p * WIDE_VECTORS * VEC_BYTES);
-        put_finished(last - first, WIDE_COLUMNS, 0, activation, acc + first, &g->out, &has, &to);
+        put_finished(last - first, WIDE_COLUMNS, 0, activation, acc + first, &g->out, &has, at->costly, &to);
     }
     tile_end(rows, &g->out, at);
 }

@@ -135,8 +135,10 @@ static void unpacked(const fastpw_unpacked_args *u)
 
 static void taps(const fastpw_taps_args *g)
 {
+    tile_buffer buffer;
+    const finished_sums costly = sums_in(buffer, WIDE_COLUMNS, g->n, g->out.ldc, g->out.epilogue, 0);
     tile_place at = {.a = (const char *)g->rows, .residual = g->out.residual, .c = g->out.c, .z = g->out.z,
-                     .ahead = g->ahead};
+                     .costly = &costly, .ahead = g->ahead};
     const tile_steps step = {g->taps * (ptrdiff_t)sizeof *g->rows, g->out.ldc, g->out.ldr, g->out.ldz};
     set_columns(&at.has, g->n);
     run_tiles(g, g->m, &at, step, heights_TAPS, heights_TAPS, ROWS_WIDE);
