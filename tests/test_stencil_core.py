@@ -308,7 +308,7 @@ def test_what_cannot_be_described():
     ):
         with pytest.raises(ValueError, match="changed meanwhile"):
             stencil.Stencil(arrays, window, weight, LINEAR, fastpw.get_num_threads)
-    with pytest.raises(ValueError, match="9 x 8|25 x 8"):
+    with pytest.raises(ValueError, match=r"9 x 8|25 x 8"):
         stencil.Stencil(
             (x, np.empty_like(x), None, None), ((5, 5), *window[1:]), weight, LINEAR, fastpw.get_num_threads
         )
