@@ -103,15 +103,7 @@ def test_large_results_leave_the_caches(result, touched, expected):
 
 @pytest.mark.parametrize(
     "n, channels, by_taps",
-    [
-        (16, 3, True),
-        (64, 3, True),
-        (4, 3, True),
-        (3, 64, False),
-        (24, 64, True),
-        (36, 32, False),
-        (68, 32, True),
-    ],
+    [(16, 3, True), (64, 3, True), (4, 3, True), (1, 64, False), (24, 64, True), (65, 64, True)],
 )
 def test_windows_are_copied_for_the_sake_of_a_narrow_tile(n, channels, by_taps):
     assert partition.by_taps(n, 9 * channels, 9, TILES, 16) == by_taps

@@ -34,8 +34,8 @@ class Bands(NamedTuple):
     brief: bool
 
 
-# What a row of outputs reads stays in the first-level cache until the next reads it again: the pixels under it and
-# the weights of a block of channels.
+# What a row of outputs reads stays in the first-level cache until the next reads it again: the pixels under
+# it and the weights of a block of channels.
 FIRST_LEVEL_BYTES = 24 << 10
 
 # Channels of a block: with fewer, too little is read at a place for the processor to foresee what comes.
