@@ -93,7 +93,7 @@ def cut(window: Window, lanes: int, element: int, threads: int) -> Bands:
 
 
 def _collides(window: Window) -> bool:
-    """Whether a tile's pixels, which lie so many bytes apart, do not fit the sets of the cache that they share."""
+    """Whether a tile's pixels, so many bytes apart, do not fit the sets of the cache that they share."""
     step = abs(window.pixel) // LINE_BYTES
     lines = WAYS * SETS // gcd(step, SETS)
     columns = TILE_COLUMNS if window.tap_columns > NARROW_TAPS else TILE_COLUMNS // 2

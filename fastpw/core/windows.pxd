@@ -109,8 +109,8 @@ cdef inline void set_table(const Windows *w, const char *x, const Task *task, co
 
 # ---- the stage -----------------------------------------------------------------------------------------------
 #
-# A ring of rows, each as long as the pixels of a row, a block of channels of them. Its table goes round twice, so that a
-# window over it may begin anywhere.
+# A ring of rows, each as long as the pixels of a row, a block of channels of them. Its table goes round twice, so that
+# a window over it may begin anywhere.
 
 cdef inline Py_ssize_t stage_rows(const Windows *w) noexcept nogil:
     return reach(&w.rows, w.staged)

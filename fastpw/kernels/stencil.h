@@ -11,8 +11,8 @@
 
 enum { TILE_COLUMNS = FASTPW_WINDOW_COLUMNS };
 
-/* Widths and strides that are compiled for: as wide as registers allow, beside the sums, a pixel and (where it has to be
- * multiplied first) a product. The others take a general way, float64 most of the time. */
+/* Widths and strides that are compiled for: as wide as registers allow, beside the sums, a pixel and (where it has to
+ * be multiplied first) a product. The others take a general way, float64 most of the time. */
 #if defined(REAL_F32) && (VEC_REGISTERS == 32 || VEC_ADDS_IN_PLACE)
 #  define KNOWN_WINDOWS(DO) DO(3, 1) DO(3, 2) DO(5, 1) DO(5, 2) DO(7, 1) DO(7, 2)
 #else
@@ -57,7 +57,8 @@ INLINE void stencil_begin(const int columns, const int whole, vec *t, const fast
 {
     UNROLL for (int k = 0; k < columns; k++) t[k] = bias;
     if (at->residual)
-        FOR_COLUMNS(k, columns, at->columns) t[k] += load_channels(whole, at->residual + k * out->ldr + ch->to, ch->lanes);
+        FOR_COLUMNS(k, columns, at->columns)
+            t[k] += load_channels(whole, at->residual + k * out->ldr + ch->to, ch->lanes);
 }
 
 INLINE void stencil_put(const int width, const int whole, const vec *t, char *p, ptrdiff_t ld, ptrdiff_t columns,
@@ -147,9 +148,10 @@ INLINE void sum_pairs(const int taps, const int stride, vec *t, const fastpw_win
             UNROLL for (int h = 0; h < 2; h++) {
                 if (q < taps) v[q][h] = vec_load(weight + h * step + q * VEC_BYTES);
                 const vec x = vec_load(p + h * VEC_BYTES);
+                vec *sums = t + h * PAIR_COLUMNS;
                 UNROLL for (int k = 0; k < PAIR_COLUMNS; k++) {
                     const int j = q - k * stride;
-                    if (j >= 0 && j < taps) t[h * PAIR_COLUMNS + k] = vec_add_product(t[h * PAIR_COLUMNS + k], x, v[j][h]);
+                    if (j >= 0 && j < taps) sums[k] = vec_add_product(sums[k], x, v[j][h]);
                 }
             }
         }
