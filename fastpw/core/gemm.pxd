@@ -7,7 +7,7 @@ A task's panels each meet all its rows while they are in the cache.
 
 from fastpw.core.ahead cimport Ahead, fetch, fetch_pixels, nothing_ahead
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gemm_args, fastpw_output, fastpw_row_args,
-                                  fastpw_scale_args, fastpw_unpacked_args)
+                                  fastpw_few_args, fastpw_scale_args, fastpw_unpacked_args)
 from fastpw.core.panels cimport CACHE_LINE, PackedB, tile_of
 from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z, Pixels, address, run_length
 from fastpw.core.window cimport Window
@@ -175,6 +175,21 @@ cdef inline void scale_rows(const Gemm *g, const Bound *at, Py_ssize_t start, Py
         args.a = address(&g.pixels, at.rows, A, row) if g.b.k else NULL
         place(g, at, &args.out, row, 0)
         g.b.kernels.scale(&args)
+        row += args.m
+
+
+cdef inline void run_few(const Gemm *g, const Bound *at, const Task *task) noexcept nogil:
+    """A task of few rows against panels that are not packed."""
+    cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, row = task.start
+    cdef fastpw_few_args args
+    cdef fastpw_output out
+    args.n, args.k, args.adds = (task.last - task.first) * width, g.b.k, g.entry == FASTPW_FROM_C
+    args.b, args.ldb = at.b + task.first * width * g.stride_n, g.stride_k
+    args.lda, args.ldc = g.pixels.stride[A][2], g.pixels.stride[C][2]
+    while row < task.stop:
+        place(g, at, &out, row, task.first)
+        args.m, args.a, args.c = run_length(&g.pixels, row, task.stop), address(&g.pixels, at.rows, A, row), out.c
+        g.b.kernels.few(&args)
         row += args.m
 
 

@@ -68,6 +68,16 @@ cdef extern from "kernel_set.h" nogil:
         fastpw_output out
         fastpw_ahead *ahead
 
+    ctypedef struct fastpw_few_args:
+        Py_ssize_t m, n, k
+        const char *a
+        Py_ssize_t lda
+        const char *b
+        Py_ssize_t ldb
+        char *c
+        Py_ssize_t ldc
+        int32_t adds
+
     ctypedef struct fastpw_unpacked_args:
         Py_ssize_t m, k
         const char *a
@@ -159,6 +169,7 @@ cdef extern from "kernel_set.h" nogil:
         void (*row)(const fastpw_row_args *) noexcept nogil
         void (*taps)(const fastpw_taps_args *) noexcept nogil
         void (*unpacked)(const fastpw_unpacked_args *) noexcept nogil
+        void (*few)(const fastpw_few_args *) noexcept nogil
         void (*scale)(const fastpw_scale_args *) noexcept nogil
         void (*outer)(const fastpw_outer_args *) noexcept nogil
         uint32_t outer_forms

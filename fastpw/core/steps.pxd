@@ -3,7 +3,7 @@
 The steps take rows start..stop-1 of the worker's block.
 """
 
-from fastpw.core.gemm cimport Bound, Gemm, Task, in_place
+from fastpw.core.gemm cimport Bound, Gemm, Task, in_place, run_few
 from fastpw.core.gradients cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk, Worker, copies_x)
 from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gradient_args, fastpw_scale_args)
 from fastpw.core.panels cimport PackedB, Unpacked, bytes_of_panel, pack_panel, splits_depth
@@ -22,6 +22,8 @@ cdef enum:
     DATA_ROWS = 12
     DATA_DEEP = 256
     DATA_FAR_APART = 2048
+    # So few rows meet W row by row: to read W takes longer than to compute.
+    FEW_ROWS = 2
 
 # Rows that are summed at a time, for db and dW: that much of a panel, and of the columns that one tile reads, stays in
 # the first-level cache.
@@ -179,7 +181,10 @@ cdef inline void run_piece(Piece *piece, Bound *at, const Task *task, char *work
     at.b = piece.b.base if task.first < g.unpacked else NULL
     if at.b == NULL:
         pack_piece(piece, task)
-    run_task(g, at, task, workspace, False)
+    if at.b != NULL and task.stop - task.start <= FEW_ROWS:
+        run_few(g, at, task)
+    else:
+        run_task(g, at, task, workspace, False)
     g.entry = FASTPW_FROM_C
     piece.b.base += g.b.k * g.stride_k
     at.rows[A] += g.b.k * g.b.kernels.a_size

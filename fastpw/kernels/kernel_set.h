@@ -125,6 +125,15 @@ typedef struct {
     fastpw_ahead *ahead;
 } fastpw_unpacked_args;
 
+/* The same of few rows and any number of whole vectors of columns. */
+typedef struct {
+    ptrdiff_t m, n, k;
+    const char *a; ptrdiff_t lda;
+    const char *b; ptrdiff_t ldb;
+    char *c; ptrdiff_t ldc;
+    int32_t adds;                            /* to what lies in C */
+} fastpw_few_args;
+
 /* dz[p][j] = dy[p][j] * act'(s[p][j]),  sums[j] += sum over p of dz[p][j]
  *
  * B of an outer product, where that is dz and is not there yet; s is as for fastpw_gradient_args. */
@@ -232,6 +241,7 @@ typedef struct {
     void (*row)(const fastpw_row_args *);
     void (*taps)(const fastpw_taps_args *);
     void (*unpacked)(const fastpw_unpacked_args *);
+    void (*few)(const fastpw_few_args *);
     void (*scale)(const fastpw_scale_args *);
     void (*outer)(const fastpw_outer_args *);
     uint32_t outer_forms;                    /* for which activations it forms dz: bit 1 << activation */

@@ -3,6 +3,7 @@
 #ifndef FASTPW_ROWS_H
 #define FASTPW_ROWS_H
 
+#include "few_rows.h"
 #include "gradient.h"
 #include "interleave.h"
 #include "kernel_set.h"
@@ -27,7 +28,7 @@ _Static_assert(sizeof(real) == SIZE(REAL), "vec.h and kernel_set.h agree about t
         .a_type = TAG(REAL), .b_type = TAG(REAL), .c_type = TAG(REAL), .sum_type = TAG(REAL),           \
         .a_size = SIZE(REAL), .b_size = SIZE(REAL), .c_size = SIZE(REAL),                               \
         .lanes = LANES, .n_tiles = N_TILES, .tiles = {TILES},                                           \
-        .row = row, .taps = taps, .unpacked = unpacked, .scale = scale,                                             \
+        .row = row, .taps = taps, .unpacked = unpacked, .few = few, .scale = scale,                                 \
         .outer = outer, .outer_forms = FORMED_ACTIVATIONS,                                              \
         .gradient = gradient, .column_sums = column_sums,                                               \
         .split = split_rows, .transpose = transpose,                                                    \
