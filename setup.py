@@ -22,7 +22,7 @@ LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 # -ffast-math: linking with it puts code in the module that sets flush-to-zero for the whole process.
 COMPILE = ["-std=gnu11", "-O3", "-g0", "-fvisibility=hidden"]
 COMPILE += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
-# Where a tile's loop lies in its cache lines is worth a tenth of its speed: what stands before it must not move it.
+# Where a tile's loop lies in its cache lines is worth a tenth of its speed: code before it must not move it.
 COMPILE += ["-falign-functions=64"]
 CLANG_X86 = ["-mprefer-vector-width=512"]  # clang halves 512-bit vectors unless told
 OPENMP = ["-Xpreprocessor", "-fopenmp"] if MACOS else ["-fopenmp"]

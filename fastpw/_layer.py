@@ -37,7 +37,7 @@ class Layer:
 
     __slots__ = ("__weakref__", "_latest", "_operation", "_packed", "_programs")
 
-    ARGUMENTS: ClassVar[tuple[str, ...]] = ()
+    _ARGUMENTS: ClassVar[tuple[str, ...]] = ()
 
     _operation: Operation
     _packed: Any
@@ -136,10 +136,10 @@ class Layer:
     # Pickles and copies
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"version": VERSION, **{name: getattr(self, name) for name in self.ARGUMENTS}}
+        return {"version": VERSION, **{name: getattr(self, name) for name in self._ARGUMENTS}}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        arguments = _arguments(state, set(self.ARGUMENTS))
+        arguments = _arguments(state, set(self._ARGUMENTS))
         try:
             self.__init__(**arguments)
         except (TypeError, ValueError) as error:
@@ -158,7 +158,7 @@ class ConvolutionLayer(Layer):
 
     __slots__ = ()
 
-    GRADIENTS: ClassVar[Callable[..., Gradients]]  # the function that computes them
+    _GRADIENTS: ClassVar[Callable[..., Gradients]]  # the function that computes them
 
     weight: FloatArray
     bias: FloatArray | None
@@ -227,11 +227,11 @@ class ConvolutionLayer(Layer):
         TypeError, ValueError
             As in those functions.
         """
-        options = {name: getattr(self, name) for name in self.ARGUMENTS}
+        options = {name: getattr(self, name) for name in self._ARGUMENTS}
         if options["bias"] is None and z is None:  # z may have to be recomputed: with a bias of zeros
             options["bias"] = np.zeros(self.filters, self.dtype)
         arrays = {"y": y, "z": z, "residual": residual}
-        gradients = type(self).GRADIENTS
+        gradients = type(self)._GRADIENTS
         return gradients(dy, x, wrt=wrt, out=out, accumulate=accumulate, **arrays, **options)
 
     @property
@@ -265,7 +265,7 @@ class ConvolutionLayer(Layer):
             Another dtype.
         """
         wanted = _checks.dtype("dtype", dtype)
-        arguments = {name: getattr(self, name) for name in self.ARGUMENTS}
+        arguments = {name: getattr(self, name) for name in self._ARGUMENTS}
         for name in ("weight", "bias"):
             if arguments[name] is not None:
                 arguments[name] = arguments[name].astype(wanted)

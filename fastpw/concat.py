@@ -40,8 +40,8 @@ class Concat(Layer):
     (8, 8, 6)
     """
 
-    ARGUMENTS = ("layers",)
-    __slots__ = ARGUMENTS
+    _ARGUMENTS = ("layers",)
+    __slots__ = _ARGUMENTS
 
     layers: tuple[Layer, ...]
 

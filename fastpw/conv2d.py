@@ -227,9 +227,9 @@ class Conv2d(ConvolutionLayer):
     (5, 5, 4)
     """
 
-    GRADIENTS = staticmethod(conv2d_backward)
-    ARGUMENTS = ("weight", "bias", "stride", "padding", "dilation", "groups", "activation", "weight_layout")
-    __slots__ = (*ARGUMENTS, "kernel_size")
+    _GRADIENTS = staticmethod(conv2d_backward)
+    _ARGUMENTS = ("weight", "bias", "stride", "padding", "dilation", "groups", "activation", "weight_layout")
+    __slots__ = (*_ARGUMENTS, "kernel_size")
 
     weight: FloatArray
     bias: FloatArray | None

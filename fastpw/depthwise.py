@@ -208,9 +208,9 @@ class DepthwiseConv2d(ConvolutionLayer):
     (5, 5, 2)
     """
 
-    GRADIENTS = staticmethod(depthwise_conv2d_backward)
-    ARGUMENTS = ("weight", "bias", "stride", "padding", "dilation", "activation", "weight_layout")
-    __slots__ = (*ARGUMENTS, "kernel_size")
+    _GRADIENTS = staticmethod(depthwise_conv2d_backward)
+    _ARGUMENTS = ("weight", "bias", "stride", "padding", "dilation", "activation", "weight_layout")
+    __slots__ = (*_ARGUMENTS, "kernel_size")
 
     weight: FloatArray
     bias: FloatArray | None

@@ -53,9 +53,9 @@ class Conv1x1(ConvolutionLayer):
            [3., 3., 3., 3.]], dtype=float32)
     """
 
-    GRADIENTS = staticmethod(conv1x1_backward)
-    ARGUMENTS = ("weight", "bias", "stride", "padding", "groups", "activation", "weight_layout")
-    __slots__ = ARGUMENTS
+    _GRADIENTS = staticmethod(conv1x1_backward)
+    _ARGUMENTS = ("weight", "bias", "stride", "padding", "groups", "activation", "weight_layout")
+    __slots__ = _ARGUMENTS
 
     weight: FloatArray
     bias: FloatArray | None

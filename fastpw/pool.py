@@ -54,8 +54,8 @@ class MaxPool2d(Layer):
            [13., 15.]], dtype=float32)
     """
 
-    ARGUMENTS = ("size", "stride", "padding")
-    __slots__ = ARGUMENTS
+    _ARGUMENTS = ("size", "stride", "padding")
+    __slots__ = _ARGUMENTS
 
     size: tuple[int, int]
     stride: tuple[int, int]
@@ -113,8 +113,8 @@ class AveragePool2d(Layer):
            [10.5, 12.5]], dtype=float32)
     """
 
-    ARGUMENTS = ("size", "stride", "padding", "count_padding")
-    __slots__ = ARGUMENTS
+    _ARGUMENTS = ("size", "stride", "padding", "count_padding")
+    __slots__ = _ARGUMENTS
 
     size: tuple[int, int]
     stride: tuple[int, int]

@@ -36,8 +36,8 @@ class ChannelShuffle(Layer):
     array([0., 3., 1., 4., 2., 5.], dtype=float32)
     """
 
-    ARGUMENTS = ("groups",)
-    __slots__ = ARGUMENTS
+    _ARGUMENTS = ("groups",)
+    __slots__ = _ARGUMENTS
 
     groups: int
 

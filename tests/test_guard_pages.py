@@ -294,7 +294,7 @@ def under_taps(x, window, fill):
 
 
 def stencil_cases(kernel_set):
-    """Channels around a vector and two, columns around a tile, the windows compiled for a size and the others."""
+    """Channels around a vector and two, columns around a tile, windows of all ways."""
     rng, dtype, turns, places = np.random.default_rng(0), kernel_set["dtype"], count(), cycle(PLACES)
     lanes = kernel_set["lanes"]
     channels = sorted({1, lanes - 1, lanes, lanes + 1, 2 * lanes, 2 * lanes + 3, 5 * lanes})

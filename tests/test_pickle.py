@@ -12,7 +12,7 @@ import pytest
 import fastpw
 from fastpw.core import machine
 
-ARGUMENTS = fastpw.Conv1x1.ARGUMENTS
+ARGUMENTS = fastpw.Conv1x1._ARGUMENTS
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 

@@ -240,6 +240,21 @@ def test_large_work_is_shared_out(isa):
         assert np.array_equal(run(x, window, (60, 57), weight, threads=threads), y)
 
 
+@pytest.mark.parametrize("channels", [384, 512, 1024])
+def test_pixels_that_share_lines_of_the_cache(isa, threads, channels):
+    """They are copied together first, some rows at a time."""
+    rng = np.random.default_rng(6)
+    for taps, stride, step, size in ((3, 1, 1, 14), (3, 2, 1, 15), (7, 1, 1, 9), (2, 3, 2, 11), (1, 3, 1, 7)):
+        x = integers(rng, "float32", 2, size, size + 1, channels)
+        weight, outputs = integers(rng, "float32", taps * taps, channels), ((size - 1) // stride + 1,) * 2
+        window = (taps, taps), (step, step), (stride, stride), (-(taps // 2), -(taps // 2))
+        y = run(x, window, outputs, weight, threads=threads)
+        assert np.array_equal(y, expected_stencil(x, weight, None, None, window, outputs))
+        for kind in ("max", "average"):
+            y = pool(x, window, outputs, kind, threads)
+            assert np.array_equal(y, expected_pool(x, window, outputs, kind).astype("float32"))
+
+
 @pytest.mark.parametrize("groups", [1, 2, 3, 4, 5, 8])
 def test_shuffles(isa, dtype, threads, groups, rng):
     for per_group, turn in product((1, 2, 3, 4, 5, 8, 17, 64), range(3)):
@@ -308,7 +323,7 @@ def test_what_cannot_be_described():
     ):
         with pytest.raises(ValueError, match="changed meanwhile"):
             stencil.Stencil(arrays, window, weight, LINEAR, fastpw.get_num_threads)
-    with pytest.raises(ValueError, match="9 x 8|25 x 8"):
+    with pytest.raises(ValueError, match="25 x 8"):
         stencil.Stencil(
             (x, np.empty_like(x), None, None), ((5, 5), *window[1:]), weight, LINEAR, fastpw.get_num_threads
         )

@@ -108,7 +108,7 @@ def test_layers_do_not_change(number):
     with pytest.raises(AttributeError, match="does not change"):
         del layer._operation
     with pytest.raises((AttributeError, TypeError)):
-        layer.__init__(*[getattr(layer, name) for name in type(layer).ARGUMENTS[:1]])
+        layer.__init__(*[getattr(layer, name) for name in type(layer)._ARGUMENTS[:1]])
 
 
 @each

@@ -6,6 +6,7 @@ bench/constants.md has what was measured of the constants.
 """
 
 from functools import lru_cache
+from math import gcd
 from typing import NamedTuple
 
 from .partition import BRIEF_WORK, LEAST_DEPTH, SMALL_WORK, TASK_WORK, TASKS_PER_THREAD
@@ -23,6 +24,8 @@ class Window(NamedTuple):
     inputs: int  # the pixels of a row, those that are not there included
     overlap: int  # rows of pixels that a band has in common with the next
     row_stride: int
+    column_stride: int
+    pixel: int  # bytes from one pixel to the next
 
 
 class Bands(NamedTuple):
@@ -30,16 +33,33 @@ class Bands(NamedTuple):
 
     rows: int
     channels: int
+    staged: int  # rows whose pixels are staged at a time; 0: none are
     threads: int
     brief: bool
 
 
-# What a row of outputs reads stays in the first-level cache until the next reads it again: the pixels under it and
-# the weights of a block of channels.
+# What a row of outputs reads stays in the first-level cache until the next reads it again: the pixels under
+# it and the weights of a block of channels.
 FIRST_LEVEL_BYTES = 24 << 10
 
 # Channels of a block: with fewer, too little is read at a place for the processor to foresee what comes.
 LEAST_BLOCK_BYTES = 256
+
+# So few rows of pixels under a window are read again from the second-level cache faster than a block at a
+# time of each pixel is read from beyond it.
+FEW_ROWS = 3
+
+# The first-level cache of most processors: lines that lie a multiple of SETS lines apart go to one set.
+LINE_BYTES = 64
+SETS = 64
+WAYS = 8
+
+# Outputs in a tile; windows as narrow as this are computed half a tile at a time.
+TILE_COLUMNS = 8
+NARROW_TAPS = 3
+
+# Where a tile's pixels want so many times the lines that there are, copying them together first pays.
+CROWDED = 1.5
 
 # Pointers to a band's pixels: a small part of the second-level cache.
 TABLE_BYTES = 32 << 10
@@ -68,11 +88,32 @@ def cut(window: Window, lanes: int, element: int, threads: int) -> Bands:
     channels = _channels(window, lanes, element)
     blocks = window.planes * -(-window.channels // channels)
     rows = _rows(window, blocks, min(TASKS_PER_THREAD * threads, work // TASK_WORK), threads)
-    return Bands(rows, channels, threads, work < BRIEF_WORK)
+    staged = _staged(window, rows, channels * element)
+    return Bands(rows, channels, staged, threads, work < BRIEF_WORK)
+
+
+def _collides(window: Window) -> bool:
+    """Whether a tile's pixels, so many bytes apart, do not fit the sets of the cache that they share."""
+    step = abs(window.pixel) // LINE_BYTES
+    lines = WAYS * SETS // gcd(step, SETS)
+    columns = TILE_COLUMNS if window.tap_columns > NARROW_TAPS else TILE_COLUMNS // 2
+    pixels_of_row = columns * window.column_stride + window.tap_columns - 1
+    under_tile = window.tap_rows * pixels_of_row + TILE_COLUMNS
+    return under_tile > CROWDED * lines
+
+
+def _staged(window: Window, rows: int, bytes_of_block: int) -> int:
+    """Rows of outputs whose pixels are copied together first: as many as stay at hand."""
+    if not _collides(window):
+        return 0
+    rows_at_hand = FIRST_LEVEL_BYTES // (window.inputs * bytes_of_block)
+    return max(1, min(rows, (rows_at_hand - window.overlap) // window.row_stride))
 
 
 def _channels(window: Window, lanes: int, element: int) -> int:
     """Of a block: whole vectors, and about as many in each."""
+    if window.tap_rows <= FEW_ROWS and not _collides(window):
+        return -(-window.channels // lanes) * lanes
     bytes_of_channel = (window.tap_rows * window.inputs + window.tap_rows * window.tap_columns + 1) * element
     most = max(LEAST_BLOCK_BYTES // element, FIRST_LEVEL_BYTES // bytes_of_channel // lanes * lanes)
     blocks = -(-window.channels // most)

@@ -315,7 +315,8 @@ cdef class Forward:
     def with_weights(self, weight, bias, x, residual, out, out_z):
         """The same, where each call brings its weights."""
         cdef char *places[ARRAYS]
-        if not self.find_weights(weight, bias, places) or not find(&self.binding, self.threads, x, residual, out_z, places):
+        if not (self.find_weights(weight, bias, places)
+                and find(&self.binding, self.threads, x, residual, out_z, places)):
             return None
         if out is None and self.binding.new_fits:
             out = empty(self.shape, self.dtype)

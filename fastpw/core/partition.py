@@ -94,22 +94,23 @@ def column_panels(n: int, k: int, tiles: tuple[tuple[int, int], ...]) -> tuple[i
     return count, max(i for i, (width, least_depth) in enumerate(tiles) if width >= rest and k >= least_depth)
 
 
-# A window's taps are left where they are, which takes the widest tile for all panels. To copy them, so that the
-# last panel has a tile of its own, costs as much as so many vectors of multiply-adds: for a tap, and for each of
-# its channels. In more panels it does not show.
+# A window's taps are left where they are, which takes the widest tile or half of it. To copy them, so that
+# the last panel has a tile of its own, costs as much as so many vectors of multiply-adds: for a tap, and
+# for each of its channels. In more panels it does not show.
 COPY_OF_TAP = 16
 COPY_OF_CHANNEL = 1 / 2
 COPIED_PANELS = 2
 
 
 def by_taps(n: int, k: int, taps: int, tiles: tuple[tuple[int, int], ...], lanes: int) -> bool:
-    """Whether the tiles find a window's rows by a table, tap by tap, or all taps of a row are copied together.
+    """Whether tiles find a window's rows by a table, tap by tap, or all taps of a row are copied together.
 
     Arguments as for `column_panels`; the depth k has so many `taps`, and a
     vector so many `lanes`.
     """
     count, last = column_panels(n, k, tiles)
-    spared = (tiles[0][0] - tiles[last][0]) / lanes
+    wide, narrow = tiles[0][0], tiles[last][0]
+    spared = ((lanes if narrow <= lanes else wide) - narrow) / lanes
     copied = count <= COPIED_PANELS and (spared - COPY_OF_CHANNEL) * k >= COPY_OF_TAP * taps
     return k > 0 and not copied
 

@@ -20,7 +20,7 @@ from fastpw.core.pixels cimport A, AXES, C, OPERANDS, Lead, join_axes, take_inne
 from fastpw.core.sweep cimport run_windows, sweep_bytes
 from fastpw.core.planes cimport count_taps, far, fill, need_planes, set_slide
 from fastpw.core.shuffle cimport Interleaved, run_interleaved
-from fastpw.core.windows cimport Windows, reach, whole_tiles
+from fastpw.core.windows cimport Windows, reach, stage_ld, stage_rows, table_rows, whole_tiles
 
 from numpy import dtype as numpy_dtype
 
@@ -170,11 +170,13 @@ cdef class Sweep(Program):
             return 0
         w.table_columns = reach(&w.columns, whole_tiles(w.columns.outputs))
         shape = bands.Window(w.planes, w.rows.outputs, w.columns.outputs, w.n, w.rows.taps, w.columns.taps,
-                             w.table_columns, reach(&w.rows, 1) - w.rows.stride, w.rows.stride)
-        w.band, w.block, self.most_threads, self.brief = bands.cut(
+                             w.table_columns, reach(&w.rows, 1) - w.rows.stride, w.rows.stride, w.columns.stride,
+                             w.between[A].pixel)
+        w.band, w.block, w.staged, self.most_threads, self.brief = bands.cut(
             shape, w.kernels.lanes, w.kernels.a_size, self.binding.asked)
         self.binding.follows = bands.cut(shape, w.kernels.lanes, w.kernels.a_size, 2).threads > 1
-        w.table_bytes = whole_lines(reach(&w.rows, w.band) * w.table_columns * sizeof(char *))
+        w.table_bytes = whole_lines(table_rows(w) * w.table_columns * sizeof(char *))
+        w.workspace_bytes = w.table_bytes + whole_lines(stage_rows(w) * stage_ld(w) if w.staged else 0)
         return 0
 
     cdef int run(self, char *const *places) except -1:
@@ -196,7 +198,8 @@ cdef class Sweep(Program):
 
     def schedule(self):
         """How it is cut: the rows and channels of a task, and the threads."""
-        return {"task_rows": self.windows.band, "task_channels": self.windows.block, "threads": self.most_threads}
+        return {"task_rows": self.windows.band, "task_channels": self.windows.block, "staged_rows": self.windows.staged,
+                "threads": self.most_threads}
 
 
 cdef class Stencil(Sweep):

@@ -5,7 +5,7 @@ from cython.parallel cimport parallel, threadid
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
 from fastpw.core.machine cimport share_done, team_joined
 from fastpw.core.shares cimport Share, next_task, share_out
-from fastpw.core.windows cimport Windows, bands, blocks, run_task
+from fastpw.core.windows cimport Windows, bands, begin_tasks, blocks, run_task
 
 
 # A window with its memory, as a team runs it.
@@ -13,7 +13,7 @@ cdef struct BoundWindows:
     const Windows *windows
     char *const *places
     Share *shares
-    char *tables                 # one of each thread
+    char *workspace              # of all threads
 
 
 cdef inline Py_ssize_t tasks(const Windows *w) noexcept nogil:
@@ -22,10 +22,11 @@ cdef inline Py_ssize_t tasks(const Windows *w) noexcept nogil:
 
 cdef inline void run_share(const BoundWindows *r, int member, int members) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
-    cdef const char **table = <const char **>(r.tables + member * r.windows.table_bytes)
+    cdef char *workspace = r.workspace + member * r.windows.workspace_bytes
     cdef Py_ssize_t number = next_task(r.shares, member, members), band = -1
+    begin_tasks(r.windows, workspace)
     while number >= 0:
-        band = run_task(r.windows, r.places, number, table, band)
+        band = run_task(r.windows, r.places, number, workspace, band)
         number = next_task(r.shares, member, members)
     fastpw_leave_float_state(state)
 
@@ -33,8 +34,9 @@ cdef inline void run_share(const BoundWindows *r, int member, int members) noexc
 cdef inline void run_alone(const BoundWindows *r) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
     cdef Py_ssize_t number, band = -1
+    begin_tasks(r.windows, r.workspace)
     for number in range(tasks(r.windows)):
-        band = run_task(r.windows, r.places, number, <const char **>r.tables, band)
+        band = run_task(r.windows, r.places, number, r.workspace, band)
     fastpw_leave_float_state(state)
 
 
@@ -48,12 +50,12 @@ cdef inline void run_team(const BoundWindows *r, int threads) noexcept nogil:
 
 cdef inline Py_ssize_t sweep_bytes(const Windows *w, int threads) noexcept nogil:
     """The memory that run_windows needs."""
-    return threads * (sizeof(Share) + w.table_bytes)
+    return threads * (sizeof(Share) + w.workspace_bytes)
 
 
 cdef inline void run_windows(const Windows *w, char *const *places, int threads, bint brief, char *memory) noexcept:
     cdef BoundWindows r
-    r.windows, r.places, r.shares, r.tables = w, places, <Share *>memory, memory + threads * sizeof(Share)
+    r.windows, r.places, r.shares, r.workspace = w, places, <Share *>memory, memory + threads * sizeof(Share)
     if threads > 1:
         with nogil:
             run_team(&r, threads)

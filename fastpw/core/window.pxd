@@ -41,7 +41,7 @@ cdef struct Window:
 
 cdef inline Range whole_places(const Window *w) noexcept nogil:
     cdef Range whole
-    cdef Py_ssize_t last = w.size[1] - 1 - (w.taps[1] - 1) * w.step[1] - w.origin[1]     # of first taps, from the origin
+    cdef Py_ssize_t last = w.size[1] - 1 - (w.taps[1] - 1) * w.step[1] - w.origin[1]    # from the origin
     whole.first = 0 if w.origin[1] >= 0 else (w.stride[1] - 1 - w.origin[1]) // w.stride[1]
     whole.stop = 0 if last < 0 else min(w.rows[1], last // w.stride[1] + 1)
     return whole

@@ -6,6 +6,7 @@ fillers: so an output is computed in one way wherever it lies.
 """
 
 from libc.stdint cimport int32_t
+from libc.string cimport memcpy
 
 from fastpw.core.kernels cimport (FASTPW_WINDOW_COLUMNS, fastpw_epilogue, fastpw_kernel_set, fastpw_pool_args,
                                   fastpw_stencil_args, fastpw_window)
@@ -35,8 +36,10 @@ cdef struct Windows:
     const char *filler           # n numbers
     fastpw_epilogue epilogue
     Py_ssize_t band, block       # rows and channels of a task, at most
+    Py_ssize_t staged            # rows of outputs whose pixels are staged at a time; 0: pixels are read where they lie
     Py_ssize_t table_columns
     Py_ssize_t table_bytes
+    Py_ssize_t workspace_bytes   # of each thread: the table, and the stage behind it
 
 
 cdef struct Task:
@@ -74,9 +77,10 @@ cdef inline Py_ssize_t task_of(const Windows *w, Py_ssize_t number, Task *task) 
 
 # ---- the table of pixels -------------------------------------------------------------------------------------
 
-cdef inline void set_row(const Windows *w, const char *row, const char **table) noexcept nogil:
-    """Pointers to the pixels of a row, from the first that the first output has under it; NULL: there is no row."""
-    cdef Py_ssize_t origin = w.columns.origin, stride = w.between[A].pixel, i
+# The pixels of a row: where they begin (NULL: they are not there), and how far apart they lie.
+cdef inline void set_row(const Windows *w, const char *row, Py_ssize_t stride, const char **table) noexcept nogil:
+    """Pointers to the pixels of a row, from the first that the first output has under it."""
+    cdef Py_ssize_t origin = w.columns.origin, i
     cdef Py_ssize_t start = min(max(-origin, 0), w.table_columns), stop = start
     if row != NULL:
         stop = min(max(w.columns.inputs - origin, start), w.table_columns)
@@ -88,15 +92,57 @@ cdef inline void set_row(const Windows *w, const char *row, const char **table) 
         table[i] = w.filler
 
 
+cdef inline const char *input_row(const Windows *w, const char *x, const Task *task, Py_ssize_t i) noexcept nogil:
+    """Where the i-th row begins that a task's first outputs have under them; NULL: it is not there."""
+    cdef Py_ssize_t row = task.start * w.rows.stride + w.rows.origin + i
+    if row < 0 or row >= w.rows.inputs:
+        return NULL
+    return x + task.plane * w.between[A].plane + row * w.between[A].row
+
+
 cdef inline void set_table(const Windows *w, const char *x, const Task *task, const char **table) noexcept nogil:
     """Pointers to the pixels that a task's outputs have under them."""
-    cdef Py_ssize_t first = task.start * w.rows.stride + w.rows.origin, row, i
+    cdef Py_ssize_t i
     for i in range(reach(&w.rows, task.stop - task.start)):
-        row = first + i
-        if 0 <= row < w.rows.inputs:
-            set_row(w, x + task.plane * w.between[A].plane + row * w.between[A].row, table + i * w.table_columns)
-        else:
-            set_row(w, NULL, table + i * w.table_columns)
+        set_row(w, input_row(w, x, task, i), w.between[A].pixel, table + i * w.table_columns)
+
+
+# ---- the stage -----------------------------------------------------------------------------------------------
+#
+# A ring of rows, each as long as the pixels of a row, a block of channels of them. Its table goes round twice, so that
+# a window over it may begin anywhere.
+
+cdef inline Py_ssize_t stage_rows(const Windows *w) noexcept nogil:
+    return reach(&w.rows, w.staged)
+
+
+cdef inline Py_ssize_t stage_ld(const Windows *w) noexcept nogil:
+    return w.columns.inputs * w.block * w.kernels.a_size
+
+
+cdef inline Py_ssize_t table_rows(const Windows *w) noexcept nogil:
+    return 2 * stage_rows(w) if w.staged else reach(&w.rows, w.band)
+
+
+cdef inline void set_stage_table(const Windows *w, const char *stage, const char **table) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(2 * stage_rows(w)):
+        set_row(w, stage + i % stage_rows(w) * stage_ld(w), w.block * w.kernels.a_size, table + i * w.table_columns)
+
+
+cdef inline void stage_row(const Windows *w, const char *row, const Task *task, char *to) noexcept nogil:
+    """A block of channels of the pixels of a row."""
+    cdef Py_ssize_t size = task.channels * w.kernels.a_size, ld = w.block * w.kernels.a_size, i
+    cdef Py_ssize_t from_ld = w.between[A].pixel
+    if row == NULL:
+        row, from_ld = w.filler, 0
+    else:
+        row += task.first * w.kernels.a_size
+    if size == ld == from_ld:
+        memcpy(to, row, w.columns.inputs * size)
+        return
+    for i in range(w.columns.inputs):
+        memcpy(to + i * ld, row + i * from_ld, size)
 
 
 # ---- a task --------------------------------------------------------------------------------------------------
@@ -117,11 +163,18 @@ cdef inline char *place_in(const Windows *w, char *const *places, int operand, c
             + task.first * w.kernels.c_size)
 
 
-cdef inline void run_stencil(const Windows *w, char *const *places, const Task *task,
-                             const char **table) noexcept nogil:
+# Some rows of a task, and the pixels under them.
+cdef struct Rows:
+    Task task
+    const char **table
+    Py_ssize_t at                # the byte of a pixel in the table that the block begins with
+
+
+cdef inline void run_stencil(const Windows *w, char *const *places, const Rows *rows) noexcept nogil:
     cdef fastpw_stencil_args args
+    cdef const Task *task = &rows.task
     args.rows, args.columns, args.n = task.stop - task.start, w.columns.outputs, task.channels
-    args.window, args.at = window_of(w, table), task.first * w.kernels.a_size
+    args.window, args.at = window_of(w, rows.table), rows.at
     args.weights = w.weights + task.first * w.bytes_of_weights
     args.out.residual, args.out.ldr = place_in(w, places, RESIDUAL, task), w.between[RESIDUAL].pixel
     args.out.z, args.out.ldz = place_in(w, places, Z, task), w.between[Z].pixel
@@ -131,10 +184,11 @@ cdef inline void run_stencil(const Windows *w, char *const *places, const Task *
     w.kernels.stencil(&args)
 
 
-cdef inline void run_pool(const Windows *w, char *const *places, const Task *task, const char **table) noexcept nogil:
+cdef inline void run_pool(const Windows *w, char *const *places, const Rows *rows) noexcept nogil:
     cdef fastpw_pool_args args
+    cdef const Task *task = &rows.task
     args.rows, args.columns, args.n = task.stop - task.start, w.columns.outputs, task.channels
-    args.window, args.at = window_of(w, table), task.first * w.kernels.a_size
+    args.window, args.at = window_of(w, rows.table), rows.at
     args.row_taps = args.column_taps = NULL
     if w.row_taps != NULL:
         args.row_taps, args.column_taps = w.row_taps + task.start, w.column_taps
@@ -142,15 +196,47 @@ cdef inline void run_pool(const Windows *w, char *const *places, const Task *tas
     w.kernels.pool(&args)
 
 
-cdef inline Py_ssize_t run_task(const Windows *w, char *const *places, Py_ssize_t number, const char **table,
+cdef inline void run_rows(const Windows *w, char *const *places, const Rows *rows) noexcept nogil:
+    if w.weights != NULL:
+        run_stencil(w, places, rows)
+    else:
+        run_pool(w, places, rows)
+
+
+cdef inline void run_staged(const Windows *w, char *const *places, const Task *task, char *workspace) noexcept nogil:
+    """Some rows of outputs at a time, whose new pixels are put in the place of those that are done with."""
+    cdef Rows rows
+    cdef Py_ssize_t start = task.start, there = 0, first, last, row, ring = stage_rows(w)
+    rows.task, rows.at = task[0], 0
+    while start < task.stop:
+        rows.task.start, rows.task.stop = start, min(start + w.staged, task.stop)
+        first = (start - task.start) * w.rows.stride
+        last = first + reach(&w.rows, rows.task.stop - start)
+        for row in range(max(there, first), last):
+            stage_row(w, input_row(w, places[A], task, row), task,
+                      workspace + w.table_bytes + row % ring * stage_ld(w))
+        there = last
+        rows.table = <const char **>workspace + first % ring * w.table_columns
+        run_rows(w, places, &rows)
+        start += w.staged
+
+
+cdef inline void begin_tasks(const Windows *w, char *workspace) noexcept nogil:
+    """What a thread does before its first task."""
+    if w.staged:
+        set_stage_table(w, workspace + w.table_bytes, <const char **>workspace)
+
+
+cdef inline Py_ssize_t run_task(const Windows *w, char *const *places, Py_ssize_t number, char *workspace,
                                 Py_ssize_t set_for) noexcept nogil:
     """One task, with the table of band number `set_for`, or another that is set for it; returns which."""
-    cdef Task task
-    cdef Py_ssize_t band = task_of(w, number, &task)
+    cdef Rows rows
+    cdef Py_ssize_t band = task_of(w, number, &rows.task)
+    if w.staged:
+        run_staged(w, places, &rows.task, workspace)
+        return band
+    rows.table, rows.at = <const char **>workspace, rows.task.first * w.kernels.a_size
     if band != set_for:
-        set_table(w, places[A], &task, table)
-    if w.weights != NULL:
-        run_stencil(w, places, &task, table)
-    else:
-        run_pool(w, places, &task, table)
+        set_table(w, places[A], &rows.task, rows.table)
+    run_rows(w, places, &rows)
     return band

@@ -11,14 +11,16 @@
 
 enum { TILE_COLUMNS = FASTPW_WINDOW_COLUMNS };
 
-/* Widths and strides that are compiled for: as wide as registers allow, beside the sums, a pixel and (where it has to be
- * multiplied first) a product. The others take a general way, float64 most of the time. */
+/* Widths and strides that are compiled for: as wide as registers allow, beside the sums, a pixel and (where it has to
+ * be multiplied first) a product. The others take a general way, float64 most of the time. */
 #if defined(REAL_F32) && (VEC_REGISTERS == 32 || VEC_ADDS_IN_PLACE)
 #  define KNOWN_WINDOWS(DO) DO(3, 1) DO(3, 2) DO(5, 1) DO(5, 2) DO(7, 1) DO(7, 2)
 #else
 #  define KNOWN_WINDOWS(DO) DO(3, 1) DO(3, 2)
 #endif
-enum { MOST_TAPS = 7 };
+/* Where a vector is half a cache line and registers are few, narrow windows are computed for two vectors at a time. */
+enum { IN_PAIRS = VEC_BYTES == CACHE_LINE / 2 };
+enum { MOST_TAPS = 7, PAIR_COLUMNS = TILE_COLUMNS / 2 };
 
 /* One tile's place. */
 typedef struct {
@@ -34,7 +36,7 @@ typedef struct {
     vec_lanes lanes;
 } stencil_channels;
 
-#define FOR_COLUMNS(k, count) UNROLL for (int k = 0; k < TILE_COLUMNS; k++) if (k < (count))
+#define FOR_COLUMNS(k, columns, count) UNROLL for (int k = 0; k < (columns); k++) if (k < (count))
 
 INLINE vec load_channels(const int whole, const char *p, vec_lanes lanes)
 {
@@ -50,31 +52,33 @@ INLINE void store_channels(const int whole, char *p, vec v, vec_lanes lanes)
 }
 
 /* What the sums start from; as in a product, the residual is added to the bias. */
-INLINE void stencil_begin(const int whole, vec *t, const fastpw_output *out, const stencil_place *at,
+INLINE void stencil_begin(const int columns, const int whole, vec *t, const fastpw_output *out, const stencil_place *at,
                           const stencil_channels *ch, vec bias)
 {
-    UNROLL for (int k = 0; k < TILE_COLUMNS; k++) t[k] = bias;
+    UNROLL for (int k = 0; k < columns; k++) t[k] = bias;
     if (at->residual)
-        FOR_COLUMNS(k, at->columns) t[k] += load_channels(whole, at->residual + k * out->ldr + ch->to, ch->lanes);
+        FOR_COLUMNS(k, columns, at->columns)
+            t[k] += load_channels(whole, at->residual + k * out->ldr + ch->to, ch->lanes);
 }
 
-INLINE void stencil_put(const int whole, const vec *t, char *p, ptrdiff_t ld, ptrdiff_t columns, vec_lanes lanes)
+INLINE void stencil_put(const int width, const int whole, const vec *t, char *p, ptrdiff_t ld, ptrdiff_t columns,
+                        vec_lanes lanes)
 {
-    FOR_COLUMNS(k, columns) store_channels(whole, p + k * ld, t[k], lanes);
+    FOR_COLUMNS(k, width, columns) store_channels(whole, p + k * ld, t[k], lanes);
 }
 
-INLINE void stencil_end(const int whole, vec *t, const fastpw_output *out, const stencil_place *at,
+INLINE void stencil_end(const int columns, const int whole, vec *t, const fastpw_output *out, const stencil_place *at,
                         const stencil_channels *ch)
 {
     const vec alpha = vec_set((real)out->epilogue->alpha), beta = vec_set((real)out->epilogue->beta);
-    if (at->z) stencil_put(whole, t, at->z + ch->to, out->ldz, at->columns, ch->lanes);
+    if (at->z) stencil_put(columns, whole, t, at->z + ch->to, out->ldz, at->columns, ch->lanes);
 #define CASE(NAME, reads, act, slope)                                                                        \
     case FASTPW_##NAME:                                                                                      \
-        UNROLL for (int k = 0; k < TILE_COLUMNS; k++) t[k] = activate(t[k], FASTPW_##NAME, alpha, beta);     \
+        UNROLL for (int k = 0; k < columns; k++) t[k] = activate(t[k], FASTPW_##NAME, alpha, beta);     \
         break;
     switch (out->epilogue->activation) { FASTPW_CHEAP_ACTIVATIONS(CASE) }
 #undef CASE
-    stencil_put(whole, t, at->c + ch->to, out->ldc, at->columns, ch->lanes);
+    stencil_put(columns, whole, t, at->c + ch->to, out->ldc, at->columns, ch->lanes);
 }
 
 /* Any window. */
@@ -114,21 +118,82 @@ INLINE const char *weights_of_vector(const fastpw_stencil_args *s, ptrdiff_t vec
     return s->weights + vector * (1 + s->window.tap_rows * s->window.tap_columns) * VEC_BYTES;
 }
 
-/* The channels of a tile that fill vectors. */
-INLINE void stencil_tile(const int taps, const int stride, const fastpw_stencil_args *s, const stencil_place *at)
+/* The channels of a tile that fill vectors, from vector `first` on. */
+INLINE void stencil_tile(const int taps, const int stride, const fastpw_stencil_args *s, const stencil_place *at,
+                         ptrdiff_t first)
 {
-    stencil_channels ch = {s->at, 0, vec_first(LANES)};
-    const char *weights = s->weights;
-    const ptrdiff_t bytes = s->n / LANES * VEC_BYTES, step = weights_of_vector(s, 1) - weights;
+    stencil_channels ch = {s->at + first * VEC_BYTES, first * VEC_BYTES, vec_first(LANES)};
+    const char *weights = weights_of_vector(s, first);
+    const ptrdiff_t bytes = s->n / LANES * VEC_BYTES, step = weights_of_vector(s, 1) - s->weights;
     for (; ch.to < bytes; ch.to += VEC_BYTES, ch.from += VEC_BYTES, weights += step) {
         vec t[TILE_COLUMNS];
-        stencil_begin(1, t, &s->out, at, &ch, vec_load(weights));
+        stencil_begin(TILE_COLUMNS, 1, t, &s->out, at, &ch, vec_load(weights));
         if (taps)
             sum_known_taps(taps, stride, t, &s->window, at->pixels, weights + VEC_BYTES, &ch);
         else
             sum_taps(1, t, &s->window, at->pixels, weights + VEC_BYTES, &ch);
-        stencil_end(1, t, &s->out, at, &ch);
+        stencil_end(TILE_COLUMNS, 1, t, &s->out, at, &ch);
     }
+}
+
+/* Four columns and two vectors at a time, a cache line of each pixel, which need not stay for a second look: pixels may
+ * lie so that a tile's want the same few lines of the cache. */
+INLINE void sum_pairs(const int taps, const int stride, vec *t, const fastpw_window *w, const char *const *row,
+                      const char *weight, ptrdiff_t step, ptrdiff_t from)
+{
+    for (ptrdiff_t i = 0; i < w->tap_rows; i++, row += w->row_step * w->ld, weight += taps * VEC_BYTES) {
+        vec v[MOST_TAPS][2];
+        UNROLL for (int q = 0; q < (PAIR_COLUMNS - 1) * stride + taps; q++) {
+            const char *p = row[q] + from;
+            UNROLL for (int h = 0; h < 2; h++) {
+                if (q < taps) v[q][h] = vec_load(weight + h * step + q * VEC_BYTES);
+                const vec x = vec_load(p + h * VEC_BYTES);
+                vec *sums = t + h * PAIR_COLUMNS;
+                UNROLL for (int k = 0; k < PAIR_COLUMNS; k++) {
+                    const int j = q - k * stride;
+                    if (j >= 0 && j < taps) sums[k] = vec_add_product(sums[k], x, v[j][h]);
+                }
+            }
+        }
+    }
+}
+
+INLINE void stencil_pairs(const int taps, const int stride, const fastpw_stencil_args *s, const stencil_place *at)
+{
+    const ptrdiff_t bytes = s->n / (2 * LANES) * 2 * VEC_BYTES, step = weights_of_vector(s, 1) - s->weights;
+    const char *weights = s->weights;
+    stencil_channels ch = {s->at, 0, vec_first(LANES)};
+    for (; ch.to < bytes; weights += 2 * step) {
+        vec t[2 * PAIR_COLUMNS];
+        UNROLL for (int h = 0; h < 2; h++) {
+            stencil_begin(PAIR_COLUMNS, 1, t + h * PAIR_COLUMNS, &s->out, at, &ch, vec_load(weights + h * step));
+            ch.to += VEC_BYTES;
+        }
+        sum_pairs(taps, stride, t, &s->window, at->pixels, weights + VEC_BYTES, step, ch.from);
+        ch.to -= 2 * VEC_BYTES;
+        UNROLL for (int h = 0; h < 2; h++) {
+            stencil_end(PAIR_COLUMNS, 1, t + h * PAIR_COLUMNS, &s->out, at, &ch);
+            ch.to += VEC_BYTES;
+        }
+        ch.from += 2 * VEC_BYTES;
+    }
+}
+
+/* Both halves of a tile; then the vector without another. */
+INLINE void stencil_halves(const int taps, const int stride, const fastpw_stencil_args *s, const stencil_place *at)
+{
+    const ptrdiff_t right = at->columns - PAIR_COLUMNS;
+    stencil_place half = *at;
+    half.columns = right > 0 ? PAIR_COLUMNS : at->columns;
+    stencil_pairs(taps, stride, s, &half);
+    if (s->n / LANES % 2) stencil_tile(taps, stride, s, at, s->n / LANES - 1);
+    if (right <= 0) return;
+    half.columns = right;
+    half.pixels += PAIR_COLUMNS * stride;
+    half.c += PAIR_COLUMNS * s->out.ldc;
+    if (half.residual) half.residual += PAIR_COLUMNS * s->out.ldr;
+    if (half.z) half.z += PAIR_COLUMNS * s->out.ldz;
+    stencil_pairs(taps, stride, s, &half);
 }
 
 /* And those that are left. */
@@ -138,9 +203,9 @@ NOINLINE void stencil_rest(const fastpw_stencil_args *s, const stencil_place *at
     const char *weights = weights_of_vector(s, vectors);
     const stencil_channels ch = {s->at + vectors * VEC_BYTES, vectors * VEC_BYTES, vec_first(s->n % LANES)};
     vec t[TILE_COLUMNS];
-    stencil_begin(0, t, &s->out, at, &ch, vec_load(weights));
+    stencil_begin(TILE_COLUMNS, 0, t, &s->out, at, &ch, vec_load(weights));
     sum_taps(0, t, &s->window, at->pixels, weights + VEC_BYTES, &ch);
-    stencil_end(0, t, &s->out, at, &ch);
+    stencil_end(TILE_COLUMNS, 0, t, &s->out, at, &ch);
 }
 
 typedef void stencil_function(const fastpw_stencil_args *, const stencil_place *);
@@ -148,7 +213,10 @@ typedef void stencil_function(const fastpw_stencil_args *, const stencil_place *
 #define STENCIL_TILE(taps, stride)                                                                         \
     NOINLINE void stencil_tile_##taps##_##stride(const fastpw_stencil_args *s, const stencil_place *at)     \
     {                                                                                                       \
-        stencil_tile(taps, stride, s, at);                                                                  \
+        if (IN_PAIRS && (taps) == 3)                                                                        \
+            stencil_halves(taps, stride, s, at);                                                            \
+        else                                                                                                \
+            stencil_tile(taps, stride, s, at, 0);                                                           \
     }
 STENCIL_TILE(0, 0)
 KNOWN_WINDOWS(STENCIL_TILE)

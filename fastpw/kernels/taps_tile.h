@@ -1,20 +1,22 @@
-/* The wide tile over a depth in parts, whose rows of A lie wherever a table says: the taps of a window. */
+/* The wide tile over a depth in parts, whose rows of A lie wherever a table says: the taps of a window.
+ *
+ * Few columns take the first vector of each depth of a wide panel alone: half the work, and more rows. */
 #ifndef FASTPW_TAPS_TILE_H
 #define FASTPW_TAPS_TILE_H
 
 #include "micro_kernel.h"
 
 /* One depth of rows first..last-1, each with a pointer of its own. */
-INLINE void taps_depth(const int rows, const int first, const int last, tile_row *acc, const char *const *a,
-                       ptrdiff_t depth, const char *w)
+INLINE void taps_depth(const int rows, const int first, const int last, const int vectors, tile_row *acc,
+                       const char *const *a, ptrdiff_t depth, const char *w)
 {
     const int few = last - first < rows || rows <= FEW_ROWS;
     vec panel[WIDE_VECTORS];
-    UNROLL for (int v = 0; v < WIDE_VECTORS; v++)
+    UNROLL for (int v = 0; v < vectors; v++)
         panel[v] = few ? vec_load_once(w + v * VEC_BYTES) : vec_load(w + v * VEC_BYTES);
     UNROLL for (int i = first; i < last; i++) {
         const vec x = vec_set(real_load(a[i] + depth));
-        UNROLL for (int v = 0; v < WIDE_VECTORS; v++) acc[i][v] += x * panel[v];
+        UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += x * panel[v];
     }
 }
 
@@ -26,11 +28,12 @@ typedef struct {
 } tap_operands;
 
 /* One part, but for its last `keep` depths. */
-INLINE tap_operands tap_sums(const int rows, tile_row *acc, const char *const *from, const fastpw_taps_args *g,
-                             const char *w, ptrdiff_t keep, const int fetches_c, const tile_place *at)
+INLINE tap_operands tap_sums(const int rows, const int vectors, tile_row *acc, const char *const *from,
+                             const fastpw_taps_args *g, const char *w, ptrdiff_t keep, const int fetches_c,
+                             const tile_place *at)
 {
     const ptrdiff_t ldw = WIDE_VECTORS * VEC_BYTES;
-    const int streams = !fetches_c, columns = WIDE_COLUMNS;
+    const int streams = !fetches_c, columns = vectors * LANES;
     const char *c = at->c;
     const ptrdiff_t ldc = g->out.ldc;
     fastpw_ahead *next = at->ahead;
@@ -42,39 +45,42 @@ INLINE tap_operands tap_sums(const int rows, tile_row *acc, const char *const *f
         for (; left >= LANES; left -= LANES, depth += VEC_BYTES, w += LANES * ldw) {
             vec x[MAX_ROWS];
             UNROLL for (int i = 0; i < rows; i++) x[i] = vec_load(a[i] + depth);
-            lane_depths(rows, WIDE_VECTORS, acc, x, w, ldw);
+            lane_depths(rows, vectors, acc, x, w, ldw);
         }
 #define TWO_DEPTHS                                                                                     \
-    taps_depth(rows, 0, rows, acc, a, depth, w);                                                       \
-    taps_depth(rows, 0, rows, acc, a, depth + (int)sizeof(real), w + ldw);                             \
+    taps_depth(rows, 0, rows, vectors, acc, a, depth, w);                                              \
+    taps_depth(rows, 0, rows, vectors, acc, a, depth + (int)sizeof(real), w + ldw);                    \
     left -= 2, depth += 2 * (int)sizeof(real), w += 2 * ldw
     TURNS(2, columns, TWO_DEPTHS)
 #undef TWO_DEPTHS
-    for (; left > keep; left--, depth += sizeof(real), w += ldw) taps_depth(rows, 0, rows, acc, a, depth, w);
+    for (; left > keep; left--, depth += sizeof(real), w += ldw)
+        taps_depth(rows, 0, rows, vectors, acc, a, depth, w);
     UNROLL for (int i = 0; i < rows; i++) o.a[i] = a[i] + depth;
     o.w = w, o.left = left;
     return o;
 }
 
-INLINE void taps_tile(const int rows, const fastpw_taps_args *g, const tile_place *at)
+INLINE void taps_tile(const int rows, const int vectors, const fastpw_taps_args *g, const tile_place *at)
 {
+    const int columns = vectors * LANES;
     const fastpw_gemm_args start = {.panel = g->panel, .entry = FASTPW_FROM_BIAS, .out = g->out};
     const char *const *from = (const char *const *)at->a;
     tap_operands o = {.w = g->panel + HEAD_BYTES(WIDE_COLUMNS)};
     tile_row acc[MAX_ROWS];
-    if (!WIDE_UNROLLS) prefetch_tile(rows, WIDE_COLUMNS, at->c, g->out.ldc);
-    tile_begin(rows, WIDE_COLUMNS, acc, &start, at);
+    if (!WIDE_UNROLLS) prefetch_tile(rows, columns, at->c, g->out.ldc);
+    tile_begin(rows, columns, acc, &start, at);
     for (ptrdiff_t tap = 0; tap < g->taps; tap++)
-        o = tap_sums(rows, acc, from + tap, g, o.w, tap == g->taps - 1 ? LAST_DEPTHS : 0, tap == 0, at);
+        o = tap_sums(rows, vectors, acc, from + tap, g, o.w, tap == g->taps - 1 ? LAST_DEPTHS : 0, tap == 0, at);
 
     tile_rows to = {at->c, at->z, 0};
     const tile_columns has = at->has;            /* both once: stores might change what lies in memory */
     const int activation = g->out.epilogue->activation;
-    UNROLL for (int first = 0; first < rows; first += LAST_SUMS / WIDE_VECTORS) {
-        const int last = end_of_group(first, rows, WIDE_VECTORS);
+    UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
+        const int last = end_of_group(first, rows, vectors);
         for (int p = 0; p < o.left; p++)
-            taps_depth(rows, first, last, acc, o.a, p * (int)sizeof(real), o.w + p * WIDE_VECTORS * VEC_BYTES);
-        put_finished(last - first, WIDE_COLUMNS, 0, activation, acc + first, &g->out, &has, at->costly, &to);
+            taps_depth(rows, first, last, vectors, acc, o.a, p * (int)sizeof(real),
+                       o.w + p * WIDE_VECTORS * VEC_BYTES);
+        put_finished(last - first, columns, 0, activation, acc + first, &g->out, &has, at->costly, &to);
     }
     tile_end(rows, &g->out, at);
 }

@@ -31,6 +31,13 @@
 #  define ROWS_COLUMN 6
 #endif
 
+/* Half a wide panel, where each row needs a pointer: sums enough that none waits for the one before. */
+#if VEC_REGISTERS == 32
+#  define ROWS_HALF 12
+#else
+#  define ROWS_HALF 8
+#endif
+
 /* Panels that one row meets together: eight sums, of which as many are under way. */
 #define PANELS_OF_ROW 4
 
@@ -92,12 +99,14 @@ INLINE void run_tiles(const void *args, ptrdiff_t m, tile_place *at, const tile_
 #define STREAMING_FUNCTION(tile, rows) GEMM_FUNCTION(tile, rows, wide_tile(rows, WIDE_VECTORS, 1, g, at))
 #define UNPACKED_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, fastpw_unpacked_args, unpacked_tile(rows, g, at))
 #define ROW_FUNCTION(tile, panels) TILE_FUNCTION(tile, panels, fastpw_row_args, row_tile(panels, g, at))
-#define TAPS_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, fastpw_taps_args, taps_tile(rows, g, at))
+#define TAPS_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, fastpw_taps_args, taps_tile(rows, WIDE_VECTORS, g, at))
+#define HALF_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, fastpw_taps_args, taps_tile(rows, 1, g, at))
 DEFINE_HEIGHTS(WIDE, WIDE, ROWS_WIDE)
 DEFINE_HEIGHTS(STREAMING, STREAMING, ROWS_WIDE)
 DEFINE_HEIGHTS(UNPACKED, UNPACKED, ROWS_WIDE)
 DEFINE_HEIGHTS(ROW, ROW, PANELS_OF_ROW)
 DEFINE_HEIGHTS(TAPS, TAPS, ROWS_WIDE)
+DEFINE_HEIGHTS(HALF, HALF, ROWS_HALF)
 
 /* The finished sums of one tile, where its activation is costly. */
 typedef vec tile_buffer[MAX_ROWS * MAX_VECTORS];
@@ -141,7 +150,10 @@ static void taps(const fastpw_taps_args *g)
                      .costly = &costly, .ahead = g->ahead};
     const tile_steps step = {g->taps * (ptrdiff_t)sizeof *g->rows, g->out.ldc, g->out.ldr, g->out.ldz};
     set_columns(&at.has, g->n);
-    run_tiles(g, g->m, &at, step, heights_TAPS, heights_TAPS, ROWS_WIDE);
+    if (g->n > LANES)
+        run_tiles(g, g->m, &at, step, heights_TAPS, heights_TAPS, ROWS_WIDE);
+    else
+        run_tiles(g, g->m, &at, step, heights_HALF, heights_HALF, ROWS_HALF);
 }
 
 static void row(const fastpw_row_args *r)
