@@ -82,6 +82,7 @@ setup(
             extension("forward", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("backward", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("stencil", FLOAT_STATE, LINK + WITHOUT_NAMES),
+            extension("stencil_gradient", FLOAT_STATE, LINK + WITHOUT_NAMES),
         ],
         compiler_directives={
             "language_level": 3,

@@ -12,8 +12,7 @@ from collections.abc import Collection, Iterator
 
 import numpy as np
 
-from . import _checks
-from ._backward import Call
+from . import _checks, _programs
 from ._convolution import Convolution
 from ._convolution import options as pointwise_options
 from ._geometry import Phase, Taps, met, phases
@@ -21,11 +20,13 @@ from ._gradient_call import GradientCall
 from ._operation import Program, new
 from ._windowed import Dense, Depthwise, Weighted, describe_dense, images, pack_dense, pack_depthwise
 from .core.stencil import Stencil
+from .core.stencil_gradient import StencilGradient, form
 from .gradients import conv1x1_backward
 from .reference import Gradients
 from .runtime import threads
 
 LINEAR = pointwise_options(1, 0, 1, None, "OI")
+SUMS = "sums"  # among the options of programs that are kept
 
 
 def of_dense(convolution: Dense, inputs: tuple, wrt, out, accumulate) -> Gradients:
@@ -65,30 +66,44 @@ class WindowCall(GradientCall):
 
     def _through_activation(self) -> np.ndarray:
         """dz; dbias and dresidual, if they are wanted."""
-        dy, dbias, dresidual = self.inputs[0], self.outputs.dbias, self.outputs.dresidual
-        y, z = self._read_by_derivative()
-        into = dresidual if dresidual is not None and not self.accumulate else new(dy.shape, dy.dtype)
-        sums = None if dbias is None else new(dbias.shape, dy.dtype)
-        options = LINEAR._replace(activation=self.convolution.options.activation)
-        no_channels = np.empty((dy.shape[-1], 0), dy.dtype)
-        wanted = {"residual"} if sums is None else {"residual", "bias"}
-        inputs = dy, None, no_channels, None, y, z, None
-        Call(Convolution(no_channels, None, options), wanted, False, inputs, (None, None, sums, into)).run(())
-        if dresidual is not None and dresidual is not into:
-            dresidual += into
+        dbias, dresidual = self.outputs.dbias, self.outputs.dresidual
+        dz = dy = np.ascontiguousarray(self.inputs[0])
+        read = self._read_by_derivative()
+        sums = None if dbias is None else np.empty(dbias.shape, dy.dtype)
+        activation = self.convolution.options.activation
+        if read is not None:
+            dz = new(dy.shape, dy.dtype)
+            form(dy, np.ascontiguousarray(read), dz, sums, activation, threads())
+        elif sums is not None:
+            form(dy, None, None, sums, activation, threads())
+        if dresidual is not None:
+            if self.accumulate and dz is dy:  # where dresidual may lie
+                dz = dy.copy()
+            dresidual[...] = dresidual + dz if self.accumulate else dz
         if dbias is not None:
             dbias[...] = dbias + sums if self.accumulate else sums
-        return into
+        return dz
 
-    def _read_by_derivative(self) -> tuple[np.ndarray | None, np.ndarray | None]:
+    def _read_by_derivative(self) -> np.ndarray | None:
         """y or z, whichever the activation's derivative is read from; recomputed if it was not given."""
         dy, x, _, _, y, z, residual = self.inputs
+        if self.reads is None:
+            return None
         if not self.recomputes:
-            return y, z
+            return z if self.reads == "z" else self._activated(z) if y is None else y
         convolution, remade = self.convolution, new(dy.shape, dy.dtype)
         out_z = remade if self.reads == "z" else None
         y, _ = convolution.run((), convolution.pack(), (x, residual, None, out_z))
-        return y, out_z
+        return y if out_z is None else out_z
+
+    def _activated(self, z: np.ndarray) -> np.ndarray:
+        """y by z: a 1x1 convolution without channels."""
+        nothing = np.empty((z.shape[-1], 0), z.dtype)
+        convolution = Convolution(
+            nothing, None, LINEAR._replace(activation=self.convolution.options.activation)
+        )
+        x = np.empty((*z.shape[:-1], 0), z.dtype)
+        return convolution.run((), convolution.pack(), (x, z, None, None))[0]
 
     # dweight
 
@@ -187,17 +202,25 @@ class DepthwiseCall(WindowCall):
         return x if multiplier == 1 else np.repeat(x, multiplier, axis=-1)
 
     def _add_weights(self, dz: np.ndarray, x: np.ndarray) -> None:
-        convolution = self.convolution
-        dweight = _checks.depthwise(self.outputs.dweight, convolution.options.weight_layout)
-        one = np.empty((convolution.filters, 1), dz.dtype)
-        for i, j, outputs, inputs in self._tap_views(dz, self._repeated(x)):
-            if outputs is None:
-                self._clear([dweight[i, j]])
-                continue
-            out = None, one, None, None
-            conv1x1_backward(outputs, inputs, one, groups=convolution.filters, wrt="weight", out=out)
-            tap = one.reshape(dweight.shape[2:])
-            dweight[i, j] = dweight[i, j] + tap if self.accumulate else tap
+        """All taps at once. Of repeated channels, the sums go to an array of their own first."""
+        dweight = _checks.depthwise(self.outputs.dweight, self.convolution.options.weight_layout)
+        if self.convolution.multiplier == 1:
+            self._sum_taps(dz, x, dweight[..., 0], self.accumulate)
+            return
+        sums = np.empty((*dweight.shape[:2], dz.shape[-1]), dz.dtype)
+        self._sum_taps(dz, self._repeated(x), sums, False)
+        sums = sums.reshape(dweight.shape)
+        dweight[...] = dweight + sums if self.accumulate else sums
+
+    def _sum_taps(self, dz: np.ndarray, x: np.ndarray, dweight: np.ndarray, accumulate: bool) -> None:
+        """By the program of an earlier call, if it fits."""
+        key = SUMS, self.convolution.window, accumulate
+        known = program = _programs.backward.find(x, dweight, key)
+        while program is None or not program.run_checked(x, dz, dweight):
+            taps = tuple(self.convolution.window.taps(*x.shape[1:3]))
+            program = StencilGradient((x, dz, dweight), taps, accumulate, threads)
+        if program is not known:
+            _programs.backward.keep(x, dweight, key, program)
 
     def _add_inputs(self, dz: np.ndarray, dx: np.ndarray) -> None:
         """Where a channel was repeated, the sum over what became of it."""

@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import fastpw
 from fastpw import reference
-from fastpw.core import forward, machine, partition, stencil
+from fastpw.core import forward, machine, partition, stencil, stencil_gradient
 from fastpw.runtime import threads
 
 if sys.platform != "linux":
@@ -331,6 +331,42 @@ def stencil_cases(kernel_set):
         fences_hold()
 
 
+def stencil_gradient_cases(kernel_set):
+    rng, dtype, turns, places = np.random.default_rng(0), kernel_set["dtype"], count(), cycle(PLACES)
+    lanes = kernel_set["lanes"]
+    channels = (1, lanes - 1, lanes, lanes + 1, 2 * lanes + 3, 20 * lanes + 1)
+    for taps, stride, step, n in product(range(1, 8), (1, 2, 3), (1, 2), channels):
+        turn, place = next(turns), next(places)
+        window = (taps, taps), (step, step), (stride, stride), (-(taps // 2), -(taps // 2 + turn % 2))
+        yield window, n, place
+        x = integers(rng, dtype, 1 + turn % 2, 4 + turn % 3, 5 + turn % 7, n)
+        pixels = [*under_taps(x, window, 0)]
+        dz, before = integers(rng, dtype, *pixels[0].shape), integers(rng, dtype, taps, taps, n)
+        sums = np.array([(tap * dz).sum((0, 1, 2)) for tap in pixels]).reshape(before.shape)
+        x, dz, dweight = fenced(place, x=x, dz=dz, dweight=before)
+        program = stencil_gradient.StencilGradient((x, dz, dweight), window, turn % 3 == 0, lambda: 1)
+        assert program.run_checked(x, dz, dweight)
+        assert np.array_equal(dweight, sums + before if turn % 3 == 0 else sums)
+        fences_hold()
+
+
+def forming_cases(kernel_set):
+    rng, dtype, places = np.random.default_rng(0), kernel_set["dtype"], cycle((False, True))
+    codes = {name: (code, 0.0, 0.0) for name, code, _ in machine.activations()}
+    for m, n in product((1, 2, 7, 300), range(1, 4 * kernel_set["lanes"] + 2)):
+        place = next(places)
+        yield m, n, place
+        dy, y, empty = integers(rng, dtype, m, n), integers(rng, dtype, m, n), np.zeros((m, n), dtype)
+        expected = dy * (y > 0)
+        dy, y, dz, total = fenced((0, place, False), dy=dy, y=y, dz=empty, total=empty[0])
+        stencil_gradient.form(dy, y, dz, total, codes["relu"], 1)
+        assert np.array_equal(dz, expected)
+        assert np.array_equal(total, expected.sum(0))
+        stencil_gradient.form(dy, None, None, total, codes["linear"], 1)
+        assert np.array_equal(total, dy.sum(0))
+        fences_hold()
+
+
 def pool_cases(kernel_set):
     rng, dtype, places = np.random.default_rng(0), kernel_set["dtype"], cycle(PLACES)
     lanes = kernel_set["lanes"]
@@ -365,7 +401,9 @@ def shuffle_cases(kernel_set):
         fences_hold()
 
 
-@pytest.mark.parametrize("cases", [stencil_cases, pool_cases, shuffle_cases])
+@pytest.mark.parametrize(
+    "cases", [stencil_cases, stencil_gradient_cases, forming_cases, pool_cases, shuffle_cases]
+)
 def test_windows_over_planes(kernel_set, cases):
     survives(cases(kernel_set))
 

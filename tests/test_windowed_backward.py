@@ -25,6 +25,16 @@ DEPTHWISE = (
     reference.depthwise_conv2d,
     reference.depthwise_conv2d_backward,
 )
+EVERY_SIZE = [
+    *(
+        {"size": (k, k), "stride": stride, "padding": k // 2 * dilation, "dilation": dilation}
+        for k in range(1, 8)
+        for stride, dilation in ((1, 1), (2, 1), (3, 2))
+    ),
+    {"size": (3, 5), "padding": ((4, 0), (7, 2))},
+    {"size": (5, 3), "padding": "same", "stride": (2, 1)},
+    {"size": (7, 3), "padding": 20},
+]
 PROBLEMS = [
     (DENSE, (7, 3, 3, 12), {}),
     (DENSE, (20, 3, 2, 6), {"groups": 2}),
@@ -57,6 +67,45 @@ def test_integers_are_exact(kind, shape, options, geometry, dtype, rng):
             grads = backward(dy, x, weight, bias, wrt=WRT, activation="relu", **source, **given)
             for name, got, wanted in zip(WRT, grads, expected, strict=True):
                 assert np.array_equal(got, wanted), name
+
+
+@pytest.mark.parametrize("geometry", EVERY_SIZE, ids=str)
+def test_depthwise_windows_of_every_size(geometry, dtype, rng):
+    """Channels with and without some left over; few outputs and more than are summed at once."""
+    size, given = geometry["size"], {name: value for name, value in geometry.items() if name != "size"}
+    for image in ((1, 5, 6, 70), (3, 23, 21, 16), (1, 13, 90, 3)):
+        x, weight = integers(rng, dtype, *image), integers(rng, dtype, *size, image[-1])
+        dy = integers(rng, dtype, *reference.depthwise_conv2d(x, weight, **given).shape)
+        expected = reference.depthwise_conv2d_backward(dy, x, weight, **given)
+        for threads in (1, 3):
+            with fastpw.num_threads(threads):
+                grads = fastpw.depthwise_conv2d_backward(dy, x, weight, **given)
+            for got, wanted in zip(grads[:3], expected, strict=False):
+                assert np.array_equal(got, wanted)
+
+
+def test_taps_beyond_an_edge_do_not_count():
+    """Not even against an infinite dz."""
+    x, weight, dy = np.ones((4, 5, 8)), np.ones((3, 3, 8)), np.ones((4, 5, 8))
+    dy[0, 0] = np.inf
+    dweight = fastpw.depthwise_conv2d_backward(dy, x, weight, padding=1, wrt="weight").dweight
+    assert np.all(np.isfinite(dweight[0]))
+    assert np.all(np.isfinite(dweight[:, 0]))
+    assert np.all(np.isinf(dweight[1:, 1:]))
+
+
+@pytest.mark.parametrize(("kind", "shape", "options"), PROBLEMS, ids=lambda value: str(value)[:20])
+def test_bits_of_sums_do_not_depend_on_threads(kind, shape, options, rng):
+    """Of many rows, which are shared out in bands."""
+    _, backward, exact, _ = kind
+    x, weight = rng.standard_normal((3, 40, 70, 12)).astype("f4"), rng.standard_normal(shape).astype("f4")
+    dy = rng.standard_normal(exact(x, weight, **options).shape).astype("f4")
+    with fastpw.num_threads(1):
+        wanted = backward(dy, x, weight, **options)
+    for threads in (2, 3):
+        with fastpw.num_threads(threads):
+            for got, grad in zip(backward(dy, x, weight, **options)[:3], wanted, strict=False):
+                assert got.tobytes() == grad.tobytes()
 
 
 @pytest.mark.parametrize(("kind", "shape", "options"), PROBLEMS, ids=lambda value: str(value)[:20])

@@ -11,6 +11,7 @@ compiled modules
 forward.pyx         the forward pass as a program
 backward.pyx        the backward pass as a program
 stencil.pyx         depthwise convolutions, pools and shuffles as programs
+stencil_gradient.pyx  what is summed for a window's weights, and dz
 machine.pyx         the kernel sets in use, and threads
 the backward pass
 walk.pxd            one walk over the pixels, shared by a team
@@ -21,6 +22,9 @@ clear.pxd           the pixels that no output meets
 workspace.pxd       the memory that a walk works in,
 walk_layout.pxd     and how it is laid out
 gradients.pxd       what a walk computes, and with which memory
+tap_sums.pxd        the sums for a window's weights, and the team that makes them
+forming.pxd         dz as a whole
+sums.py             how both are cut
 a GEMM
 schedule.pxd        its tasks, and the team that runs them
 staged.pxd          one task: some rows against some panels, copied together or found by a table

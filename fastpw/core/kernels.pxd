@@ -153,6 +153,19 @@ cdef extern from "kernel_set.h" nogil:
         char *c
         Py_ssize_t ldc, row_ldc
 
+    ctypedef struct fastpw_slide:
+        Py_ssize_t taps, step, stride, origin, inputs
+
+    ctypedef struct fastpw_stencil_gradient_args:
+        Py_ssize_t rows, columns, n
+        const char *dz
+        Py_ssize_t lddz, row_lddz
+        const char *x
+        Py_ssize_t ldx, row_ldx
+        fastpw_slide down, across
+        char *sums
+        Py_ssize_t ldsums
+
     ctypedef struct fastpw_tile:
         int32_t mr, nr, depth_step, least_depth, head_bytes
         void (*pack)(char *, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t,
@@ -179,6 +192,7 @@ cdef extern from "kernel_set.h" nogil:
         void (*split)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
         void (*transpose)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *, Py_ssize_t) noexcept nogil
         void (*stencil)(const fastpw_stencil_args *) noexcept nogil
+        void (*stencil_gradient)(const fastpw_stencil_gradient_args *) noexcept nogil
         void (*pool)(const fastpw_pool_args *) noexcept nogil
         void (*interleave)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *,
                            Py_ssize_t) noexcept nogil

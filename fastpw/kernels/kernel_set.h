@@ -212,6 +212,22 @@ typedef struct {
     char *c; ptrdiff_t ldc, row_ldc;
 } fastpw_pool_args;
 
+/* Along one axis, output o has under its tap i the pixel o * stride + origin + i * step, if it is one of `inputs`. */
+typedef struct {
+    ptrdiff_t taps, step, stride, origin, inputs;
+} fastpw_slide;
+
+/* sums[i][j][c] += sum over outputs (p, q) of dz[p][q][c] * x(p, q, i, j)[c], for each tap (i, j) of a window
+ *
+ * where there is a pixel under the tap; x begins with the pixel (0, 0). Outputs are added up row by row. */
+typedef struct {
+    ptrdiff_t rows, columns, n;
+    const char *dz; ptrdiff_t lddz, row_lddz;
+    const char *x; ptrdiff_t ldx, row_ldx;
+    fastpw_slide down, across;
+    char *sums; ptrdiff_t ldsums;            /* from tap to tap */
+} fastpw_stencil_gradient_args;
+
 /* A register tile: at most mr x nr sums at a time.
  *
  * Its panel is nr columns of B: a head of head_bytes, the nr biases, then ceil(k / depth_step) steps of
@@ -255,6 +271,7 @@ typedef struct {
     /* to[j][i] = from[i][j], for m rows and n columns. */
     void (*transpose)(ptrdiff_t m, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to, ptrdiff_t ldto);
     void (*stencil)(const fastpw_stencil_args *);
+    void (*stencil_gradient)(const fastpw_stencil_gradient_args *);
     void (*pool)(const fastpw_pool_args *);
     /* to[i][j * groups + g] = from[i][g * n + j], for m rows. */
     void (*interleave)(ptrdiff_t m, ptrdiff_t groups, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to,

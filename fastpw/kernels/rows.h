@@ -12,6 +12,7 @@
 #include "pool.h"
 #include "scale.h"
 #include "stencil.h"
+#include "stencil_gradient.h"
 #include "tiles.h"
 
 /* One type for everything: FASTPW_F32, say, and its size. */
@@ -32,6 +33,7 @@ _Static_assert(sizeof(real) == SIZE(REAL), "vec.h and kernel_set.h agree about t
         .outer = outer, .outer_forms = FORMED_ACTIVATIONS,                                              \
         .gradient = gradient, .column_sums = column_sums,                                               \
         .split = split_rows, .transpose = transpose,                                                    \
-        .stencil = stencil, .pool = pool, .interleave = interleave, .peak = peak}
+        .stencil = stencil, .stencil_gradient = stencil_gradient, .pool = pool,                         \
+        .interleave = interleave, .peak = peak}
 
 #endif
