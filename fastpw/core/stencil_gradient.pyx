@@ -58,7 +58,7 @@ cdef class StencilGradient:
         if s.planes * s.rows.outputs * s.columns.outputs * s.n == 0:
             raise ValueError("there is nothing to sum")
         shape = bands.Window(s.planes, s.rows.outputs, s.columns.outputs, s.n, s.rows.taps, s.columns.taps,
-                             reach(&s.columns, s.columns.outputs), 0, s.rows.stride)
+                             reach(&s.columns, s.columns.outputs), 0, s.rows.stride, s.columns.stride, s.of_x.pixel)
         s.step, s.bands, s.block, self.most_threads, self.brief = sums.cut(
             shape, s.kernels.lanes, s.kernels.a_size, self.binding.asked)
         self.binding.follows = sums.cut(shape, s.kernels.lanes, s.kernels.a_size, 2).threads > 1
