@@ -18,7 +18,7 @@ from ._convolution import options as pointwise_options
 from ._geometry import Phase, Taps, met, phases
 from ._gradient_call import GradientCall
 from ._operation import Program, new
-from ._windowed import Dense, Depthwise, Weighted, describe_dense, images, pack_dense, pack_depthwise
+from ._windowed import Dense, Depthwise, Weighted, describe_dense, images, pack_depthwise, pack_groups
 from .core.stencil import Stencil
 from .core.stencil_gradient import StencilGradient, form
 from .gradients import conv1x1_backward
@@ -182,8 +182,7 @@ class DenseCall(WindowCall):
         """W with inputs and outputs exchanged, group by group, and the taps turned round."""
         options, weight = self.convolution.options, self._weight()[:, *of_weight]
         by_group = weight.reshape(options.groups, -1, *weight.shape[1:])
-        exchanged = by_group.transpose(0, 4, 2, 3, 1)
-        packed = pack_dense(exchanged.reshape(-1, *exchanged.shape[2:]), None, options.groups)
+        packed = pack_groups(by_group.transpose(0, 4, 2, 3, 1), None)
         linear = options._replace(activation=LINEAR.activation)
         return describe_dense((dz, view, earlier, None), packed, linear, taps)
 

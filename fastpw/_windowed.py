@@ -124,8 +124,13 @@ class Dense(Weighted):
 def pack_dense(weight: np.ndarray, bias: np.ndarray | None, groups: int) -> PackedWeights:
     """Weights (K, kh, kw, C // groups) of any strides, in the order in which taps are read."""
     filters, height, width, depth = weight.shape
-    matrix = weight.reshape(filters, height * width * depth)
-    return PackedWeights(matrix, bias, groups, threads(), height * width)
+    return pack_groups(weight.reshape(groups, filters // groups, height, width, depth), bias)
+
+
+def pack_groups(weight: np.ndarray, bias: np.ndarray | None) -> PackedWeights:
+    """The same of weights (groups, K // groups, kh, kw, C // groups)."""
+    groups, _, height, width, _ = weight.shape
+    return PackedWeights(weight, bias, groups, threads(), height * width)
 
 
 def describe_dense(arrays: tuple, packed: PackedWeights, options: Options, taps: Taps) -> Forward:

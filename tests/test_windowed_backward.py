@@ -69,6 +69,27 @@ def test_integers_are_exact(kind, shape, options, geometry, dtype, rng):
                 assert np.array_equal(got, wanted), name
 
 
+@pytest.mark.parametrize("layout", ["OHWI", "OIHW", "HWIO"])
+@pytest.mark.parametrize("groups", [1, 2])
+@pytest.mark.parametrize(("K", "C"), [(6, 70), (70, 6), (132, 98), (96, 256), (200, 148)])
+def test_weights_are_packed_from_any_layout(K, C, groups, layout, dtype, rng):
+    """Of more depths and panels than are packed at a time, the last of them narrow or not."""
+    x, weight = integers(rng, dtype, 5, 6, C), integers(rng, dtype, K, 3, 2, C // groups)
+    axes = ["OHWI".index(axis) for axis in layout]
+    given = np.ascontiguousarray(weight.transpose(axes))
+    for stride in (1, 2):
+        options = {"padding": 1, "stride": stride, "groups": groups}
+        y = reference.conv2d(x, weight, **options)
+        dy = integers(rng, dtype, *y.shape)
+        exact = reference.conv2d_backward(dy, x, weight, **options)
+        for threads in (1, 2):
+            with fastpw.num_threads(threads):
+                assert np.array_equal(fastpw.conv2d(x, given, weight_layout=layout, **options), y)
+                grads = fastpw.conv2d_backward(dy, x, given, weight_layout=layout, **options)
+                assert np.array_equal(grads.dx, exact.dx)
+                assert np.array_equal(grads.dweight, exact.dweight.transpose(axes))
+
+
 @pytest.mark.parametrize("geometry", EVERY_SIZE, ids=str)
 def test_depthwise_windows_of_every_size(geometry, dtype, rng):
     """Channels with and without some left over; few outputs and more than are summed at once."""

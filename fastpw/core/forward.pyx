@@ -15,14 +15,16 @@ from fastpw.core.gemm cimport Bound, Gemm
 from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
 from fastpw.core.layout cimport Layout, drop_layout, fits, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
-from fastpw.core.ndarray cimport first_byte, ndarray, need_columns, type_of
+from fastpw.core.ndarray cimport axes, first_byte, ndarray, need_columns, shape_of, strides_of, type_of
 from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, new_memory,
-                                 pack, whole_lines)
+                                 pack, splits_depth, whole_lines)
 from fastpw.core.pixels cimport A, AXES, C, OPERANDS, Lead, join_axes, take_inner_axes
 from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
 from fastpw.core.staged cimport staging_bytes, stages_results
+from fastpw.core.tap_panels cimport pack_taps
 from fastpw.core.window cimport rows_of_tap, take_window
 
+from numpy import ascontiguousarray
 from numpy import dtype as numpy_dtype
 from numpy import empty as numpy_empty
 
@@ -89,6 +91,30 @@ cdef Weights lay_out_weights(const real[:, :] weight, const real[:] bias, const 
     else:
         w.b = packed_b(kernels, filters // groups, depth, taps)
     w.matrix.rows, w.matrix.columns = w.b.n, w.b.k
+    w.from_group = w.b.n * w.matrix.ld
+    w.packed_bytes = whole_lines(bytes_of_panels(&w.b))
+    return w
+
+
+cdef Weights lay_out_window(ndarray weight, ndarray bias, const fastpw_kernel_set *kernels) except *:
+    """Of weights (groups, K // groups, lines, places, C // groups) of any strides."""
+    cdef Weights w
+    cdef const Py_ssize_t *shape = shape_of(weight)
+    cdef const Py_ssize_t *strides = strides_of(weight)
+    memset(&w, 0, sizeof(w))
+    w.groups, w.taps = shape[0], shape[2] * shape[3]
+    if bias is not None:
+        w.stride_bias = strides_of(bias)[0]
+        if axes(bias) != 1 or shape_of(bias)[0] != shape[0] * shape[1] or type_of(bias) != type_of(weight):
+            raise ValueError(f"{shape[0] * shape[1]} biases are needed, got an array that was changed meanwhile")
+    w.b = packed_b(kernels, shape[1], w.taps * shape[4], w.taps)
+    w.matrix.rows, w.matrix.columns = shape[1], shape[4]
+    w.from_group, w.matrix.ld, w.matrix.stride = strides[0], strides[1], strides[4]
+    if (shape[3] == 1 or strides[3] == shape[4] * strides[4]) and (
+            shape[2] == 1 or strides[2] == shape[3] * shape[4] * strides[4]):
+        w.matrix.columns = w.b.k
+    else:
+        w.places.lines, w.places.places, w.places.line, w.places.place = shape[2], shape[3], strides[2], strides[3]
     w.packed_bytes = whole_lines(bytes_of_panels(&w.b))
     return w
 
@@ -96,7 +122,9 @@ cdef Weights lay_out_weights(const real[:, :] weight, const real[:] bias, const 
 cdef Weights weights_of(weight, bias, Py_ssize_t groups, int threads, Py_ssize_t taps=0) except *:
     cdef Weights w
     cdef const fastpw_kernel_set *kernels = kernels_for(type_of(weight))
-    if kernels.a_size == 4:
+    if axes(weight) > 2:
+        w = lay_out_window(weight, bias, kernels)
+    elif kernels.a_size == 4:
         w = lay_out_weights[float](weight, bias, kernels, groups, taps)
     else:
         w = lay_out_weights[double](weight, bias, kernels, groups, taps)
@@ -110,17 +138,21 @@ cdef void pack_weights(const Weights *w, const char *weight, const char *bias, c
     cdef Unpacked b
     b.stride_n, b.stride_k, b.stride_bias = w.matrix.ld, w.matrix.stride, w.stride_bias
     for group in range(w.groups if w.b.n else 0):
-        b.base = weight + group * w.b.n * w.matrix.ld
+        b.base = weight + group * w.from_group
         b.bias = NULL
         if bias != NULL:
             b.bias = bias + group * w.b.n * w.stride_bias
-        pack(&w.b, &b, to + group * w.packed_bytes, threads)
+        if w.places.lines:
+            pack_taps(&w.b, &b, &w.places, to + group * w.packed_bytes, threads)
+        else:
+            pack(&w.b, &b, to + group * w.packed_bytes, threads)
 
 
 cdef class PackedWeights:
     """The weights (K, taps * C // groups) and biases of a layer, packed for the kernels in use.
 
-    taps is how many a window has (the depth is ordered by tap, then by channel); 0: there is no window.
+    taps is how many a window has (the depth is ordered by tap, then by channel); 0: there is no window. The weights of
+    a window may have their axes apart, (groups, K // groups, lines, places, C // groups), in any order in memory.
     """
 
     cdef Weights how
@@ -128,6 +160,9 @@ cdef class PackedWeights:
 
     def __init__(self, weight, bias, Py_ssize_t groups, int threads, Py_ssize_t taps=0):
         self.how = weights_of(weight, bias, groups, threads, taps)
+        if self.how.places.lines and splits_depth(&self.how.b, self.how.b.count - 1):
+            weight = ascontiguousarray(weight)    # steps of several depths, of more than one tap
+            self.how = weights_of(weight, bias, groups, threads, taps)
         self.memory = new_memory(self.how.groups * self.how.packed_bytes, "packed weights")
         cdef int members = team(self.how.threads)
         cdef const char *from_ = place_of(weight)

@@ -20,7 +20,7 @@ from fastpw.core.shares cimport Share
 from fastpw.core.tap_sums cimport BoundSums, TapSums, run_tap_sums, tap_sums_bytes
 from fastpw.core.windows cimport Distances, reach
 
-from fastpw.core import bands, sums
+from fastpw.core import sums
 
 
 cdef class StencilGradient:
@@ -57,8 +57,8 @@ cdef class StencilGradient:
         s.line, s.place, s.channel, s.adds = to.strides[0], to.strides[1], to.strides[2], accumulate
         if s.planes * s.rows.outputs * s.columns.outputs * s.n == 0:
             raise ValueError("there is nothing to sum")
-        shape = bands.Window(s.planes, s.rows.outputs, s.columns.outputs, s.n, s.rows.taps, s.columns.taps,
-                             reach(&s.columns, s.columns.outputs), 0, s.rows.stride, s.columns.stride, s.of_x.pixel)
+        shape = sums.Outputs(s.planes, s.rows.outputs, s.columns.outputs, s.n, s.rows.taps, s.columns.taps,
+                             reach(&s.columns, s.columns.outputs), s.rows.stride)
         s.step, s.bands, s.block, self.most_threads, self.brief = sums.cut(
             shape, s.kernels.lanes, s.kernels.a_size, self.binding.asked)
         self.binding.follows = sums.cut(shape, s.kernels.lanes, s.kernels.a_size, 2).threads > 1

@@ -6,18 +6,31 @@ What decides the order of the additions follows from the shape alone.
 from functools import lru_cache
 from typing import NamedTuple
 
-from .bands import FIRST_LEVEL_BYTES, LEAST_BLOCK_BYTES, Window
+from .bands import FIRST_LEVEL_BYTES, LEAST_BLOCK_BYTES
 from .partition import BRIEF_WORK, LEAST_DEPTH, SMALL_WORK, TASK_WORK
 
-# Outputs whose products are added up in registers, before they are added to the sums in memory: rounding stays
-# small, and few rows have to be in the first-level cache at a time.
+# Outputs whose products are added up in registers, before they are added to the sums in memory: rounding
+# stays small, and few rows have to be in the first-level cache at a time.
 STEP_OUTPUTS = 64
 
-# Where the channels are not enough tasks, the steps are shared out in bands, each with sums of its own.
+# Where the channels are not enough tasks, steps are shared out in bands, each with sums of its own.
 MOST_TASKS = 8
 
 # Rows whose dz is formed before they are summed, while they are in the first-level cache.
 FORMED_BYTES = 8 << 10
+
+
+class Outputs(NamedTuple):
+    """What is summed: outputs, the taps of each, and the pixels under a row of outputs."""
+
+    planes: int
+    rows: int
+    columns: int
+    channels: int
+    tap_rows: int
+    tap_columns: int
+    inputs: int  # of a row, those that are not there included
+    row_stride: int
 
 
 class Cut(NamedTuple):
@@ -31,7 +44,7 @@ class Cut(NamedTuple):
 
 
 @lru_cache(maxsize=1024)
-def cut(window: Window, lanes: int, element: int, threads: int) -> Cut:
+def cut(window: Outputs, lanes: int, element: int, threads: int) -> Cut:
     """Share the sums of a window out to a team; the arguments are as for bands.cut."""
     work = window.planes * window.rows * window.columns * window.channels
     work *= window.tap_rows * window.tap_columns
@@ -44,7 +57,7 @@ def cut(window: Window, lanes: int, element: int, threads: int) -> Cut:
     return Cut(step, bands, _channels(window, step, lanes, element), threads, work < BRIEF_WORK)
 
 
-def _channels(window: Window, step: int, lanes: int, element: int) -> int:
+def _channels(window: Outputs, step: int, lanes: int, element: int) -> int:
     """Of a block: whole vectors, and about as many in each."""
     rows = (step - 1) * window.row_stride + window.tap_rows
     taps = window.tap_rows * window.tap_columns
