@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _checks, _geometry
 from ._geometry import Taps, Window
-from ._operation import Operation
+from ._operation import Operation, Program
 from .core.forward import Forward, PackedWeights
 from .core.stencil import PackedStencil, Pool, Stencil
 from .runtime import threads
@@ -140,6 +140,22 @@ def describe_dense(arrays: tuple, packed: PackedWeights, options: Options, taps:
     return Forward(arrays, some, packed, options.activation, threads, tuple(taps))
 
 
+class ForRepeated(NamedTuple):
+    """A program for an input whose channels were repeated. None fits as it comes, of whatever shape."""
+
+    program: Program
+
+    def __call__(self, x, residual, out, out_z) -> None:
+        return None
+
+    def run_checked(self, x, residual, y, z, weight, bias) -> bool:
+        return self.program.run_checked(x, residual, y, z, weight, bias)
+
+    @property
+    def nbytes(self) -> int:
+        return self.program.nbytes
+
+
 class Depthwise(Weighted):
     """Each output channel looks at one input channel: weights (kh, kw, C, m), m outputs of each channel."""
 
@@ -167,7 +183,8 @@ class Depthwise(Weighted):
         self.output_shape(x.shape)
         weight = self.weight.reshape(*self.weight.shape[:2], self.filters)
         of_repeated = Depthwise(weight, self.bias, self.options._replace(weight_layout="HWC"))
-        return of_repeated.run(known, packed, (np.repeat(x, self.multiplier, axis=-1), *others))
+        y, used = of_repeated.run(known, packed, (np.repeat(x, self.multiplier, axis=-1), *others))
+        return y, used if isinstance(used, ForRepeated) else ForRepeated(used)
 
     def describe(self, packed: PackedStencil, *arrays: np.ndarray | None) -> Stencil:
         taps, views = tuple(self.taps(arrays[0])), tuple(map(images, arrays))

@@ -135,6 +135,15 @@ def test_empty_batches(number):
     assert layers()[number](np.empty((0, 9, 9, 12), np.float32)).shape[0] == 0
 
 
+def test_each_call_is_checked_where_channels_are_repeated(rng):
+    """What the layer made of an earlier input has as many channels as this one, and is none of its inputs."""
+    layer = fastpw.DepthwiseConv2d(image(rng, 3, 3, 4, 2), padding=1, weight_layout="HWIO")
+    for _ in range(3):
+        layer(image(rng, 5, 5, 4))
+        with pytest.raises(ValueError, match="x: C = 4 channels are needed"):
+            layer(image(rng, 5, 5, 8))
+
+
 def test_residual_may_be_the_output(dtype, rng):
     for layer in layers(dtype)[:5]:
         x = image(rng, 2, 10, 9, 12, dtype=dtype)
