@@ -223,5 +223,5 @@ class Pooled(Windowed):
     def describe(self, packed: None, *arrays: np.ndarray | None) -> Pool:
         views = list(map(images, arrays))
         if self.window is None:
-            views[1] = arrays[1].reshape(-1, 1, 1, arrays[1].shape[-1])
+            views[1] = images(arrays[1][..., np.newaxis, np.newaxis, :])
         return Pool(arrays, tuple(self.taps(arrays[0])), self.kind, threads, tuple(views))

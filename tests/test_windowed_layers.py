@@ -135,6 +135,15 @@ def test_empty_batches(number):
     assert layers()[number](np.empty((0, 9, 9, 12), np.float32)).shape[0] == 0
 
 
+def test_no_channels(dtype):
+    """Of layers without weights; test_windowed_values.py has those with weights."""
+    for layer in layers()[5:9]:
+        for shape in ((9, 8, 0), (2, 9, 8, 0), (0, 9, 8, 0)):
+            x = np.empty(shape, dtype)
+            expected = layer.output_shape((*shape[:-1], 12))[:-1]
+            assert layer(x).shape == layer(x).shape == (*expected, 0)
+
+
 def test_each_call_is_checked_where_channels_are_repeated(rng):
     """What the layer made of an earlier input has as many channels as this one, and is none of its inputs."""
     layer = fastpw.DepthwiseConv2d(image(rng, 3, 3, 4, 2), padding=1, weight_layout="HWIO")
