@@ -262,8 +262,12 @@ def test_nothing_is_written_before_all_is_checked(rng):
     assert (out == -7).all()
 
 
+def maxima(x, size, **options):
+    return fastpw.MaxPool2d(size, **options)(x)
+
+
 def test_hostile_integers():
-    x = np.ones((3, 3, 4), np.float32)
+    x = np.arange(36, dtype=np.float32).reshape(3, 3, 4)
     for options in ({"stride": 2**31 - 1}, {"padding": ((0, 0), (0, 5)), "dilation": 2**31 - 1, "stride": 7}):
         weight = np.ones((2, 1, 2, 4), np.float32)
         try:
@@ -272,5 +276,14 @@ def test_hostile_integers():
             assert str(error).startswith("x: an image of")
         else:
             assert np.array_equal(y, reference.conv2d(x, weight, **options))
+    for size in ((1, 1), (3, 2)):
+        for options in ({"stride": 2**31 - 1}, {"stride": (1, 2**31 - 1)}, {"stride": (10**6, 2)}):
+            y, expected = (call(x, size, **options) for call in (maxima, reference.max_pool2d))
+            assert np.array_equal(y, expected)
+            weight = np.ones((*size, 4), np.float32)
+            y, expected = (of.depthwise_conv2d(x, weight, **options) for of in (fastpw, reference))
+            assert np.array_equal(y, expected)
+    far = fastpw.depthwise_conv2d(x, np.ones((1, 1, 4), np.float32), dilation=2**31 - 1)
+    assert np.array_equal(far, x)
     with pytest.raises(ValueError, match="stride: 1 to 2147483647"):
         fastpw.depthwise_conv2d(x, np.ones((3, 3, 4), np.float32), stride=2**63)
