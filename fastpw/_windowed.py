@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _checks, _geometry
 from ._geometry import Taps, Window
-from ._operation import Operation
+from ._operation import Operation, Program
 from .core.forward import Forward, PackedWeights
 from .core.stencil import PackedStencil, Pool, Stencil
 from .runtime import threads
@@ -145,6 +145,22 @@ def describe_dense(arrays: tuple, packed: PackedWeights, options: Options, taps:
     return Forward(arrays, some, packed, options.activation, threads, tuple(taps))
 
 
+class ForRepeated(NamedTuple):
+    """A program for an input whose channels were repeated. None fits as it comes, of whatever shape."""
+
+    program: Program
+
+    def __call__(self, x, residual, out, out_z) -> None:
+        return None
+
+    def run_checked(self, x, residual, y, z, weight, bias) -> bool:
+        return self.program.run_checked(x, residual, y, z, weight, bias)
+
+    @property
+    def nbytes(self) -> int:
+        return self.program.nbytes
+
+
 class Depthwise(Weighted):
     """Each output channel looks at one input channel: weights (kh, kw, C, m), m outputs of each channel."""
 
@@ -172,7 +188,8 @@ class Depthwise(Weighted):
         self.output_shape(x.shape)
         weight = self.weight.reshape(*self.weight.shape[:2], self.filters)
         of_repeated = Depthwise(weight, self.bias, self.options._replace(weight_layout="HWC"))
-        return of_repeated.run(known, packed, (np.repeat(x, self.multiplier, axis=-1), *others))
+        y, used = of_repeated.run(known, packed, (np.repeat(x, self.multiplier, axis=-1), *others))
+        return y, used if isinstance(used, ForRepeated) else ForRepeated(used)
 
     def describe(self, packed: PackedStencil, *arrays: np.ndarray | None) -> Stencil:
         taps, views = tuple(self.taps(arrays[0])), tuple(map(images, arrays))
@@ -211,5 +228,5 @@ class Pooled(Windowed):
     def describe(self, packed: None, *arrays: np.ndarray | None) -> Pool:
         views = list(map(images, arrays))
         if self.window is None:
-            views[1] = arrays[1].reshape(-1, 1, 1, arrays[1].shape[-1])
+            views[1] = images(arrays[1][..., np.newaxis, np.newaxis, :])
         return Pool(arrays, tuple(self.taps(arrays[0])), self.kind, threads, tuple(views))

@@ -38,7 +38,8 @@ def fold_batch_norm(
     epsilon : float
         What was added to the variance: by default 1e-5 in torch, ONNX and Flax, 1e-3 in Keras.
     weight_layout : {"OI", "IO", "OIHW", "HWIO", "OHWI", "HWC", "1HWC"}
-        As in `conv1x1`, `conv2d` and `depthwise_conv2d`; the kernel may have any height and width.
+        As in `conv1x1`, `conv2d` and `depthwise_conv2d`; the kernel may have any height and width. Whether
+        "HWIO" is the layout of a depthwise kernel, whose K is C * m, shows in the length of `mean`.
 
     Returns
     -------
@@ -70,17 +71,18 @@ def fold_batch_norm(
     >>> fastpw.conv1x1(np.ones((1, 3)), weight, bias)
     array([[0., 3.]])
     """
-    filters = _checks.filters_first(weight, weight_layout)  # a view (K, ...)
+    weight, mean = _checks.array("weight", weight), _checks.array("mean", mean)
+    filters = _checks.filters_first(weight, weight_layout, mean.size)
     mean = _checks.per_filter("mean", mean, filters)
     variance = _checks.not_negative("variance", _checks.per_filter("variance", variance, filters))
     bias = np.float64(0) if bias is None else _checks.per_filter("bias", bias, filters)
     gamma = np.float64(1) if gamma is None else _checks.per_filter("gamma", gamma, filters)
     beta = np.float64(0) if beta is None else _checks.per_filter("beta", beta, filters)
     epsilon = _checks.number("epsilon", epsilon)
-    folded = np.empty(_checks.array("weight", weight).shape, filters.dtype)
+    folded = np.empty(weight.shape, filters.dtype)
     with np.errstate(all="ignore"):  # NaN and infinities pass in silence
         scale = gamma / np.sqrt(variance.astype(np.float64) + epsilon)
         scales = scale.reshape(-1, *[1] * (filters.ndim - 1))
-        out = _checks.filters_first(folded, weight_layout)
+        out = _checks.filters_first(folded, weight_layout, mean.size)  # a view
         np.multiply(filters, scales, out=out, casting="same_kind")
         return folded, (scale * (bias - mean.astype(np.float64)) + beta).astype(filters.dtype)

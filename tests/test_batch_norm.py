@@ -48,6 +48,22 @@ def test_it_is_the_convolution_and_then_the_normalization(layout, options, conv,
         assert np.allclose(y, exact, rtol=1e-13, atol=1e-13)
 
 
+@pytest.mark.parametrize("channels", [1, 5])
+@pytest.mark.parametrize("multiplier", [1, 2])
+def test_a_depthwise_kernel_of_keras(channels, multiplier, rng):
+    """Its "HWIO" is (kh, kw, C, m), and K = C * m."""
+    weight = rng.standard_normal((3, 2, channels, multiplier))
+    bias, *rest = parameters(rng, channels * multiplier, 1)[1:]
+    x = rng.standard_normal((2, 5, 4, channels))
+    folded = fastpw.fold_batch_norm(weight, bias, *rest, weight_layout="HWIO")
+    assert folded[0].shape == weight.shape
+    y = fastpw.depthwise_conv2d(x, *folded, weight_layout="HWIO")
+    exact = batch_norm(reference.depthwise_conv2d(x, weight, bias, weight_layout="HWIO"), *rest)
+    assert np.allclose(y, exact, rtol=1e-13, atol=1e-13)
+    view = np.asfortranarray(weight)
+    assert np.array_equal(fastpw.fold_batch_norm(view, bias, *rest, weight_layout="HWIO")[0], folded[0])
+
+
 def test_it_is_rounded_once(rng):
     """Of float32, the float64 result, rounded."""
     arrays = parameters(rng, 50, 30, np.float32)

@@ -135,6 +135,24 @@ def test_empty_batches(number):
     assert layers()[number](np.empty((0, 9, 9, 12), np.float32)).shape[0] == 0
 
 
+def test_no_channels(dtype):
+    """Of layers without weights; test_windowed_values.py has those with weights."""
+    for layer in layers()[5:9]:
+        for shape in ((9, 8, 0), (2, 9, 8, 0), (0, 9, 8, 0)):
+            x = np.empty(shape, dtype)
+            expected = layer.output_shape((*shape[:-1], 12))[:-1]
+            assert layer(x).shape == layer(x).shape == (*expected, 0)
+
+
+def test_each_call_is_checked_where_channels_are_repeated(rng):
+    """What the layer made of an earlier input has as many channels as this one, and is none of its inputs."""
+    layer = fastpw.DepthwiseConv2d(image(rng, 3, 3, 4, 2), padding=1, weight_layout="HWIO")
+    for _ in range(3):
+        layer(image(rng, 5, 5, 4))
+        with pytest.raises(ValueError, match="x: C = 4 channels are needed"):
+            layer(image(rng, 5, 5, 8))
+
+
 def test_residual_may_be_the_output(dtype, rng):
     for layer in layers(dtype)[:5]:
         x = image(rng, 2, 10, 9, 12, dtype=dtype)
@@ -244,8 +262,12 @@ def test_nothing_is_written_before_all_is_checked(rng):
     assert (out == -7).all()
 
 
+def maxima(x, size, **options):
+    return fastpw.MaxPool2d(size, **options)(x)
+
+
 def test_hostile_integers():
-    x = np.ones((3, 3, 4), np.float32)
+    x = np.arange(36, dtype=np.float32).reshape(3, 3, 4)
     for options in ({"stride": 2**31 - 1}, {"padding": ((0, 0), (0, 5)), "dilation": 2**31 - 1, "stride": 7}):
         weight = np.ones((2, 1, 2, 4), np.float32)
         try:
@@ -254,5 +276,14 @@ def test_hostile_integers():
             assert str(error).startswith("x: an image of")
         else:
             assert np.array_equal(y, reference.conv2d(x, weight, **options))
+    for size in ((1, 1), (3, 2)):
+        for options in ({"stride": 2**31 - 1}, {"stride": (1, 2**31 - 1)}, {"stride": (10**6, 2)}):
+            y, expected = (call(x, size, **options) for call in (maxima, reference.max_pool2d))
+            assert np.array_equal(y, expected)
+            weight = np.ones((*size, 4), np.float32)
+            y, expected = (of.depthwise_conv2d(x, weight, **options) for of in (fastpw, reference))
+            assert np.array_equal(y, expected)
+    far = fastpw.depthwise_conv2d(x, np.ones((1, 1, 4), np.float32), dilation=2**31 - 1)
+    assert np.array_equal(far, x)
     with pytest.raises(ValueError, match="stride: 1 to 2147483647"):
         fastpw.depthwise_conv2d(x, np.ones((3, 3, 4), np.float32), stride=2**63)

@@ -98,6 +98,22 @@ def test_channel_shuffle(groups, dtype, rng):
         assert np.array_equal(fastpw.ChannelShuffle(groups)(x), reference.channel_shuffle(x, groups))
 
 
+def test_channel_shuffle_of_many_axes(dtype, rng):
+    """However they lie: no two of these go on at one distance."""
+    wide = rng.standard_normal((3, 6, 4, 5, 4, 3, 14)).astype(dtype)
+    crop = wide[:, ::2, ::3, 1:4, :2, ::-1, :12]
+    for x in (crop, wide.swapaxes(1, 3)[..., 2:], crop[:0]):
+        canvas = np.full(wide.swapaxes(1, 3).shape, -7, dtype)
+        out = canvas[tuple(slice(size) for size in x.shape[:-1])][..., 1:13]
+        expected = reference.channel_shuffle(x, 3)
+        layer = fastpw.ChannelShuffle(3)
+        for _ in range(2):
+            assert np.array_equal(layer(x), expected)
+            assert layer(x, out=out) is out
+            assert np.array_equal(out, expected)
+        assert np.count_nonzero(canvas != -7) == np.count_nonzero(expected != -7)
+
+
 @pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 def test_everything_fused_is_within_the_bound(row, dtype, rng):
     """Higham's bound for taps x channels products, bias and residual, and what the activation adds."""

@@ -79,9 +79,15 @@ def _has_taps(weight: np.ndarray, size: Pair) -> None:
         raise ValueError(f"weight: a kernel of at least 1 x 1 is needed, got shape {weight.shape}")
 
 
-def filters_first(value, layout) -> np.ndarray:
-    """A view (K, ...) of the weights of any convolution."""
+def filters_first(value, layout, filters: int) -> np.ndarray:
+    """The weights of any convolution as (K, ...), a view if they are contiguous.
+
+    "HWIO" is conv2d's, or depthwise_conv2d's (kh, kw, C, m): the number of filters tells which.
+    """
     layout, value = _known(layout, FILTERS), array("weight", value)
     if value.ndim != len(layout):
         raise _wrong_shape(value, layout, FILTERS)
-    return np.moveaxis(value, FILTERS[layout][1], 0)
+    axis = FILTERS[layout][1]
+    if layout == "HWIO" and filters == value.shape[2] * value.shape[3] != value.shape[3]:
+        value, axis = value.reshape(*value.shape[:2], filters), 2
+    return np.moveaxis(value, axis, 0)

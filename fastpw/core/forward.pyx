@@ -17,8 +17,8 @@ from fastpw.core.layout cimport Layout, drop_layout, fits, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
 from fastpw.core.ndarray cimport axes, first_byte, ndarray, need_columns, shape_of, strides_of, type_of
 from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, new_memory,
-                                 pack, splits_depth, whole_lines)
-from fastpw.core.pixels cimport A, AXES, C, OPERANDS, Lead, join_axes, take_inner_axes
+                                  pack, splits_depth, whole_lines)
+from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
 from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
 from fastpw.core.staged cimport staging_bytes, stages_results
 from fastpw.core.tap_panels cimport pack_taps
@@ -275,8 +275,8 @@ cdef class Forward:
         """One GEMM, or several where the pixels lie along more axes than one can walk."""
         cdef Lead lead
         cdef Part part
-        cdef Py_ssize_t count = 1, number, rest, offset
-        cdef int axis, i
+        cdef Py_ssize_t number
+        cdef int i
         memset(&part, 0, sizeof(part))
         if window is None or views[A] is None:
             join_axes(&lead, views)
@@ -296,17 +296,11 @@ cdef class Forward:
         part.packed_offset = group * self.weights.packed_bytes
         self.most_threads = max(self.most_threads, part.schedule.threads)
         self.binding.follows = self.binding.follows or schedule_of(&part.gemm, 2).threads > 1
-        for axis in range(AXES, lead.count):
-            count *= lead.size[axis]
-        for number in range(count):
+        for number in range(outer_places(&lead)):
             for i in range(OPERANDS):
                 part.used[i] = views[i] is not None
                 if part.used[i]:
-                    offset, rest = place_of(views[i]) - place_of(arrays[i]), number
-                    for axis in range(AXES, lead.count):
-                        offset += rest % lead.size[axis] * lead.stride[i][axis]
-                        rest //= lead.size[axis]
-                    part.offsets[i] = offset
+                    part.offsets[i] = place_of(views[i]) - place_of(arrays[i]) + outer_offset(&lead, i, number)
             self.keep(&part)
         return 0
 

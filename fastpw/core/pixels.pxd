@@ -101,6 +101,25 @@ cdef inline void take_inner_axes(const Lead *lead, Pixels *pixels) noexcept nogi
                 pixels.stride[i][AXES - 1 - axis] = lead.stride[i][axis]
 
 
+cdef inline Py_ssize_t outer_places(const Lead *lead) noexcept nogil:
+    """How often the three innermost axes are walked: once for each place along those beyond."""
+    cdef Py_ssize_t count = 1
+    cdef int axis
+    for axis in range(AXES, lead.count):
+        count *= lead.size[axis]
+    return count
+
+
+cdef inline Py_ssize_t outer_offset(const Lead *lead, int operand, Py_ssize_t number) noexcept nogil:
+    """Bytes from an operand's first pixel to its first at one of these places."""
+    cdef Py_ssize_t offset = 0, rest = number
+    cdef int axis
+    for axis in range(AXES, lead.count):
+        offset += rest % lead.size[axis] * lead.stride[operand][axis]
+        rest //= lead.size[axis]
+    return offset
+
+
 cdef inline void lay_out_rows(Pixels *pixels, int operand, Py_ssize_t ld) noexcept nogil:
     """Let an operand's rows lie `ld` bytes apart, one after the other."""
     pixels.stride[operand][2] = ld

@@ -37,6 +37,11 @@ cdef inline int set_slide(Slide *s, tuple window, int axis, const Binding *b) ex
     s.inputs, s.outputs = b.layouts[A].shape[1 + axis], b.layouts[C].shape[1 + axis]
     if s.taps < 1 or s.step < 1 or s.stride < 1:
         raise ValueError(f"taps, steps and strides are positive, got {window}")
+    # What leads nowhere may be far; the table would be as long.
+    if s.taps == 1:
+        s.step = 1
+    if s.outputs < 2:
+        s.stride = 1
     return 0
 
 

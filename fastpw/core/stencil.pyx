@@ -16,7 +16,7 @@ from fastpw.core.layout cimport Layout, place_of
 from fastpw.core.machine cimport kernels_for, team
 from fastpw.core.ndarray cimport ndarray, need_columns, type_of
 from fastpw.core.panels cimport Matrix, copy_numbers, matrix_of, new_memory, whole_lines
-from fastpw.core.pixels cimport A, AXES, C, OPERANDS, Lead, join_axes, take_inner_axes
+from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
 from fastpw.core.sweep cimport run_windows, sweep_bytes
 from fastpw.core.planes cimport count_taps, far, fill, need_planes, set_slide
 from fastpw.core.shuffle cimport Interleaved, run_interleaved
@@ -280,8 +280,7 @@ cdef class Shuffle(Program):
     Parameters
     ----------
     arrays : (x, y, None, None)
-        Arrays (..., C) of one shape, with adjacent channels; the other axes are three at most, once neighbouring ones
-        that go on at one distance are one.
+        Arrays (..., C) of one shape, with adjacent channels.
     groups : int
         Divides C.
     threads : callable
@@ -289,29 +288,35 @@ cdef class Shuffle(Program):
     """
 
     cdef Interleaved how
+    cdef Lead lead
 
     def __init__(self, tuple arrays, Py_ssize_t groups, threads):
-        cdef Lead lead
         cdef Interleaved *s = &self.how
         cdef const Layout *y = &self.binding.layouts[C]
         self.bind(arrays, threads)
-        join_axes(&lead, arrays[:2])
+        join_axes(&self.lead, arrays[:2])
         cdef Py_ssize_t channels = y.shape[y.axes - 1]
         need_columns(arrays[A], channels)
-        if lead.count > AXES or groups < 1 or channels % groups or self.binding.layouts[A].type != y.type:
-            raise ValueError(f"{groups} groups of {channels} channels over at most {AXES} axes are needed")
-        take_inner_axes(&lead, &s.pixels)
+        if groups < 1 or channels % groups or self.binding.layouts[A].type != y.type:
+            raise ValueError(f"{groups} equal groups of {channels} channels are needed")
+        take_inner_axes(&self.lead, &s.pixels)
         s.kernels, s.groups, s.n = kernels_for(y.type), groups, channels // groups
         cdef Py_ssize_t size = s.pixels.m * channels * s.kernels.c_size
-        s.brief = size < <Py_ssize_t>partition.BRIEF_WORK
+        s.brief = size * outer_places(&self.lead) < <Py_ssize_t>partition.BRIEF_WORK
         self.binding.follows = size >= <Py_ssize_t>partition.SMALL_CLEARING_BYTES
         self.most_threads = self.binding.asked if self.binding.follows else 1
 
     cdef int run(self, char *const *places) except -1:
-        run_interleaved(&self.how, places, team(self.most_threads) if self.most_threads > 1 else 1)
+        cdef int members = team(self.most_threads) if self.most_threads > 1 else 1
+        cdef char *at[OPERANDS]
+        cdef Py_ssize_t number
+        for number in range(outer_places(&self.lead)):
+            at[A] = places[A] + outer_offset(&self.lead, A, number)
+            at[C] = places[C] + outer_offset(&self.lead, C, number)
+            run_interleaved(&self.how, at, members)
         return 0
 
     @property
     def nbytes(self):
         """Bytes of the program itself."""
-        return sizeof(Interleaved)
+        return sizeof(Interleaved) + sizeof(Lead)
