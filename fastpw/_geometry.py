@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import lru_cache
 from math import gcd
 from typing import NamedTuple
 
@@ -145,6 +146,15 @@ def phases(size: int, taps: int, dilation: int, stride: int, before: int) -> Ite
             dilation // common,
             (phase + before - last * dilation) // stride,
         )
+
+
+@lru_cache(maxsize=1024)
+def met_by_inputs(size: Pair, window: Window) -> tuple[tuple[Phase, Phase], ...]:
+    """The phases of an image of a size, along both axes: for each its rows and its columns."""
+    origin = window.taps(*size).origin
+    along = zip(size, window.size, window.dilation, window.stride, origin, strict=True)
+    rows, columns = ([*phases(*axis, -before)] for *axis, before in along)
+    return tuple((down, across) for down in rows for across in columns)
 
 
 # More boxes than so many take longer than to clear all of an image.

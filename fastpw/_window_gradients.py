@@ -15,7 +15,7 @@ import numpy as np
 from . import _checks, _programs
 from ._convolution import Convolution
 from ._convolution import options as pointwise_options
-from ._geometry import Phase, Taps, met, phases
+from ._geometry import Phase, Taps, met, met_by_inputs
 from ._gradient_call import GradientCall
 from ._operation import Program, new
 from ._windowed import Dense, Depthwise, Weighted, describe_dense, images, pack_depthwise, pack_groups
@@ -125,17 +125,12 @@ class WindowCall(GradientCall):
 
     def _phase_views(self, dx: np.ndarray) -> Iterator[tuple[np.ndarray, Phase, Phase]]:
         """The inputs of each phase along both axes, and what they meet."""
-        window = self.convolution.window
-        size, origin = dx.shape[1:3], window.taps(*dx.shape[1:3]).origin
-        along = zip(size, window.size, window.dilation, window.stride, origin, strict=True)
-        rows, columns = ([*phases(*axis, -before)] for *axis, before in along)
-        for down in rows:
-            for across in columns:
-                view = dx[:, down.inputs, across.inputs]
-                if down.count and across.count:
-                    yield view, down, across
-                elif not self.accumulate:
-                    view.fill(0)
+        for down, across in met_by_inputs(dx.shape[1:3], self.convolution.window):
+            view = dx[:, down.inputs, across.inputs]
+            if down.count and across.count:
+                yield view, down, across
+            elif not self.accumulate:
+                view.fill(0)
 
     def _add_inputs(self, dz: np.ndarray, dx: np.ndarray) -> None:
         for view, down, across in self._phase_views(dx):

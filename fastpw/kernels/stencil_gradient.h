@@ -19,6 +19,10 @@
 #  define SUMMED_ROWS(DO) DO(3, 3) DO(3, 1)
 #endif
 
+/* Of a tile: as many as stay in registers, beside a dz and a pixel. (An array of `taps * down` would live in memory,
+ * where these are arguments.) */
+enum { MOST_SUMS = 10 };
+
 /* Outputs, from the first to behind the last. */
 typedef struct {
     ptrdiff_t start, stop;
@@ -79,7 +83,7 @@ INLINE void sum_tile(const int taps, const int down, const fastpw_stencil_gradie
     char *sums = g.sums + at->tap_row * taps * g.ldsums;
     const output_span left = {0, at->inner.start}, right = {at->inner.stop, g.columns};
     for (ptrdiff_t v = 0; v < g.n / LANES; v++, dz += VEC_BYTES, x += VEC_BYTES, sums += VEC_BYTES) {
-        vec t[taps * down];
+        vec t[MOST_SUMS];
         UNROLL for (int k = 0; k < taps * down; k++) t[k] = vec_set(0);
         const char *dz_row = dz, *x_row = x;
         for (ptrdiff_t p = at->rows.start; p < at->rows.stop; p++) {
