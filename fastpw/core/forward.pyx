@@ -17,7 +17,7 @@ from fastpw.core.layout cimport Layout, drop_layout, fits, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
 from fastpw.core.ndarray cimport axes, first_byte, ndarray, need_columns, shape_of, strides_of, type_of
 from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, new_memory,
-                                  pack, splits_depth, whole_lines)
+                                 pack, splits_depth, whole_lines)
 from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
 from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
 from fastpw.core.staged cimport staging_bytes, stages_results
@@ -68,7 +68,7 @@ cdef PackedB packed_b(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t
     b.kernels, b.n, b.k = kernels, n, k
     tiles = tuple([(kernels.tiles[t].nr, kernels.tiles[t].least_depth) for t in range(kernels.n_tiles)])
     b.count, b.last_tile = partition.column_panels(n, k, tiles)
-    if taps and partition.by_taps(n, k, taps, tiles, kernels.lanes):
+    if taps and kernels.taps != NULL and partition.by_taps(n, k, taps, tiles, kernels.lanes):
         b.by_taps, b.last_tile = True, 0
     if <double>b.count * kernels.tiles[0].nr * (k + CACHE_LINE) * kernels.b_size > <double>PTRDIFF_MAX:
         raise MemoryError(f"no memory for packed weights ({n} x {k} numbers)")

@@ -255,6 +255,7 @@ typedef struct {
     int32_t n_tiles;
     fastpw_tile tiles[FASTPW_MAX_TILES];     /* widest first */
     void (*row)(const fastpw_row_args *);
+    /* NULL: the set has no such tiles, and a window's taps are copied. */
     void (*taps)(const fastpw_taps_args *);
     void (*unpacked)(const fastpw_unpacked_args *);
     void (*few)(const fastpw_few_args *);

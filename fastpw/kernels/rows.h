@@ -29,7 +29,7 @@ _Static_assert(sizeof(real) == SIZE(REAL), "vec.h and kernel_set.h agree about t
         .a_type = TAG(REAL), .b_type = TAG(REAL), .c_type = TAG(REAL), .sum_type = TAG(REAL),           \
         .a_size = SIZE(REAL), .b_size = SIZE(REAL), .c_size = SIZE(REAL),                               \
         .lanes = LANES, .n_tiles = N_TILES, .tiles = {TILES},                                           \
-        .row = row, .taps = taps, .unpacked = unpacked, .few = few, .scale = scale,                                 \
+        .row = row, .taps = TAPS, .unpacked = unpacked, .few = few, .scale = scale,                     \
         .outer = outer, .outer_forms = FORMED_ACTIVATIONS,                                              \
         .gradient = gradient, .column_sums = column_sums,                                               \
         .split = split_rows, .transpose = transpose,                                                    \

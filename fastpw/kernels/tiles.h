@@ -102,11 +102,13 @@ INLINE void run_tiles(const void *args, ptrdiff_t m, tile_place *at, const tile_
 #define TAPS_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, fastpw_taps_args, taps_tile(rows, WIDE_VECTORS, g, at))
 #define HALF_FUNCTION(tile, rows) TILE_FUNCTION(tile, rows, fastpw_taps_args, taps_tile(rows, 1, g, at))
 DEFINE_HEIGHTS(WIDE, WIDE, ROWS_WIDE)
+#if HAS_ALL_TILES
 DEFINE_HEIGHTS(STREAMING, STREAMING, ROWS_WIDE)
+#else
+#  define heights_STREAMING heights_WIDE
+#endif
 DEFINE_HEIGHTS(UNPACKED, UNPACKED, ROWS_WIDE)
 DEFINE_HEIGHTS(ROW, ROW, PANELS_OF_ROW)
-DEFINE_HEIGHTS(TAPS, TAPS, ROWS_WIDE)
-DEFINE_HEIGHTS(HALF, HALF, ROWS_HALF)
 
 /* The finished sums of one tile, where its activation is costly. */
 typedef vec tile_buffer[MAX_ROWS * MAX_VECTORS];
@@ -121,7 +123,10 @@ INLINE finished_sums sums_in(tile_buffer buffer, const int columns, ptrdiff_t n,
 }
 
 /* Whether C is to go past the caches, and may: its columns are all there, and it is not read again. */
-INLINE int goes_past_caches(const fastpw_gemm_args *g) { return g->streams && g->n == WIDE_COLUMNS; }
+INLINE int goes_past_caches(const fastpw_gemm_args *g)
+{
+    return HAS_ALL_TILES && g->streams && g->n == WIDE_COLUMNS;
+}
 
 INLINE void run_gemm(const fastpw_gemm_args *g, const int columns, tile_function *const *heights, const int highest)
 {
@@ -142,6 +147,10 @@ static void unpacked(const fastpw_unpacked_args *u)
     run_tiles(u, u->m, &at, step, heights_UNPACKED, heights_UNPACKED, ROWS_WIDE);
 }
 
+#if HAS_ALL_TILES
+DEFINE_HEIGHTS(TAPS, TAPS, ROWS_WIDE)
+DEFINE_HEIGHTS(HALF, HALF, ROWS_HALF)
+
 static void taps(const fastpw_taps_args *g)
 {
     tile_buffer buffer;
@@ -155,6 +164,10 @@ static void taps(const fastpw_taps_args *g)
     else
         run_tiles(g, g->m, &at, step, heights_HALF, heights_HALF, ROWS_HALF);
 }
+#  define TAPS taps
+#else
+#  define TAPS NULL                            /* a window's taps are copied */
+#endif
 
 static void row(const fastpw_row_args *r)
 {
@@ -203,10 +216,20 @@ DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, 0, goes_past_caches(g) ? heights_S
 #define DEFINE_WHOLE(columns, tallest)                                                                  \
     DEFINE_HEIGHTS(columns, WHOLE, tallest)                                                             \
     DEFINE_TILE(columns, tallest, columns, 1, 0, heights_##columns, tallest)
+#if HAS_ALL_TILES
+#  define DEFINE_LONG(columns, tallest)                                                                 \
+    HEIGHTS(tallest, LONG_FUNCTION, columns)                                                            \
+    static tile_function *const long_heights_##columns[] = {HEIGHTS(tallest, NAME, LONG_##columns)};
+#else
+#  define DEFINE_LONG(columns, tallest) enum { NO_LONG_##columns };
+#  define long_heights_4 heights_4
+#  define long_heights_8 heights_8
+#  define long_heights_12 heights_12
+#  define long_heights_24 heights_24
+#endif
 #define DEFINE_SPLIT(columns, tallest)                                                                  \
     DEFINE_HEIGHTS(columns, SPLIT, tallest)                                                             \
-    HEIGHTS(tallest, LONG_FUNCTION, columns)                                                            \
-    static tile_function *const long_heights_##columns[] = {HEIGHTS(tallest, NAME, LONG_##columns)};    \
+    DEFINE_LONG(columns, tallest)                                                                       \
     DEFINE_TILE(columns, tallest, columns, SPLIT_##columns, LEAST_##columns,                            \
                 has_long_rows(g) ? long_heights_##columns : heights_##columns, tallest)
 #define DEFINE_COLUMN(tallest)                                                                          \

@@ -31,7 +31,9 @@
 #  define VEC_REGISTERS 32
 #  define WIDE_UNROLLS 1
 #  define NARROW_UNROLLS 1
-#  define OUTER_FORMS 1
+#  ifdef REAL_F32
+#    define OUTER_FORMS 1
+#  endif
 TARGET("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prfchw")
 #elif defined(ISA_AVX2)
 #  define VEC_BYTES 32
@@ -75,6 +77,13 @@ typedef int64_t integer;
 #endif
 #ifndef NARROW_UNROLLS
 #  define NARROW_UNROLLS 0
+#endif
+/* Whether a set has the tiles that only some shapes are faster for. The sets that few use do without: a wheel holds
+ * them all. */
+#if defined(REAL_F32) && !defined(ISA_BASELINE)
+#  define HAS_ALL_TILES 1
+#else
+#  define HAS_ALL_TILES 0
 #endif
 /* Whether the sums of outer products leave registers to form B in, and instructions are few. */
 #ifndef OUTER_FORMS
