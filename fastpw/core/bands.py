@@ -61,6 +61,9 @@ NARROW_TAPS = 3
 # Where a tile's pixels want so many times the lines that there are, copying them together first pays.
 CROWDED = 1.5
 
+# A multiply-add here takes so many times that of a GEMM, for which SMALL_WORK is.
+SLOWER = 4
+
 # Pointers to a band's pixels: a small part of the second-level cache.
 TABLE_BYTES = 32 << 10
 POINTER_BYTES = 8
@@ -83,7 +86,7 @@ def cut(window: Window, lanes: int, element: int, threads: int) -> Bands:
     """
     taps = window.tap_rows * window.tap_columns
     work = window.planes * window.rows * window.columns * window.channels * max(taps, LEAST_DEPTH)
-    if work < SMALL_WORK:
+    if work < SMALL_WORK // SLOWER:
         threads = 1
     channels = _channels(window, lanes, element)
     blocks = window.planes * -(-window.channels // channels)
@@ -94,6 +97,8 @@ def cut(window: Window, lanes: int, element: int, threads: int) -> Bands:
 
 def _collides(window: Window) -> bool:
     """Whether a tile's pixels, so many bytes apart, do not fit the sets of the cache that they share."""
+    if window.tap_columns <= NARROW_TAPS and window.column_stride > 1:
+        return False  # each pixel is read so seldom that a copy does not pay
     step = abs(window.pixel) // LINE_BYTES
     lines = WAYS * SETS // gcd(step, SETS)
     columns = TILE_COLUMNS if window.tap_columns > NARROW_TAPS else TILE_COLUMNS // 2

@@ -140,6 +140,7 @@ cdef extern from "kernel_set.h" nogil:
         Py_ssize_t rows, columns, n
         fastpw_window window
         Py_ssize_t at
+        bint far
         const char *weights
         fastpw_output out
         Py_ssize_t row_ldr, row_ldz, row_ldc

@@ -13,6 +13,11 @@ from fastpw.core.kernels cimport (FASTPW_WINDOW_COLUMNS, fastpw_epilogue, fastpw
 from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z
 
 
+# Fetching costs a tenth where pixels and outputs are fewer (bench/constants.md).
+cdef enum:
+    FAR_BYTES = 3584 << 10
+
+
 # Along one axis, output o finds under its tap i the pixel o * stride + origin + i * step, if there is one.
 cdef struct Slide:
     Py_ssize_t taps, step, stride, origin
@@ -170,11 +175,17 @@ cdef struct Rows:
     Py_ssize_t at                # the byte of a pixel in the table that the block begins with
 
 
+cdef inline bint is_far(const Windows *w) noexcept nogil:
+    """Whether kernels fetch ahead, from planes that do not stay in a second-level cache from call to call."""
+    cdef double pixels = <double>w.rows.inputs * w.columns.inputs + <double>w.rows.outputs * w.columns.outputs
+    return not w.staged and w.planes * pixels * w.n * w.kernels.a_size > FAR_BYTES
+
+
 cdef inline void run_stencil(const Windows *w, char *const *places, const Rows *rows) noexcept nogil:
     cdef fastpw_stencil_args args
     cdef const Task *task = &rows.task
     args.rows, args.columns, args.n = task.stop - task.start, w.columns.outputs, task.channels
-    args.window, args.at = window_of(w, rows.table), rows.at
+    args.window, args.at, args.far = window_of(w, rows.table), rows.at, is_far(w)
     args.weights = w.weights + task.first * w.bytes_of_weights
     args.out.residual, args.out.ldr = place_in(w, places, RESIDUAL, task), w.between[RESIDUAL].pixel
     args.out.z, args.out.ldz = place_in(w, places, Z, task), w.between[Z].pixel

@@ -197,6 +197,7 @@ typedef struct {
     ptrdiff_t rows, columns, n;
     fastpw_window window;
     ptrdiff_t at;
+    int far;                                 /* whether pixels come from beyond the second-level cache */
     const char *weights;
     fastpw_output out;                       /* of the first row: ldc lies between pixels */
     ptrdiff_t row_ldr, row_ldz, row_ldc;     /* between rows */

@@ -20,7 +20,7 @@ enum { TILE_COLUMNS = FASTPW_WINDOW_COLUMNS };
 #endif
 /* Where a vector is half a cache line and registers are few, narrow windows are computed for two vectors at a time. */
 enum { IN_PAIRS = VEC_BYTES == CACHE_LINE / 2 };
-enum { MOST_TAPS = 7, PAIR_COLUMNS = TILE_COLUMNS / 2 };
+enum { MOST_TAPS = 7, PAIR_COLUMNS = TILE_COLUMNS / 2, TO_SECOND_LEVEL = 2 };
 
 /* One tile's place. */
 typedef struct {
@@ -137,10 +137,12 @@ INLINE void stencil_tile(const int taps, const int stride, const fastpw_stencil_
 }
 
 /* Four columns and two vectors at a time, a cache line of each pixel, which need not stay for a second look: pixels may
- * lie so that a tile's want the same few lines of the cache. */
-INLINE void sum_pairs(const int taps, const int stride, vec *t, const fastpw_window *w, const char *const *row,
-                      const char *weight, ptrdiff_t step, ptrdiff_t from)
+ * lie so that a tile's want the same few lines of the cache. Where `fetch`, the lines that this tile is the first to
+ * read are also fetched for the tile to the right: the processor does not foresee so many short runs. */
+INLINE void sum_pairs(const int taps, const int stride, const int fetch, vec *t, const fastpw_window *w,
+                      const char *const *row, const char *weight, ptrdiff_t step, ptrdiff_t from)
 {
+    const ptrdiff_t right = fetch ? (row[taps] - row[taps - 1]) * PAIR_COLUMNS * stride : 0;
     for (ptrdiff_t i = 0; i < w->tap_rows; i++, row += w->row_step * w->ld, weight += taps * VEC_BYTES) {
         vec v[MOST_TAPS][2];
         UNROLL for (int q = 0; q < (PAIR_COLUMNS - 1) * stride + taps; q++) {
@@ -154,11 +156,47 @@ INLINE void sum_pairs(const int taps, const int stride, vec *t, const fastpw_win
                     if (j >= 0 && j < taps) sums[k] = vec_add_product(sums[k], x, v[j][h]);
                 }
             }
+            if (fetch && q >= taps - stride && i + stride >= w->tap_rows)
+                __builtin_prefetch(p + right, 0, TO_SECOND_LEVEL);
         }
     }
 }
 
-INLINE void stencil_pairs(const int taps, const int stride, const fastpw_stencil_args *s, const stencil_place *at)
+/* What most tiles are: all columns are stored, and nothing else is read or written. Without a question on the way they
+ * take a twentieth less. */
+INLINE int is_plain(const fastpw_stencil_args *s, const stencil_place *at)
+{
+    const int activation = s->out.epilogue->activation;
+    return at->columns >= PAIR_COLUMNS && !at->residual && !at->z
+           && (activation == FASTPW_RELU || activation == FASTPW_LINEAR);
+}
+
+INLINE void plain_pairs(const int taps, const int stride, const int fetch, const fastpw_stencil_args *s,
+                        const stencil_place *at)
+{
+    const ptrdiff_t bytes = s->n / (2 * LANES) * 2 * VEC_BYTES, step = weights_of_vector(s, 1) - s->weights;
+    const ptrdiff_t from = s->at, ldc = s->out.ldc;
+    const fastpw_window window = s->window;      /* (a store of outputs might change what s points to) */
+    const char *const *const pixels = at->pixels;
+    const char *weights = s->weights;
+    char *c = at->c;
+    const int relu = s->out.epilogue->activation == FASTPW_RELU;
+    const vec none = vec_set(0);
+    for (ptrdiff_t to = 0; to < bytes; to += 2 * VEC_BYTES, c += 2 * VEC_BYTES, weights += 2 * step) {
+        vec t[2 * PAIR_COLUMNS];
+        UNROLL for (int k = 0; k < 2 * PAIR_COLUMNS; k++) t[k] = vec_load(weights + k / PAIR_COLUMNS * step);
+        sum_pairs(taps, stride, fetch, t, &window, pixels, weights + VEC_BYTES, step, from + to);
+        if (relu)
+            UNROLL for (int k = 0; k < 2 * PAIR_COLUMNS; k++) t[k] = activate(t[k], FASTPW_RELU, none, none);
+        UNROLL for (int k = 0; k < PAIR_COLUMNS; k++) {
+            if (fetch) __builtin_prefetch(c + (k + PAIR_COLUMNS) * ldc, 1);
+            vec_store(c + k * ldc, t[k]);
+            vec_store(c + k * ldc + VEC_BYTES, t[PAIR_COLUMNS + k]);
+        }
+    }
+}
+
+INLINE void any_pairs(const int taps, const int stride, const fastpw_stencil_args *s, const stencil_place *at)
 {
     const ptrdiff_t bytes = s->n / (2 * LANES) * 2 * VEC_BYTES, step = weights_of_vector(s, 1) - s->weights;
     const char *weights = s->weights;
@@ -169,7 +207,7 @@ INLINE void stencil_pairs(const int taps, const int stride, const fastpw_stencil
             stencil_begin(PAIR_COLUMNS, 1, t + h * PAIR_COLUMNS, &s->out, at, &ch, vec_load(weights + h * step));
             ch.to += VEC_BYTES;
         }
-        sum_pairs(taps, stride, t, &s->window, at->pixels, weights + VEC_BYTES, step, ch.from);
+        sum_pairs(taps, stride, 0, t, &s->window, at->pixels, weights + VEC_BYTES, step, ch.from);
         ch.to -= 2 * VEC_BYTES;
         UNROLL for (int h = 0; h < 2; h++) {
             stencil_end(PAIR_COLUMNS, 1, t + h * PAIR_COLUMNS, &s->out, at, &ch);
@@ -177,6 +215,16 @@ INLINE void stencil_pairs(const int taps, const int stride, const fastpw_stencil
         }
         ch.from += 2 * VEC_BYTES;
     }
+}
+
+INLINE void stencil_pairs(const int taps, const int stride, const fastpw_stencil_args *s, const stencil_place *at)
+{
+    if (!is_plain(s, at))
+        any_pairs(taps, stride, s, at);
+    else if (s->far)
+        plain_pairs(taps, stride, 1, s, at);
+    else
+        plain_pairs(taps, stride, 0, s, at);
 }
 
 /* Both halves of a tile; then the vector without another. */
