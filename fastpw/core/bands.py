@@ -93,8 +93,13 @@ def cut(window: Window, lanes: int, element: int, threads: int) -> Bands:
 
 
 def _collides(window: Window) -> bool:
-    """Whether a tile's pixels, so many bytes apart, do not fit the sets of the cache that they share."""
+    """Whether a tile's pixels, so many bytes apart, do not fit the sets of the cache that they share.
+
+    Pixels that are less than a line apart share lines, and want few.
+    """
     step = abs(window.pixel) // LINE_BYTES
+    if step == 0:
+        return False
     lines = WAYS * SETS // gcd(step, SETS)
     columns = TILE_COLUMNS if window.tap_columns > NARROW_TAPS else TILE_COLUMNS // 2
     pixels_of_row = columns * window.column_stride + window.tap_columns - 1
