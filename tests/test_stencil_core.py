@@ -272,6 +272,15 @@ def test_a_large_shuffle_is_shared_out(isa, threads, rng):
     assert np.array_equal(y, x.reshape(2, 40, 40, 3, 32).swapaxes(-1, -2).reshape(x.shape))
 
 
+@pytest.mark.parametrize(("channels", "staged"), [(1, False), (3, False), (12, False), (1024, True)])
+def test_pixels_that_share_lines_are_read_where_they_lie(isa, channels, staged):
+    """Of 1024 channels, a tile's pixels share sets of the first-level cache."""
+    x, y = np.ones((1, 14, 14, channels), "float32"), np.empty((1, 14, 14, channels), "float32")
+    window = (3, 3), (1, 1), (1, 1), (-1, -1)
+    program = stencil.Pool((x, y, None, None), window, "max", lambda: 1)
+    assert bool(program.schedule()["staged_rows"]) == staged
+
+
 # ---- the protocol ----------------------------------------------------------------------------------------
 
 

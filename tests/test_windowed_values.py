@@ -65,6 +65,19 @@ def test_depthwise_integers_are_exact(options, dtype, rng):
             assert np.array_equal(fastpw.DepthwiseConv2d(weight, bias, **given)(x), expected), (size, C)
 
 
+@pytest.mark.parametrize("groups", [1, 2])
+def test_dense_without_channels_is_the_bias(groups, dtype, rng):
+    """Freed memory is not zero, so that what is not written shows."""
+    for K, size in product((2, 18, 34), SIZES):
+        x, weight = np.empty((9, 12, 0), dtype), np.empty((K, *size, 0), dtype)
+        bias, residual = integers(rng, dtype, K), integers(rng, dtype, 9, 12, K)
+        given = {"groups": groups, "padding": "same"}
+        for _ in range(5):
+            np.full(5000, np.nan, dtype)
+            assert np.array_equal(fastpw.conv2d(x, weight, bias, residual=residual, **given), bias + residual)
+            assert not fastpw.conv2d(x, weight, **given).any()
+
+
 @pytest.mark.parametrize("size", [1, 2, 3, (3, 2), (1, 7), 5])
 def test_pools(size, dtype, rng):
     sizes = (size, size) if isinstance(size, int) else size

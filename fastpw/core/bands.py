@@ -96,10 +96,15 @@ def cut(window: Window, lanes: int, element: int, threads: int) -> Bands:
 
 
 def _collides(window: Window) -> bool:
-    """Whether a tile's pixels, so many bytes apart, do not fit the sets of the cache that they share."""
+    """Whether a tile's pixels, so many bytes apart, do not fit the sets of the cache that they share.
+
+    Pixels that are less than a line apart share lines, and want few.
+    """
     if window.tap_columns <= NARROW_TAPS and window.column_stride > 1:
         return False  # each pixel is read so seldom that a copy does not pay
     step = abs(window.pixel) // LINE_BYTES
+    if step == 0:
+        return False
     lines = WAYS * SETS // gcd(step, SETS)
     columns = TILE_COLUMNS if window.tap_columns > NARROW_TAPS else TILE_COLUMNS // 2
     pixels_of_row = columns * window.column_stride + window.tap_columns - 1

@@ -110,7 +110,7 @@ cdef Weights lay_out_window(ndarray weight, ndarray bias, const fastpw_kernel_se
     w.b = packed_b(kernels, shape[1], w.taps * shape[4], w.taps)
     w.matrix.rows, w.matrix.columns = shape[1], shape[4]
     w.from_group, w.matrix.ld, w.matrix.stride = strides[0], strides[1], strides[4]
-    if (shape[3] == 1 or strides[3] == shape[4] * strides[4]) and (
+    if w.b.k == 0 or (shape[3] == 1 or strides[3] == shape[4] * strides[4]) and (
             shape[2] == 1 or strides[2] == shape[3] * shape[4] * strides[4]):
         w.matrix.columns = w.b.k
     else:
