@@ -11,9 +11,12 @@
 
 /* Windows that are compiled for: how many taps they are wide, and how many rows of taps a tile has; the last tiles of a
  * window have one. Others take a general way, float64 most of the time. */
-#ifdef REAL_F32
+#if defined(REAL_F32) && VEC_REGISTERS == 32
 #  define SUMMED_WINDOWS(DO) DO(3, 3) DO(5, 2) DO(7, 1)
 #  define SUMMED_ROWS(DO) DO(3, 3) DO(3, 1) DO(5, 2) DO(5, 1) DO(7, 1)
+#elif defined(REAL_F32)
+#  define SUMMED_WINDOWS(DO) DO(3, 3) DO(5, 1) DO(7, 1)
+#  define SUMMED_ROWS(DO) DO(3, 3) DO(3, 1) DO(5, 1) DO(7, 1)
 #else
 #  define SUMMED_WINDOWS(DO) DO(3, 3)
 #  define SUMMED_ROWS(DO) DO(3, 3) DO(3, 1)
