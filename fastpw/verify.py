@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import fastpw
-from fastpw import _activations, _bounds
+from fastpw import _activations, _bounds, reference
 from fastpw.core import machine
 
 KernelSet: TypeAlias = dict[str, Any]  # a row of machine.kernel_sets()
@@ -98,9 +98,12 @@ def each_activation(kernel_set: KernelSet) -> Findings:
     for row in _activations.TABLE:
         y = fastpw.conv1x1(x, weight, bias, activation=row.spec)
         swept = fastpw.conv1x1(sweep[:, None], ones, activation=row.spec)
-        yield f"activation {row.name}", max(
-            _used(y, x, weight, bias, activation=row.spec),
-            _used(swept, sweep[:, None], ones, activation=row.spec),
+        yield (
+            f"activation {row.name}",
+            max(
+                _used(y, x, weight, bias, activation=row.spec),
+                _used(swept, sweep[:, None], ones, activation=row.spec),
+            ),
         )
 
 
@@ -116,8 +119,9 @@ def geometry(kernel_set: KernelSet) -> Findings:
         yield name, _used(fastpw.conv1x1(x, weight, bias, **options), x, weight, bias, **options)
     for groups, K in ((4, 40), (24, 24)):
         part, rest = weight[:K, : 24 // groups], bias[:K]
-        yield f"groups {groups}", _used(
-            fastpw.conv1x1(x, part, rest, groups=groups), x, part, rest, groups=groups
+        yield (
+            f"groups {groups}",
+            _used(fastpw.conv1x1(x, part, rest, groups=groups), x, part, rest, groups=groups),
         )
 
 
@@ -133,8 +137,9 @@ def residual_and_views(kernel_set: KernelSet) -> Findings:
     z = np.empty_like(y)
     fastpw.conv1x1(view, weight, bias, out=wide[..., 10:43], out_z=z, activation="silu")
     untouched = not (wide[..., :10].any() or wide[..., 43:].any())
-    yield "out a channel slice", (
-        _used(wide[..., 10:43], view, weight, bias, activation="silu") if untouched else np.inf
+    yield (
+        "out a channel slice",
+        (_used(wide[..., 10:43], view, weight, bias, activation="silu") if untouched else np.inf),
     )
     yield "out_z", _used(z, view, weight, bias)
 
@@ -171,8 +176,9 @@ def gradients(kernel_set: KernelSet) -> Findings:
     z = fastpw.conv1x1(x, weight, bias)
     for row in _activations.TABLE:
         y = fastpw.conv1x1(x, weight, bias, activation=row.spec)
-        yield f"gradients of {row.name}", _used_by_gradients(
-            dy, x, weight, bias, ({"y": y}, {"z": z}, {}), activation=row.spec
+        yield (
+            f"gradients of {row.name}",
+            _used_by_gradients(dy, x, weight, bias, ({"y": y}, {"z": z}, {}), activation=row.spec),
         )
     for options in ({"stride": 2, "padding": (1, 0)}, {"groups": 4}, {"groups": 24}):
         part = weight[:, : 24 // options.get("groups", 1)]
@@ -194,6 +200,43 @@ def edge_sizes_of_gradients(kernel_set: KernelSet) -> Findings:
     yield "gradients of integers at the tiles' edges", worst
 
 
+def windows(kernel_set: KernelSet) -> Findings:
+    """Integers through kernels of each size that has code of its own, and others; pools."""
+    (x,) = _integers(7, kernel_set["dtype"], (2, 13, 11, 40))
+    convolutions = (
+        ("dense", fastpw.conv2d, reference.conv2d, lambda size: (24, *size, 40)),
+        ("depthwise", fastpw.depthwise_conv2d, reference.depthwise_conv2d, lambda size: (*size, 40)),
+    )
+    for (kind, call, exact, shape), stride in product(convolutions, (1, 2)):
+        wrong = False
+        for size in ((2, 2), (3, 3), (5, 5), (7, 7), (1, 7), (4, 1)):
+            (weight,) = _integers(sum(size), kernel_set["dtype"], shape(size))
+            options = {"stride": stride, "padding": "same", "activation": "relu"}
+            wrong |= not np.array_equal(call(x, weight, **options), exact(x, weight, **options))
+        yield f"{kind} kernels, stride {stride}", np.inf if wrong else 0
+    wrong = not np.array_equal(fastpw.MaxPool2d(3, stride=2, padding=1)(x), reference.max_pool2d(x, 3, 2, 1))
+    wrong |= not np.allclose(fastpw.AveragePool2d(2)(x), reference.average_pool2d(x, 2), rtol=1e-6)
+    yield "pools", np.inf if wrong else 0
+
+
+def gradients_of_windows(kernel_set: KernelSet) -> Findings:
+    """The same for gradients."""
+    (x,) = _integers(8, kernel_set["dtype"], (2, 9, 8, 12))
+    for kind, call, exact, shape in (
+        ("dense", fastpw.conv2d_backward, reference.conv2d_backward, (20, 3, 3, 12)),
+        ("depthwise", fastpw.depthwise_conv2d_backward, reference.depthwise_conv2d_backward, (3, 3, 12)),
+    ):
+        wrong = False
+        for stride in (1, 2):
+            filters = shape[0] if kind == "dense" else shape[-1]
+            size = (2, -(-9 // stride), -(-8 // stride), filters)
+            weight, dy = _integers(9, kernel_set["dtype"], shape, size)
+            options = {"stride": stride, "padding": "same"}
+            grads = call(dy, x, weight, wrt=WRT, **options)
+            wrong |= not all(map(np.array_equal, grads, exact(dy, x, weight, **options)))
+        yield f"gradients of {kind} kernels", np.inf if wrong else 0
+
+
 CHECKS: tuple[Callable[[KernelSet], Findings], ...] = (
     edge_sizes,
     each_activation,
@@ -202,4 +245,6 @@ CHECKS: tuple[Callable[[KernelSet], Findings], ...] = (
     same_bits,
     gradients,
     edge_sizes_of_gradients,
+    windows,
+    gradients_of_windows,
 )
