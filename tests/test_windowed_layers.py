@@ -49,6 +49,17 @@ def test_bits_are_those_of_each_image_alone(number, dtype, rng):
         assert layer(one).tobytes() == np.ascontiguousarray(expected).tobytes()
 
 
+def test_bits_are_those_of_each_column_alone(dtype, rng):
+    """Also where nothing lies beside it that tells the stride."""
+    for stride in (1, 2, 3, 9):
+        for C, size in ((35, (4, 3)), (68, (3, 3)), (8, (2, 2))):
+            layer = fastpw.DepthwiseConv2d(image(rng, *size, C, dtype=dtype), stride=(1, stride))
+            x = image(rng, 9, 23, C, dtype=dtype)
+            for j, column in enumerate(layer(x).swapaxes(0, 1)):
+                alone = layer(x[:, j * stride : j * stride + size[1]])
+                assert alone.tobytes() == column.tobytes()
+
+
 @each
 def test_bits_do_not_depend_on_threads(number, rng):
     layer, x = layers()[number], image(rng, 2, 40, 37, 12)

@@ -4,6 +4,7 @@ from libc.stdint cimport int32_t
 from libc.string cimport memcpy
 
 from fastpw.core.binding cimport Binding
+from fastpw.core.kernels cimport FASTPW_WINDOW_COLUMNS
 from fastpw.core.layout cimport Layout
 from fastpw.core.machine cimport kernels_for
 from fastpw.core.pixels cimport A, C, OPERANDS
@@ -37,11 +38,12 @@ cdef inline int set_slide(Slide *s, tuple window, int axis, const Binding *b) ex
     s.inputs, s.outputs = b.layouts[A].shape[1 + axis], b.layouts[C].shape[1 + axis]
     if s.taps < 1 or s.step < 1 or s.stride < 1:
         raise ValueError(f"taps, steps and strides are positive, got {window}")
-    # What leads nowhere may be far; the table would be as long.
+    # What leads nowhere may be far; the table would be as long. A stride that kernels know stays what it is: a pixel is
+    # computed in one way, whether others are beside it or not.
     if s.taps == 1:
         s.step = 1
     if s.outputs < 2:
-        s.stride = 1
+        s.stride = min(s.stride, <Py_ssize_t>FASTPW_WINDOW_COLUMNS)
     return 0
 
 
