@@ -273,6 +273,24 @@ def test_nothing_is_written_before_all_is_checked(rng):
     assert (out == -7).all()
 
 
+@each
+def test_the_stride_of_an_axis_of_one_pixel_may_be_any(number, rng):
+    layer = layers()[number]
+    for axis in range(2):
+        shape = [3, 8, 7, 12]
+        shape[1 + axis] = 1
+        x = image(rng, *shape)
+        try:
+            expected = layer(x)
+        except ValueError:  # the image is smaller than the window
+            continue
+        for stride in (2**62, -(2**62), 4):
+            strides = [*x.strides]
+            strides[1 + axis] = stride
+            view = np.lib.stride_tricks.as_strided(x, shape, strides)
+            assert layer(view).tobytes() == layer(view).tobytes() == expected.tobytes()
+
+
 def maxima(x, size, **options):
     return fastpw.MaxPool2d(size, **options)(x)
 

@@ -64,6 +64,9 @@ cdef inline void stage_a(const Gemm *g, const Bound *at, const Task *task, char 
     """Rows of A, or where they are found; `gathered`: the workspace still holds those."""
     cdef Columns depths
     depths.start, depths.stop, depths.offset, depths.size = task.start, task.stop, 0, g.b.k * g.b.kernels.a_size
+    if depths.size == 0:  # nor is there memory for them
+        args.a, args.lda = workspace, 0
+        return
     if not g.window.count:
         args.a = stage(g, at, A, &depths, not gathered, workspace, &args.lda)
         return

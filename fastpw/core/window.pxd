@@ -64,7 +64,9 @@ cdef inline int take_window(Window *w, tuple window, ndarray a, ndarray c) excep
     for axis in range(2):
         w.taps[axis], w.step[axis], w.stride[axis] = taps[axis], steps[axis], strides[axis]
         w.origin[axis] = origins[axis]
-        w.size[axis], w.distance[axis] = shape_of(a)[1 + axis], strides_of(a)[1 + axis]
+        w.size[axis] = shape_of(a)[1 + axis]
+        # (where there is one line, or one place, any number may be its stride, and positions beyond it overflow)
+        w.distance[axis] = strides_of(a)[1 + axis] if w.size[axis] > 1 else shape_of(a)[3] * bytes_of_number(a)
         w.rows[axis] = shape_of(c)[1 + axis]
         reach = abs(origins[axis]) + w.rows[axis] * strides[axis] + taps[axis] * steps[axis] + w.size[axis]
         if min(taps[axis], steps[axis], strides[axis]) < 1 or reach >= 1 << 62:
