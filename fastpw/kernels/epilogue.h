@@ -136,6 +136,8 @@ INLINE void activate_cheaply(const int rows, const int vectors, const int activa
 
 /* ---- costly activations ------------------------------------------------- */
 
+enum { PIECE = MAX_VECTORS * LANES };
+
 /* Finished sums in memory: rows of n, lds bytes apart. Their activations go to rows that are ldc bytes apart, and past
  * the caches if those rows are made of whole, aligned vectors. */
 typedef struct {
@@ -145,27 +147,30 @@ typedef struct {
     const fastpw_epilogue *epilogue;
 } finished_sums;
 
-/* Rows of so many whole vectors. */
-INLINE void put_vectors(const int activation, const int vectors, const finished_sums *s, ptrdiff_t m, char *c)
+/* Rows of whole vectors, in pieces as wide as the widest tile. One loop runs over the pieces of all rows: with one over
+ * rows around it, GCC loads the constants of the formulas anew for each row. */
+INLINE void put_pieces(const int activation, const finished_sums *s, ptrdiff_t m, char *c)
 {
     const vec alpha = vec_set((real)s->epilogue->alpha), beta = vec_set((real)s->epilogue->beta);
-    const ptrdiff_t lds = s->lds, ldc = s->ldc;
+    const ptrdiff_t pieces = s->n / PIECE, whole_row = pieces * PIECE * (ptrdiff_t)sizeof(real);
+    const ptrdiff_t next_s = s->lds - whole_row, next_c = s->ldc - whole_row;
     const char *from = s->sums;
     const int streams = s->streams;
-    for (; m > 0; m--, from += lds, c += ldc) {
+    for (ptrdiff_t left = pieces; m > 0;) {
         vec y[MAX_VECTORS];
-        UNROLL for (int v = 0; v < vectors; v++)
+        UNROLL for (int v = 0; v < MAX_VECTORS; v++)
             y[v] = activate(vec_load(from + v * VEC_BYTES), activation, alpha, beta);
-        UNROLL for (int v = 0; v < vectors; v++)
+        UNROLL for (int v = 0; v < MAX_VECTORS; v++)
             if (streams)
                 vec_stream(c + v * VEC_BYTES, y[v]);
             else
                 vec_store(c + v * VEC_BYTES, y[v]);
+        from += MAX_VECTORS * VEC_BYTES, c += MAX_VECTORS * VEC_BYTES;
+        if (--left == 0) left = pieces, m--, from += next_s, c += next_c;
     }
 }
 
-/* Rows of any length. One loop over all vectors: with one over rows around it, GCC loads the constants of the formulas
- * anew for each row. */
+/* Rows of any length, likewise a vector at a time. */
 INLINE void put_lanes(const int activation, const finished_sums *s, ptrdiff_t m, char *c)
 {
     const vec alpha = vec_set((real)s->epilogue->alpha), beta = vec_set((real)s->epilogue->beta);
@@ -185,21 +190,18 @@ INLINE void put_lanes(const int activation, const finished_sums *s, ptrdiff_t m,
     }
 }
 
-/* Rows that adjoin are one row. Many vectors are put as rows of the widest tile are, in a loop of fewer
- * instructions. */
+/* Rows that adjoin are one row. Of long rows only the last columns are left to the slower loop. */
 INLINE void put_activated(const int activation, const finished_sums *sums, ptrdiff_t m, char *c)
 {
-    enum { COLUMNS = MAX_VECTORS * LANES, MANY = 4 * COLUMNS };
+    enum { LONG = 4 * PIECE };
     const ptrdiff_t size = sizeof(real);
     finished_sums s = *sums;
     if (s.lds == s.n * size && s.ldc == s.n * size) s.n *= m, m = 1;
-    if (s.n == COLUMNS || (m == 1 && s.n >= MANY)) {
-        const ptrdiff_t rows = m == 1 ? s.n / COLUMNS : m;
-        if (m == 1) s.lds = s.ldc = COLUMNS * size;
-        put_vectors(activation, MAX_VECTORS, &s, rows, c);
-        s.sums += rows * s.lds, c += rows * s.ldc;
-        s.n %= COLUMNS;
-        if (!s.n) return;
+    if (s.n == PIECE || s.n >= LONG) {
+        const ptrdiff_t rest = s.n % PIECE, whole = (s.n - rest) * size;
+        put_pieces(activation, &s, m, c);
+        if (!rest) return;
+        s.n = rest, s.sums += whole, c += whole;
     }
     put_lanes(activation, &s, m, c);
 }

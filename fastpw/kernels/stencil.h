@@ -279,35 +279,73 @@ static stencil_function *function_for(const fastpw_window *w)
     return stencil_tile_0_0;
 }
 
-INLINE void stencil_row(stencil_function *tile, const fastpw_stencil_args *s, stencil_place at, ptrdiff_t left)
+/* All rows, tile by tile. By a costly activation, outputs are put from where a tile leaves its sums. */
+INLINE void stencil_rows(stencil_function *tile, const fastpw_stencil_args *s, const finished_sums *costly)
 {
     const fastpw_output *out = &s->out;
-    for (; left > 0; left -= TILE_COLUMNS) {
-        at.columns = left < TILE_COLUMNS ? left : TILE_COLUMNS;
-        tile(s, &at);
-        if (s->n % LANES) stencil_rest(s, &at);
-        if (!is_cheap(out->epilogue->activation)) {
-            const finished_sums sums = {at.c, out->ldc, s->n, out->ldc, 0, out->epilogue};
-            put_costly(&sums, at.columns, at.c);
+    const ptrdiff_t ldc = costly ? costly->ldc : out->ldc;
+    for (ptrdiff_t p = 0; p < s->rows; p++) {
+        char *c = out->c + p * s->row_ldc;
+        stencil_place at;
+        at.pixels = s->window.pixels + p * s->window.row_stride * s->window.ld;
+        at.residual = out->residual ? out->residual + p * s->row_ldr : NULL;
+        at.z = out->z ? out->z + p * s->row_ldz : NULL;
+        for (ptrdiff_t left = s->columns; left > 0; left -= TILE_COLUMNS, c += TILE_COLUMNS * ldc) {
+            at.columns = left < TILE_COLUMNS ? left : TILE_COLUMNS;
+            at.c = costly ? costly->sums : c;
+            tile(s, &at);
+            if (s->n % LANES) stencil_rest(s, &at);
+            if (costly) put_costly(costly, at.columns, c);
+            at.pixels += TILE_COLUMNS * s->window.column_stride;
+            if (at.residual) at.residual += TILE_COLUMNS * out->ldr;
+            if (at.z) at.z += TILE_COLUMNS * out->ldz;
         }
-        at.pixels += TILE_COLUMNS * s->window.column_stride;
-        at.c += TILE_COLUMNS * out->ldc;
-        if (at.residual) at.residual += TILE_COLUMNS * out->ldr;
-        if (at.z) at.z += TILE_COLUMNS * out->ldz;
+    }
+}
+
+/* Channels, in vectors, whose sums of one tile a buffer holds. */
+enum { COSTLY_VECTORS = 8192 / (TILE_COLUMNS * VEC_BYTES) };
+
+/* So many channels at a time. */
+NOINLINE void stencil_costly(stencil_function *tile, const fastpw_stencil_args *s)
+{
+    enum { BYTES = COSTLY_VECTORS * VEC_BYTES };
+    vec sums[TILE_COLUMNS * COSTLY_VECTORS];
+    fastpw_stencil_args some = *s;
+    finished_sums costly = {(char *)sums, 0, 0, s->out.ldc, 0, s->out.epilogue};
+    for (ptrdiff_t v = 0, left = s->n; left > 0; v += COSTLY_VECTORS, left -= some.n, some.at += BYTES) {
+        some.n = costly.n = left < COSTLY_VECTORS * LANES ? left : COSTLY_VECTORS * LANES;
+        some.out.ldc = costly.lds = some.n * (ptrdiff_t)sizeof(real);
+        some.weights = weights_of_vector(s, v);
+        stencil_rows(tile, &some, &costly);
+        some.out.c += BYTES;
+        if (s->out.residual) some.out.residual += BYTES;
+        if (s->out.z) some.out.z += BYTES;
+    }
+}
+
+/* Row by row where they have more channels than that: else each part of the channels would read all pixels' rows. */
+INLINE void stencil_costly_rows(stencil_function *tile, const fastpw_stencil_args *s)
+{
+    const ptrdiff_t rows = s->n <= COSTLY_VECTORS * LANES ? s->rows : 1;
+    fastpw_stencil_args some = *s;
+    some.rows = rows;
+    for (ptrdiff_t p = 0; p < s->rows; p += rows) {
+        stencil_costly(tile, &some);
+        some.window.pixels += s->window.row_stride * s->window.ld;
+        some.out.c += s->row_ldc;
+        if (s->out.residual) some.out.residual += s->row_ldr;
+        if (s->out.z) some.out.z += s->row_ldz;
     }
 }
 
 static void stencil(const fastpw_stencil_args *s)
 {
     stencil_function *const tile = function_for(&s->window);
-    for (ptrdiff_t p = 0; p < s->rows; p++) {
-        const stencil_place at = {
-            s->window.pixels + p * s->window.row_stride * s->window.ld, 0,
-            s->out.residual ? s->out.residual + p * s->row_ldr : NULL,
-            s->out.z ? s->out.z + p * s->row_ldz : NULL, s->out.c + p * s->row_ldc,
-        };
-        stencil_row(tile, s, at, s->columns);
-    }
+    if (is_cheap(s->out.epilogue->activation))
+        stencil_rows(tile, s, NULL);
+    else
+        stencil_costly_rows(tile, s);
 }
 
 #endif
