@@ -90,7 +90,8 @@ INLINE void sum_taps(const int whole, vec *t, const fastpw_window *w, const char
         for (ptrdiff_t j = 0; j < w->tap_columns; j++, pixel += w->column_step, weight += VEC_BYTES) {
             const vec v = vec_load(weight);
             UNROLL for (int k = 0; k < TILE_COLUMNS; k++)
-                t[k] += load_channels(whole, pixel[k * w->column_stride] + ch->from, ch->lanes) * v;
+                t[k] = vec_add_product(
+                    t[k], load_channels(whole, pixel[k * w->column_stride] + ch->from, ch->lanes), v);
         }
     }
 }
