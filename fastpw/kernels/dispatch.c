@@ -1,4 +1,4 @@
-/* What is compiled in, and what this CPU runs of it. */
+/* The kernel sets that this library holds, and which of them this CPU runs. */
 #include <string.h>
 
 #include "kernel_set.h"
@@ -18,7 +18,7 @@ DECLARE(avx2);
 DECLARE(baseline);
 const fastpw_kernel_set *const fastpw_kernel_sets[] = {BOTH(avx512), BOTH(avx2), BOTH(baseline), NULL};
 
-/* The compiler's builtin asks CPUID and whether the system saves the registers. */
+/* The compiler's builtin asks CPUID, and whether the operating system saves the registers. */
 int fastpw_cpu_runs(const fastpw_kernel_set *set)
 {
     __builtin_cpu_init();

@@ -1,26 +1,26 @@
 /* What happens to a tile before its store: bias, residual, activation.
  *
  * Every activation is applied to finished sums, before they are stored to C.
- * The cheap ones work on the accumulators.  The costly ones would need the
- * registers for their polynomials: a tile leaves its sums in a buffer in the
+ * The cheap ones are applied to the accumulators.  The costly ones need too many
+ * registers for that.  So a tile leaves its sums in a buffer, which stays in the
  * first-level cache, and put_costly takes them from there to C.
  */
 #ifndef FASTPW_EPILOGUE_H
 #define FASTPW_EPILOGUE_H
 
 #include "kernel_set.h"
-#include "vec.h"
+#include "vec_lanes.h"
 #include "vec_math.h"
 
-#define MAX_VECTORS 2                       /* across the widest tile */
+#define MAX_VECTORS 2                       /* across the widest tile, after partial sums are added up */
 
 typedef vec tile_row[MAX_VECTORS];
 
 INLINE int vectors_of(const int columns) { return (columns + LANES - 1) / LANES; }
 
-/* The next row.  Hidden from the compiler, which would rather compute the
- * addresses of all rows first, and run out of registers for them; volatile, or
- * it would keep them from one pass over the rows for the next. */
+/* The address of the next row.  The assembly hides it from the compiler, which would otherwise compute the addresses of
+ * all rows first and run out of registers.  It is volatile, because the compiler would otherwise keep the addresses
+ * from one pass over the rows for the next. */
 INLINE const char *next_row(const char *p, ptrdiff_t ld)
 {
     p += ld;
@@ -28,7 +28,7 @@ INLINE const char *next_row(const char *p, ptrdiff_t ld)
     return p;
 }
 
-/* Which columns a block has, vector by vector. */
+/* The columns that a block has, in all and vector by vector. */
 typedef struct {
     ptrdiff_t n;
     vec_lanes lanes[MAX_VECTORS];
@@ -40,7 +40,7 @@ INLINE void set_columns(tile_columns *has, ptrdiff_t n)
     for (int v = 0; v < MAX_VECTORS; v++) has->lanes[v] = vec_first(n - v * LANES);
 }
 
-/* The first `whole` vectors are known to have all their columns. */
+/* Adds rows in memory to those of a tile. The first `whole` vectors of a row are known to have all their columns. */
 INLINE void add_rows(const int rows, const int vectors, const int whole, tile_row *t, const char *p, ptrdiff_t ld,
                      const tile_columns *has)
 {
@@ -51,7 +51,7 @@ INLINE void add_rows(const int rows, const int vectors, const int whole, tile_ro
         }
 }
 
-/* These give back where the row after theirs begins. */
+/* stream_rows and put_rows store rows of a tile, and return where the row after them begins. */
 INLINE char *stream_rows(const int rows, const int vectors, const tile_row *t, char *p, ptrdiff_t ld)
 {
     UNROLL for (int i = 0; i < rows; i++, p = (char *)next_row(p, ld))
@@ -74,7 +74,7 @@ INLINE char *put_rows(const int rows, const int vectors, const int whole, const 
     return p;
 }
 
-/* A full tile goes without masks, unless they are free and spare a second path. */
+/* Masks are left out for a tile with all its columns, unless they cost nothing: then one path is enough. */
 INLINE void add_tile(const int rows, const int width, tile_row *t, const char *p, ptrdiff_t ld, const tile_columns *has)
 {
     if (!VEC_MASK_IS_FREE && has->n == width)
@@ -91,8 +91,8 @@ INLINE char *put_tile(const int rows, const int width, const tile_row *t, char *
     return put_rows(rows, vectors_of(width), 0, t, p, ld, has);
 }
 
-/* Lines that the tile will store to are fetched while it computes.  Where rows
- * do not begin with a line, the first was fetched for the columns before. */
+/* Fetches the lines of C that a tile will store to.  Where a row does not begin with a line, the tile of the columns
+ * before has fetched its first line already. */
 INLINE void prefetch_row(const int width, const char *p)
 {
     const int bytes = width * (int)sizeof(real);
@@ -136,10 +136,10 @@ INLINE void activate_cheaply(const int rows, const int vectors, const int activa
 
 /* ---- costly activations ------------------------------------------------- */
 
-enum { PIECE = MAX_VECTORS * LANES };
+enum { PIECE = MAX_VECTORS * LANES };           /* columns of the widest tile */
 
-/* Finished sums in memory: rows of n, lds bytes apart. Their activations go to rows that are ldc bytes apart, and past
- * the caches if those rows are made of whole, aligned vectors. */
+/* Finished sums in memory: rows of n, lds bytes apart.  Their activations go to rows that are ldc bytes apart.  They go
+ * past the caches if `streams` says so, which asks for aligned rows of as many columns as the widest tile has. */
 typedef struct {
     char *sums; ptrdiff_t lds;
     ptrdiff_t n, ldc;
@@ -147,8 +147,8 @@ typedef struct {
     const fastpw_epilogue *epilogue;
 } finished_sums;
 
-/* Rows of whole vectors, in pieces as wide as the widest tile. One loop runs over the pieces of all rows: with one over
- * rows around it, GCC loads the constants of the formulas anew for each row. */
+/* Activates the columns of each row that fill pieces, two vectors at a time.  One loop runs over the pieces of all
+ * rows, because with a loop over rows around another, GCC loads the constants of the formulas anew for each row. */
 INLINE void put_pieces(const int activation, const finished_sums *s, ptrdiff_t m, char *c)
 {
     const vec alpha = vec_set((real)s->epilogue->alpha), beta = vec_set((real)s->epilogue->beta);
@@ -170,7 +170,7 @@ INLINE void put_pieces(const int activation, const finished_sums *s, ptrdiff_t m
     }
 }
 
-/* Rows of any length, likewise a vector at a time. */
+/* Activates rows of any length in the same way, a vector at a time. */
 INLINE void put_lanes(const int activation, const finished_sums *s, ptrdiff_t m, char *c)
 {
     const vec alpha = vec_set((real)s->epilogue->alpha), beta = vec_set((real)s->epilogue->beta);
@@ -190,7 +190,8 @@ INLINE void put_lanes(const int activation, const finished_sums *s, ptrdiff_t m,
     }
 }
 
-/* Rows that adjoin are one row. Of long rows only the last columns are left to the slower loop. */
+/* Activates rows of any length by the faster loop where it is worth its start.  Rows that adjoin count as one row. Only
+ * the last columns of long rows are left to put_lanes. */
 INLINE void put_activated(const int activation, const finished_sums *sums, ptrdiff_t m, char *c)
 {
     enum { LONG = 4 * PIECE };
@@ -214,10 +215,12 @@ static void (*const costly_puts[])(const finished_sums *, ptrdiff_t, char *) = {
 #undef DEFINE_PUT
 #undef PUT
 
-/* C[i][j] = act(sums[i][j]) for m rows, by an activation that is not cheap. C may be the sums themselves, ldc being lds
- * then: in place. Exactly n columns are read and written. It is the one way to a costly activation: whoever has
- * finished sums in registers stores them to a buffer of their own type, some thousand bytes that stay in the
- * first-level cache, and calls this for many vectors at a time. */
+/* C[i][j] = act(sums[i][j]) for m rows, where the activation is not cheap.
+ *
+ * This is the one way to a costly activation.  Whoever has finished sums in registers stores them to a buffer of the
+ * sums' type, and calls this for many vectors at a time.  The buffer should be small enough for the first-level cache.
+ * Exactly n columns of each row are read and written.  C may be the sums themselves: with ldc equal to lds, this
+ * activates in place. */
 INLINE void put_costly(const finished_sums *s, ptrdiff_t m, char *c)
 {
     costly_puts[s->epilogue->activation - CHEAP_ACTIVATIONS](s, m, c);
@@ -230,17 +233,16 @@ typedef struct {
     const char *a, *residual;
     char *c, *z;
     tile_columns has;
-    const finished_sums *costly;             /* where its sums go instead of C if its activation is costly */
+    const finished_sums *costly;             /* where its sums go if its activation is costly */
     fastpw_ahead *ahead;
 } tile_place;
 
-/* What the accumulators start from: bias and residual, or the partial sums in
- * C.  The residual is read here, before anything is stored, so that it may be
- * the output itself. */
+/* Sets the accumulators to what they start from: bias and residual, or the partial sums in C.  The residual is read
+ * here, before anything is stored, so that it may be C itself. */
 INLINE void tile_begin(const int rows, const int width, tile_row *t, const fastpw_gemm_args *g, const tile_place *at)
 {
     UNROLL for (int v = 0; v < MAX_VECTORS; v++) {
-        if (v * LANES >= width) continue;        /* a loop of one round costs clang the registers */
+        if (v * LANES >= width) continue;        /* A loop of one round would cost clang the registers. */
         const char *head = g->panel + v * VEC_BYTES;
         const vec bias = g->entry != FASTPW_FROM_BIAS ? (vec){0}
                          : (v + 1) * LANES <= width ? vec_load(head)
@@ -253,15 +255,15 @@ INLINE void tile_begin(const int rows, const int width, tile_row *t, const fastp
         add_tile(rows, width, t, at->residual, g->out.ldr, &at->has);
 }
 
-/* Where the next rows of a tile go. */
+/* Where the next rows of a tile go, and the number of the first of them. */
 typedef struct {
     char *c, *z;
-    int first;                               /* of them */
+    int first;
 } tile_rows;
 
-/* Some rows of a tile, one after the other. Their sums go to z, if that is wanted. What cheap activations make of them
- * goes to C, past the caches if its columns are all there and it is not read again; for the others, whole vectors of
- * sums go to the buffer, each row over what the one before has beyond its columns. */
+/* Finishes the next rows of a tile.  Their sums go to z, if that is wanted.  Then a cheap activation is applied to
+ * them, and the results go to C, or past the caches to C.  For a costly activation, the sums go to the buffer.  They go
+ * there as whole vectors, so each row overwrites what the row before has beyond its columns. */
 INLINE void put_finished(const int rows, const int width, const int streams, const int activation, tile_row *t,
                          const fastpw_output *out, const tile_columns *has, const finished_sums *costly, tile_rows *to)
 {
@@ -277,7 +279,7 @@ INLINE void put_finished(const int rows, const int width, const int streams, con
     to->c = streams ? stream_rows(rows, vectors, t, to->c, out->ldc) : put_tile(rows, width, t, to->c, out->ldc, has);
 }
 
-/* When all rows are there. */
+/* Has to be called when all rows of a tile are finished. */
 INLINE void tile_end(const int rows, const fastpw_output *out, const tile_place *at)
 {
     if (!is_cheap(out->epilogue->activation)) put_costly(at->costly, rows, at->c);

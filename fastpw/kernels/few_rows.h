@@ -1,19 +1,25 @@
-/* Few rows of A against a B that is not packed. Each row of B passes by once, from end to end: the processor foresees
- * that, where it would not foresee a tile's columns of rows that lie far apart. C passes by with every few rows of B,
- * and stays in the first-level cache. */
+/* Few rows of A against a B that is not packed.
+ *
+ * Each row of B is read once, from end to end.  The processor fetches such rows
+ * ahead by itself, which it does not do for the columns that a tile reads of
+ * rows that lie far apart.  C is read and written again for every few rows of
+ * B, and stays in the first-level cache meanwhile.
+ */
 #ifndef FASTPW_FEW_ROWS_H
 #define FASTPW_FEW_ROWS_H
 
 #include "kernel_set.h"
 #include "vec.h"
 
-/* Rows of A, and depths of each that stay in registers while the columns pass by. */
+/* So many rows of A are computed together, and so many depths of each stay in registers while all columns are
+ * computed. */
 enum { MOST_FEW = 2, MOST_FEW_DEPTHS = 4 };
 
-/* What the sums of some depths start from: the last is where C holds the sums of the depths before. */
+/* What the sums of some depths start from: zero, what the caller has in C, or the sums of earlier depths in C. */
 enum few_start { FEW_FROM_ZERO, FEW_ADD, FEW_GO_ON };
 
-/* Depths p.. of all columns. To add to C is to add C to zero, as the tiles do. */
+/* Adds some depths, from depth p on, to all columns.  Where the caller's C is added to, it is first added to zero,
+ * because the tiles do so and results must have the same bits. */
 INLINE void few_depths(const int rows, const int depths, const int start, const fastpw_few_args *f, ptrdiff_t p)
 {
     const ptrdiff_t lda = f->lda, ldb = f->ldb, ldc = f->ldc, size = f->n * (ptrdiff_t)sizeof(real);

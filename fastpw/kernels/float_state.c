@@ -1,18 +1,18 @@
 /* The floating-point state that the kernels count on.
  *
- * A program may round otherwise or flush subnormals, and OpenMP's threads keep
- * the state that they were born with: without this, results would depend on
- * the caller and on which thread computed what.
+ * A program may round in another way or flush subnormals, and OpenMP's threads
+ * keep the state that they were started with.  If the kernels took the state as
+ * it is, results would depend on the caller and on which thread computed what.
  *
- * Only registers that vectors obey: not the x87's, which fenv.h would save too,
- * at a hundred times the cost.
+ * These functions save only the registers that vector instructions obey.  Those
+ * of fenv.h save the x87's as well, which takes a hundred times as long.
  */
 #include "kernel_set.h"
 
 #if defined(__x86_64__)
 #include <immintrin.h>
 
-/* MXCSR holds both: the flags are its low six bits. */
+/* MXCSR holds the control bits and the flags, which are its low six bits. */
 enum { FLAGS = 0x3f, NEAREST_WITHOUT_TRAPS = 0x1f80 };
 
 fastpw_float_state fastpw_enter_float_state(void)

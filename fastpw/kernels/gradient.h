@@ -1,12 +1,12 @@
-/* What the backward pass fuses: dz = dy * act'(z), and sums over pixels. */
+/* What the backward pass computes in one go: dz = dy * act'(z), and sums over pixels. */
 #ifndef FASTPW_GRADIENT_H
 #define FASTPW_GRADIENT_H
 
 #include "kernel_set.h"
-#include "vec.h"
+#include "vec_lanes.h"
 #include "vec_math.h"
 
-/* s is y or z, as the table says. */
+/* act'(z), from s, which is y or z as the table of activations says. */
 INLINE vec derivative(vec s, const int activation, vec alpha, vec beta)
 {
 #define CASE(NAME, reads, act, slope) case FASTPW_##NAME: return slope;
@@ -15,7 +15,7 @@ INLINE vec derivative(vec s, const int activation, vec alpha, vec beta)
     __builtin_unreachable();
 }
 
-/* Adds a row of a, or of the products with b, to the sums: whole vectors, or as many lanes of one. */
+/* Adds one row to the sums: a row of a, or of its products with b.  The row has whole vectors, or some lanes of one. */
 INLINE void sum_row(const int vectors, const int whole, const int products, vec *total, const char *a, const char *b,
                     vec_lanes lanes)
 {
@@ -27,10 +27,10 @@ INLINE void sum_row(const int vectors, const int whole, const int products, vec 
 #undef LOAD
 }
 
-/* Vectors across, whose sums need not wait for each other. */
+/* So many vectors of columns are summed together, because their additions need not wait for each other. */
 enum { SUM_VECTORS = 4 };
 
-/* Only the last vector may be of some lanes. */
+/* Adds what one pass summed to the sums in memory. Only the last vector may have fewer than all lanes. */
 INLINE void add_totals(const int vectors, const int whole, const vec *total, char *sums, vec_lanes lanes)
 {
     UNROLL for (int v = 0; v < vectors; v++) {
@@ -75,11 +75,11 @@ static void column_sums(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, 
         sum_all_columns(0, m, n, a, lda, a, lda, sums);
 }
 
-/* There is no s, unless it is read. */
+/* dz row by row. g.s is NULL for an activation whose slope reads nothing. */
 INLINE void gradient_rows(const int activation, const int reads, const fastpw_gradient_args *gradient)
 {
 #define SLOPES(s) derivative(reads ? (s) : vec_set(0), activation, alpha, beta)
-    const fastpw_gradient_args g = *gradient;         /* which is not stored to */
+    const fastpw_gradient_args g = *gradient;         /* a copy, which the stores below cannot change */
     const vec alpha = vec_set((real)g.epilogue->alpha), beta = vec_set((real)g.epilogue->beta);
     const vec_lanes rest = vec_first(g.n % LANES);
     for (ptrdiff_t i = 0; i < g.m; i++) {
@@ -93,7 +93,7 @@ INLINE void gradient_rows(const int activation, const int reads, const fastpw_gr
 #undef SLOPES
 }
 
-/* Rows of few vectors, whose sums stay in registers. */
+/* relu's dz and its sums in one pass, for rows of few vectors: their sums stay in registers. */
 INLINE void gradient_of_narrow_rows(const int vectors, const int whole, const fastpw_gradient_args *gradient)
 {
     const fastpw_gradient_args g = *gradient;

@@ -1,4 +1,4 @@
-/* Channels of several groups, one of each in turn: a shuffle. Bound by memory. */
+/* The channels of several groups, one of each in turn: a channel shuffle.  Memory sets the speed. */
 #ifndef FASTPW_INTERLEAVE_H
 #define FASTPW_INTERLEAVE_H
 
@@ -8,7 +8,7 @@
 #define PUT_QUAD(p, ...) (*(quad_unaligned *)(p) = (quad_unaligned)__builtin_shufflevector(__VA_ARGS__))
 enum { QUAD_BYTES = 4 * sizeof(real) };
 
-/* Four channels of each group; `group` bytes lie between groups. */
+/* Interleaves four channels of each group, where groups begin `group` bytes apart. */
 INLINE void interleave_two(const char *from, ptrdiff_t group, char *to)
 {
     const quad a = QUAD(from), b = QUAD(from + group);

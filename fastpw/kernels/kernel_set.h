@@ -33,7 +33,7 @@ enum { FASTPW_TYPES(FASTPW_TYPE_SIZE) };
 
 extern const char *const fastpw_type_names[];        /* by tag */
 
-/* Their codes. */
+/* The codes of the activations, in the order of their table. */
 #define FASTPW_ACTIVATION_CODE(NAME, reads, act, slope) FASTPW_##NAME,
 enum fastpw_activation { FASTPW_ACTIVATIONS(FASTPW_ACTIVATION_CODE) FASTPW_N_ACTIVATIONS };
 
@@ -52,9 +52,9 @@ typedef struct {
     double alpha, beta;
 } fastpw_epilogue;
 
-/* What is read later, and is fetched while a product is computed: `rows` pieces, ld bytes apart, each as long as a row
- * of a panel of the widest tile.  It is one of a list, which ends with one whose ld is 0; functions count down what they
- * fetched. */
+/* What is read later, and fetched while a product is computed: `rows` pieces, ld bytes apart, each as long as a row of
+ * a panel of the widest tile.  There is a list of these, which ends with one whose ld is 0.  Functions move `next` on
+ * and count `rows` down as they fetch. */
 typedef struct {
     const char *next;
     ptrdiff_t ld, rows;
@@ -103,8 +103,8 @@ typedef struct {
 
 /* C[i][j] = act(bias[j] + residual[i][j] + sum over t and p of A_t[i][p] * B[t * k + p][j])
  *
- * The depth is in parts, of k each, whose rows of A lie anywhere: row i of A_t at rows[i * taps + t]. The panel is one of
- * the widest tile; m and n are as above. */
+ * The depth is in parts of k each, whose rows of A may lie anywhere: row i of A_t is at rows[i * taps + t].  The panel
+ * is one of the widest tile, and m and n are as above. */
 typedef struct {
     ptrdiff_t m, n, k, taps;
     const char *const *rows;

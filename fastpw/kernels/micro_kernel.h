@@ -1,8 +1,8 @@
 /* The wide register tile: rows x columns of accumulators over the whole depth.
  *
- * An accumulator is LANES columns of one row.  Each depth broadcasts one
- * element of every row of A against the vectors of the panel, or takes it from
- * a lane where the instruction set multiplies by lane.
+ * An accumulator holds LANES columns of one row.  Each depth multiplies the
+ * vectors of the panel by one element of every row of A.  The element is
+ * broadcast, or taken from a lane where the instruction set multiplies by lane.
  */
 #ifndef FASTPW_MICRO_KERNEL_H
 #define FASTPW_MICRO_KERNEL_H
@@ -12,41 +12,41 @@
 #include "pack.h"
 #include "vec.h"
 
-/* Two vectors across: with one, every multiply-add needs a load of its own;
- * with three, fewer rows share each vector of the panel. */
+/* A wide tile has two vectors across.  With one, every multiply-add would need a load of its own.  With three, fewer
+ * rows would share each vector of the panel. */
 #define WIDE_VECTORS 2
 #define WIDE_COLUMNS (WIDE_VECTORS * LANES)
 #define MAX_ROWS 12
 
-/* Weights that the second-level cache cannot hold come from the third, or from
- * memory, while the panel before is in use; so does what else is read later.
- * A wide tile takes two depths a turn. Its first turns fetch a row of C each:
- * all at once, its lines would keep those of A waiting (32 -> 64: an eighth).
- * The others fetch a row of what is next each, as long as there is any. */
+/* What is read next, weights above all, is fetched while the tile computes, because the second-level cache may not hold
+ * it yet.  A wide tile takes two depths a turn.  Each of its first turns fetches a row of C; fetched all at once, the
+ * lines of C would keep those of A waiting.  Each of the other turns fetches a row of what is read next, as long as
+ * there is any. */
 #define LINES_OF_DEPTH ((WIDE_VECTORS * VEC_BYTES + CACHE_LINE - 1) / CACHE_LINE)
 enum { SECOND_LEVEL = 2 };
 
-/* Rows that are few for a panel: GCC would have each of their multiply-adds load it, and 64 bytes are one load a cycle
- * (3 rows: 0.74 of the speed). */
+/* So few rows keep the panel's vectors in registers by force, because GCC would let each of their multiply-adds load
+ * the vector, and the CPU does one load of 64 bytes a cycle. */
 enum { FEW_ROWS = 3 };
 
-/* The last depths are computed some rows at a time, which are stored while the next are computed: with all stores of 64
- * bytes at once, the next tile waits (Zen 4, 16 depths: 0.86 of the peak, this way 0.94; 64 depths: 0.96 and 0.98).
- * Narrower stores are better at once. */
+/* The last depths are computed for some rows at a time, and a group of rows is stored while the next is computed.  With
+ * all stores of 64 bytes at the end, the next tile would wait for them.  Narrower stores are faster all at once. */
 #if VEC_BYTES == 64
 enum { LAST_DEPTHS = 4, LAST_SUMS = 4 };
 #else
 enum { LAST_DEPTHS = 0, LAST_SUMS = MAX_ROWS * WIDE_VECTORS };
 #endif
-/* Rows first..end_of_group - 1 are finished together. */
+
+/* The rows from `first` to before the one returned are finished together. */
 INLINE int end_of_group(const int first, const int rows, const int vectors)
 {
     const int end = first + LAST_SUMS / vectors;
     return end < rows ? end : rows;
 }
 
-/* Some depths a turn, where that spills nothing, until less than those and the last are `left`. Needs `rows`, `left`,
- * `next` (what is ahead), `streams`, and `c` and `ldc`, whose rows it fetches unless they go past the caches. */
+/* Runs TURN, which computes so many depths, as often as it leaves the last depths over.  It does nothing where turns of
+ * several depths would spill.  Its surroundings declare `rows`, `left`, `next` (what is read next), `streams`, `c` and
+ * `ldc`.  It fetches the rows of C, unless they go past the caches. */
 #define MORE(depths) (WIDE_UNROLLS && left >= (depths) + LAST_DEPTHS)
 #define TURNS(depths, columns, TURN)                                                                   \
     for (int i = 0; MORE(depths) && !streams && i < rows; i++) {                                       \
@@ -70,8 +70,8 @@ INLINE int end_of_group(const int first, const int rows, const int vectors)
         TURN;                                                                                          \
     }
 
-/* One depth of rows first..last-1. The lower half of a tile's rows has a pointer of its own: from one, their distances
- * would not fit the registers. */
+/* One depth of rows first..last-1.  The lower half of a tile's rows has a pointer of its own, because the distances of
+ * all rows from one pointer would not fit the registers. */
 INLINE void wide_depth(const int rows, const int first, const int last, const int vectors, tile_row *acc, const char *a,
                        const char *a_low, ptrdiff_t lda, const char *w)
 {
@@ -85,7 +85,7 @@ INLINE void wide_depth(const int rows, const int first, const int last, const in
     }
 }
 
-/* LANES depths at once, of which x has each row of A. */
+/* LANES depths, for which x has each row of A as a vector. */
 INLINE void lane_depths(const int rows, const int vectors, tile_row *acc, const vec *x, const char *w, ptrdiff_t ldb)
 {
     UNROLL for (int d = 0; d < LANES; d++, w += ldb) {
@@ -96,6 +96,7 @@ INLINE void lane_depths(const int rows, const int vectors, tile_row *acc, const 
     }
 }
 
+/* LANES depths of a wide tile. */
 INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, ptrdiff_t lda,
                                 const char *w, ptrdiff_t ldb)
 {
@@ -104,7 +105,7 @@ INLINE void wide_depths_by_lane(const int rows, const int vectors, tile_row *acc
     lane_depths(rows, vectors, acc, x, w, ldb);
 }
 
-/* Where the operands of a wide tile are at the depth that comes next; B lies in a panel, or in rows of its own. */
+/* Where the operands of a wide tile are at the next depth. B lies in a panel, or in rows of its own. */
 typedef struct {
     const char *a, *a_low; ptrdiff_t lda;
     const char *w; ptrdiff_t ldw;
@@ -117,7 +118,7 @@ INLINE wide_operands operands_of(const int rows, const char *a, ptrdiff_t lda, c
     return (wide_operands){a, next_row(a, (rows + 1) / 2 * lda), lda, w, ldw, k};
 }
 
-/* All depths but the last. */
+/* All depths but the last LAST_DEPTHS. It returns where those are. */
 INLINE wide_operands wide_sums(const int rows, const int vectors, const int streams, tile_row *acc,
                                const wide_operands start, const char *c, ptrdiff_t ldc, fastpw_ahead *next)
 {
@@ -160,7 +161,7 @@ INLINE void wide_tile(const int rows, const int vectors, const int streams, cons
     o = wide_sums(rows, vectors, streams, acc, o, at->c, g->out.ldc, at->ahead);
 
     tile_rows to = {at->c, at->z, 0};
-    const tile_columns has = at->has;            /* both once: stores might change what lies in memory */
+    const tile_columns has = at->has;            /* a copy, as activation is: stores might change what lies in memory */
     const int activation = g->out.epilogue->activation;
     UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
         const int last = end_of_group(first, rows, vectors);
@@ -170,7 +171,7 @@ INLINE void wide_tile(const int rows, const int vectors, const int streams, cons
     tile_end(rows, &g->out, at);
 }
 
-/* B lies in rows of its own, and all columns are there. */
+/* The wide tile for a B that lies in rows of its own. All columns are there. */
 INLINE void unpacked_tile(const int rows, const fastpw_unpacked_args *u, const tile_place *at)
 {
     wide_operands o = operands_of(rows, at->a, u->lda, u->b, u->ldb, u->k);
@@ -189,8 +190,9 @@ INLINE void unpacked_tile(const int rows, const fastpw_unpacked_args *u, const t
     }
 }
 
-/* One row of A against several panels. The accumulators of one would wait for each other: here those of the others are
- * computed meanwhile. The roles are exchanged: the panels are the rows of the tile, and A is what they share. */
+/* One row of A against several panels.  The accumulators of one panel would wait for their own last multiply-add;
+ * meanwhile, this tile computes those of the others.  The roles are exchanged: panels take the place of rows, and A is
+ * what they share. */
 INLINE void row_tile(const int panels, const fastpw_row_args *r, const tile_place *at)
 {
     const ptrdiff_t ld = r->panel_bytes, depth = WIDE_VECTORS * VEC_BYTES;

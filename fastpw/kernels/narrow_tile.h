@@ -1,28 +1,31 @@
-/* The register tiles for few columns, which fill vectors with depths.
+/* The register tiles for few columns, whose vectors hold several depths.
  *
- * Narrow: an accumulator is LANES / split columns x split partial depths of one
- * row.  Each step repeats `split` elements of every row of A against the
- * vectors of the panel; the partial depths are summed at the end.
+ * An accumulator of a narrow tile holds LANES / split columns x `split` partial
+ * sums of one row.  Each step multiplies the vectors of the panel by `split`
+ * elements of every row of A, repeated over a vector.  The partial sums are
+ * added up at the end.
  *
- * Column: one column, whose panel is a vector of depths: products of vectors,
- * as they lie.
+ * The column tile has one column.  Its panel is a vector of depths, so it
+ * multiplies vectors of A as they lie.
  */
 #ifndef FASTPW_NARROW_TILE_H
 #define FASTPW_NARROW_TILE_H
 
 #include "micro_kernel.h"
+#include "vec_shuffle.h"
 
 #define MAX_NARROW_VECTORS 3
 #define MAX_SPLIT 4
 
-/* Few columns take less time than their rows of A take from memory. Long rows are fetched before their use, a line of
- * each with the line above it: twice, since what is asked for while too much is under way is forgotten (256 -> 2 from
- * memory: 3.4 of the speed, once 2.8). Shorter ones the processor foresees. */
+/* Few columns take less time than their rows of A take to come from memory.  So a tile that reads a line of a row
+ * fetches the same line of the row FETCHED_ROWS below.  It asks for each line twice, once for each half of the line
+ * that it reads, because the processor drops requests while too many are under way.  Rows of up to SHORT_ROW bytes are
+ * not fetched: the processor does that by itself. */
 enum { FETCHED_ROWS = 48, SHORT_ROW = 2 * CACHE_LINE };
 
 INLINE int has_long_rows(const fastpw_gemm_args *g) { return g->k * (ptrdiff_t)sizeof(real) > SHORT_ROW; }
 
-/* For a step of so many bytes: a line is fetched in both its halves. */
+/* Fetches from rows further below, at a step of so many bytes that begins one of a line's halves. */
 INLINE void fetch_rows(const int rows, const int step, const char *a, ptrdiff_t lda, int rows_below)
 {
     if ((uintptr_t)a % (CACHE_LINE / 2) >= (uintptr_t)step) return;
@@ -40,7 +43,8 @@ INLINE void narrow_step(const int rows, const int vectors, const int split, vec 
     }
 }
 
-/* The last depths, fewer than a step: beyond them lies memory that is not ours. */
+/* The last depths, which are fewer than a step. It reads no further, because the memory behind them is not the
+ * row's. */
 INLINE void narrow_last(const int rows, const int vectors, const int split, vec acc[][MAX_NARROW_VECTORS],
                         const char *a, ptrdiff_t lda, const real *w, ptrdiff_t left)
 {
@@ -50,8 +54,8 @@ INLINE void narrow_last(const int rows, const int vectors, const int split, vec 
     }
 }
 
-/* The partial depths of a row's next `count` accumulators, summed: LANES columns. (In loops: written out as below,
- * three vectors would spill accumulators.) */
+/* Adds up the partial sums of a row's next `count` accumulators, which gives LANES columns. It is written as loops:
+ * written out as sum_rows is, tiles of three vectors would spill accumulators. */
 INLINE vec sum_split(const int split, const int count, const vec *acc)
 {
     vec part[MAX_SPLIT];
@@ -62,7 +66,7 @@ INLINE vec sum_split(const int split, const int count, const vec *acc)
     return part[0];
 }
 
-/* The same of the next `count` rows of one vector each: their columns, row by row. */
+/* The same for the next `count` rows of one accumulator each, which gives the columns of these rows, row by row. */
 INLINE vec sum_rows(const int split, const int count, vec acc[][MAX_NARROW_VECTORS])
 {
     vec part[MAX_SPLIT];
@@ -72,7 +76,7 @@ INLINE vec sum_rows(const int split, const int count, vec acc[][MAX_NARROW_VECTO
     return vec_pair_sums(first, count > 2 ? vec_pair_sums(part[2], part[3]) : (vec){0});
 }
 
-/* Whether the rows follow each other in memory without gaps, of C and of what is added and kept. */
+/* Whether rows follow each other in memory without gaps, in C, residual and z. */
 INLINE int rows_adjoin(const int columns, const fastpw_gemm_args *g, const tile_place *at)
 {
     const ptrdiff_t row = g->n * (ptrdiff_t)sizeof(real);
@@ -80,7 +84,7 @@ INLINE int rows_adjoin(const int columns, const fastpw_gemm_args *g, const tile_
            (!at->z || g->out.ldz == row);
 }
 
-/* Those rows, `split` of them in a vector. */
+/* Finishes rows that adjoin, `split` of them in each vector. */
 INLINE void put_adjoining(const int rows, const int columns, const int split, vec acc[][MAX_NARROW_VECTORS],
                           const fastpw_gemm_args *g, const tile_place *at)
 {
@@ -126,7 +130,7 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
         UNROLL for (int v = 0; v < vectors; v++) acc[i][v] = (vec){0};
 
     ptrdiff_t left = g->k;
-    /* Two steps a turn, where that spills nothing: the loop's own instructions cost up to a tenth. */
+    /* A turn takes two steps where that spills nothing, because the loop's own instructions take time, too. */
     for (; NARROW_UNROLLS && left >= 2 * split; left -= 2 * split, a += 2 * step, w += 2 * vectors * LANES) {
         if (fetches) fetch_rows(rows, 2 * step, a, lda, FETCHED_ROWS);
         narrow_step(rows, vectors, split, acc, a, lda, w);
@@ -143,7 +147,7 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
         tile_end(rows, &g->out, at);
         return;
     }
-    /* The sums first: the accumulators are free when bias and residual come in. */
+    /* The partial sums are added up first, so that the registers are free when bias and residual come in. */
     tile_row sums[MAX_ROWS], start[MAX_ROWS];
     if (vectors == 1)
         UNROLL for (int i = 0; i < rows; i += split) {
@@ -163,7 +167,7 @@ INLINE void narrow_tile(const int rows, const int vectors, const int split, cons
     tile_end(rows, &g->out, at);
 }
 
-/* The sum of each row's lanes, one beside the other. */
+/* A vector whose lane i is the sum of all lanes of row i. */
 INLINE vec sum_lanes(const int rows, const vec *acc)
 {
     vec part[LANES];
@@ -174,7 +178,7 @@ INLINE vec sum_lanes(const int rows, const vec *acc)
     return part[0];
 }
 
-/* One element of each row: a vector, if they are adjacent. */
+/* One element of each row, in a vector. Adjacent elements are loaded at once. */
 INLINE vec load_column(const int rows, const char *p, ptrdiff_t ld)
 {
     real elements[LANES] = {0};
@@ -194,10 +198,10 @@ INLINE void store_column(const int rows, char *p, ptrdiff_t ld, vec v)
     for (int i = 0; i < rows; i++) memcpy(p + i * ld, &elements[i], sizeof(real));
 }
 
-/* The fewer rows at a time, the longer are the runs of memory that are read. */
+/* The column tile takes fewer rows at a time where they are long, because memory is then read in longer runs. */
 enum { LONG_ROWS_OF_COLUMN = 4 };
 
-/* rows <= LANES */
+/* The sums of one column, for up to LANES rows. */
 INLINE void column_tile(const int rows, const fastpw_gemm_args *g, const tile_place *at)
 {
     const ptrdiff_t lda = g->lda;

@@ -1,16 +1,17 @@
 /* Sums of outer products: C[m x n] (+)= A[k x m]^T . B[k x n].
  *
- * Channels-last tensors have both operands in the order in which the tile
- * wants them: at each depth (a pixel) neighbouring elements of A are broadcast
- * against neighbouring elements of B.  Earlier sums are added at the end: a sum
- * over a million pixels is one of its blocks' sums, not one long sum.
+ * Channels-last tensors have both operands in the order in which the tile reads
+ * them: at each depth, which is a pixel, neighbouring elements of A are
+ * broadcast against neighbouring elements of B.  Earlier sums are added at the
+ * end, so that a sum over a million pixels is a sum of the sums of its blocks:
+ * one long sum would round worse.
  */
 #ifndef FASTPW_OUTER_H
 #define FASTPW_OUTER_H
 
 #include "tiles.h"
 
-/* B at one depth: it is there, or it is dz, which is formed, kept and summed. */
+/* B at one depth.  It is in memory, or it is dz, which outer_form computes, stores and sums. */
 INLINE void outer_load(const int vectors, vec *panel, const char *w)
 {
     UNROLL for (int v = 0; v < vectors; v++) panel[v] = vec_load_once(w + v * VEC_BYTES);
@@ -37,7 +38,8 @@ INLINE void outer_depth(const int first, const int last, const int vectors, tile
     }
 }
 
-/* A read as vectors, the last of which may overlap the one before: rows >= LANES. */
+/* The same with A read as vectors, of which the last may overlap the one before. There have to be LANES rows or
+ * more. */
 INLINE void outer_depth_by_lane(const int rows, const int vectors, tile_row *acc, const char *a, const vec *panel)
 {
     UNROLL for (int first = 0; first < rows; first += LANES) {
@@ -80,7 +82,7 @@ INLINE void outer_tile(const int rows, const int vectors, const int forms, const
 #define TWO_DEPTHS                                                                                     \
     ONE_DEPTH;                                                                                         \
     ONE_DEPTH
-    /* (side by side, two depths that form dz spill) */
+    /* Two depths a turn would spill where tiles form dz. */
     if (forms) {
         TURNS(1, vectors * LANES, ONE_DEPTH)
     } else {
@@ -118,15 +120,15 @@ INLINE void outer_tile(const int rows, const int vectors, const int forms, const
 #undef NEXT_PANEL
 }
 
-/* One vector across where the columns left over need no more. */
+/* Tiles are one vector wide for columns left over that need no more, and two vectors wide for all others. */
 #define OUTER_FUNCTION(tile, rows, call) TILE_FUNCTION(tile, rows, fastpw_outer_args, call)
 #define OUTER_1_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, outer_tile(rows, 1, 0, g, at))
 #define OUTER_2_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, outer_tile(rows, 2, 0, g, at))
 DEFINE_HEIGHTS(OUTER_1, OUTER_1, ROWS_WIDE)
 DEFINE_HEIGHTS(OUTER_2, OUTER_2, ROWS_WIDE)
 
-/* The tiles that form dz, where registers are left for it and its sums: it comes for the price of its instructions,
- * while the caches that it comes from and goes to would do nothing. */
+/* Tiles form dz where registers are left for it and its sums.  It costs only its instructions there, because the caches
+ * that hold its operands have nothing else to do meanwhile. */
 #if OUTER_FORMS
 #  define FORMING_1_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, outer_tile(rows, 1, 1, g, at))
 #  define FORMING_2_FUNCTION(tile, rows) OUTER_FUNCTION(tile, rows, outer_tile(rows, 2, 1, g, at))
@@ -134,7 +136,8 @@ DEFINE_HEIGHTS(FORMING_1, FORMING_1, ROWS_WIDE)
 DEFINE_HEIGHTS(FORMING_2, FORMING_2, ROWS_WIDE)
 #endif
 
-/* Some panels at a time, so that rows are read in long runs: 64 bytes of each would touch a page each. */
+/* Fills some panels at a time, so that rows are read in long runs.  With one panel at a time, every few bytes would
+ * come from another page. */
 static void split_rows(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld, char *panels, ptrdiff_t panel_bytes)
 {
     enum { GROUP = 8, ROW_BYTES = WIDE_COLUMNS * sizeof(real) };
@@ -157,7 +160,7 @@ static void split_rows(ptrdiff_t m, ptrdiff_t n, const char *rows, ptrdiff_t ld,
 }
 
 #if OUTER_FORMS
-enum { FORMED_ACTIVATIONS = 1 << FASTPW_RELU };      /* outer_form knows its derivative */
+enum { FORMED_ACTIVATIONS = 1 << FASTPW_RELU };      /* the one whose derivative outer_form computes */
 #else
 enum { FORMED_ACTIVATIONS = 0 };
 #endif

@@ -1,19 +1,19 @@
-/* Panels: the columns of B that a tile reads together, one step of depth after the other. */
+/* Panels.  A panel holds the columns of B that a tile reads together, one step of depths after the other. */
 #ifndef FASTPW_PACK_H
 #define FASTPW_PACK_H
 
-#include "vec.h"
+#include "vec_lanes.h"
 
-/* What stands before a panel's weights: the biases of its columns. */
+/* A panel begins with its head, which holds the biases of its columns. Its weights follow. */
 #define HEAD_BYTES(columns) ((columns) * (int)sizeof(real))
 
-/* Where B lies. */
+/* Where B lies: element (p, j) is at base + p * stride_k + j * stride_n. */
 typedef struct {
     const char *base;
     ptrdiff_t n, k, stride_n, stride_k;
 } pack_source;
 
-/* Four columns and four depths at a time. */
+/* Transpositions take four columns and four depths at a time. */
 typedef real quad __attribute__((vector_size(4 * sizeof(real))));
 typedef real quad_unaligned __attribute__((vector_size(4 * sizeof(real)), aligned(1), may_alias));
 
@@ -44,7 +44,8 @@ static void transpose(ptrdiff_t m, ptrdiff_t n, const char *from, ptrdiff_t ld, 
             memcpy(to + j * ldto + i * (int)sizeof(real), from + i * ld + j * (int)sizeof(real), sizeof(real));
 }
 
-/* One element after the other: columns j0.. and depths p0.. of a panel with steps of `step` depths. */
+/* Packs one element after the other, from column j0 and depth p0 on, in steps of `step` depths. Columns and depths that
+ * B does not have become zeros. */
 INLINE void pack_rest(const int columns, const int step, real *panel, const pack_source *b, ptrdiff_t j0,
                       ptrdiff_t p0)
 {
@@ -59,7 +60,7 @@ INLINE void pack_rest(const int columns, const int step, real *panel, const pack
     }
 }
 
-/* Neighbouring columns lie side by side: a depth is copied as it is. */
+/* Packs a B whose neighbouring columns are adjacent: a depth is copied as it is. */
 INLINE void pack_depths(const int columns, real *panel, const pack_source *b)
 {
     for (ptrdiff_t p = 0; p < b->k; p++, panel += columns)
@@ -68,8 +69,8 @@ INLINE void pack_depths(const int columns, real *panel, const pack_source *b)
                                                 vec_first(b->n - v)));
 }
 
-/* Neighbouring depths lie side by side: transposed, so many depths at a time
- * that the part of the panel stays in the first-level cache. */
+/* Packs a B whose neighbouring depths are adjacent, by transposing it. It takes so many depths at a time that their
+ * part of the panel stays in the first-level cache. */
 INLINE void pack_columns(const int columns, real *panel, const pack_source *b)
 {
     enum { DEPTHS = 64 };

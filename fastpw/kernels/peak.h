@@ -1,4 +1,4 @@
-/* The machine's limit: multiply-adds that wait for nothing. */
+/* The machine's limit: the speed of multiply-adds that wait for nothing. */
 #ifndef FASTPW_PEAK_H
 #define FASTPW_PEAK_H
 
@@ -6,7 +6,7 @@
 
 static double peak(int64_t rounds)
 {
-    /* Enough chains to hide the latency of the multiply-add, few enough for the registers. */
+    /* These chains are enough to hide the latency of the multiply-add, and few enough for the registers. */
     enum { CHAINS = VEC_REGISTERS - 4 };
     static volatile real input = 0.5f;
     const vec scale = vec_set(input), shift = vec_set(input);
@@ -17,7 +17,7 @@ static double peak(int64_t rounds)
     }
     vec sum = acc[0];
     UNROLL for (int i = 1; i < CHAINS; i++) sum += acc[i];
-    input = sum[0] - sum[0] + 0.5f;          /* the result is used, so the work is done */
+    input = sum[0] - sum[0] + 0.5f;          /* The compiler must not drop the work, so the result is used. */
     return 2.0 * LANES * CHAINS * (double)rounds;
 }
 

@@ -1,10 +1,10 @@
-/* The largest of a window's pixels, or their mean, channel by channel. */
+/* Pooling: the largest of a window's pixels, or their mean, channel by channel. */
 #ifndef FASTPW_POOL_H
 #define FASTPW_POOL_H
 
-#include "vec.h"
+#include "vec_lanes.h"
 
-/* Vectors of channels that a pixel's pointer is read for at a time. */
+/* So many vectors of channels are computed together, so that pointers to pixels are read less often. */
 enum { POOL_VECTORS = 4 };
 
 /* Where one output's taps begin, what its sum is divided by, and where it goes. */
@@ -19,10 +19,10 @@ INLINE vec pool_load(const int whole, const char *p, vec_lanes lanes)
     return whole ? vec_load(p) : vec_load_lanes(p, lanes);
 }
 
-/* NaN if one of them is. */
+/* The larger one, or NaN if one of them is NaN. */
 INLINE vec larger(vec v, vec x) { return vec_or_nan(vec_max(v, x), x); }
 
-/* `vectors` of them, from byte `at` of the pixels on. */
+/* Computes so many vectors of channels, from byte `at` of the pixels on. */
 INLINE void pool_vectors(const int averages, const int vectors, const int whole, const fastpw_window *w,
                          const pool_place *to, ptrdiff_t at, ptrdiff_t place, vec_lanes lanes)
 {

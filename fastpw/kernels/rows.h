@@ -1,5 +1,5 @@
-/* One row of the table: every function of a kernel set.  A thin file per
- * instruction set and dtype names both and includes this. */
+/* One row of the table: every function of a kernel set.  There is a thin file for
+ * each instruction set and type, which names both and includes this file. */
 #ifndef FASTPW_ROWS_H
 #define FASTPW_ROWS_H
 
@@ -15,7 +15,7 @@
 #include "stencil_gradient.h"
 #include "tiles.h"
 
-/* One type for everything: FASTPW_F32, say, and its size. */
+/* These sets have one type for all their numbers. TAG and SIZE are its tag, such as FASTPW_F32, and its size. */
 #define TAG_OF(type) FASTPW_##type
 #define SIZE_OF(type) FASTPW_SIZE_OF_##type
 #define TAG(type) TAG_OF(type)

@@ -1,15 +1,16 @@
-/* One weight per channel: the whole of B is one row.  Bound by memory. */
+/* One weight per channel, so the whole of B is one row.  Memory sets the speed here, not arithmetic. */
 #ifndef FASTPW_SCALE_H
 #define FASTPW_SCALE_H
 
 #include "epilogue.h"
 
+/* Where one row of the operands begins. x, residual and z may be NULL. */
 typedef struct {
     const char *x, *residual;
     char *y, *z;
 } scale_place;
 
-/* LANES channels from byte `at` on, or the first `lanes` of them. */
+/* The channels of one vector, from byte `at` on: all of them, or those of `lanes`. */
 INLINE void scale_vector(const int activation, const int whole, const fastpw_scale_args *s, const scale_place *row,
                          ptrdiff_t at, vec_lanes lanes, vec alpha, vec beta)
 {
@@ -41,7 +42,8 @@ INLINE void scale_rows(const int activation, const fastpw_scale_args *s)
     }
 }
 
-/* Some rows and columns at a time, as many as a buffer holds. */
+/* Computes as many rows and columns at a time as the buffer holds.  A larger buffer means fewer calls of put_costly,
+ * and it has to stay in the first-level cache together with what is read. */
 NOINLINE void scale_costly(const fastpw_scale_args *s)
 {
     enum { VECTORS = 8192 / VEC_BYTES };

@@ -1,16 +1,18 @@
-/* The gradient of a weight per channel for each tap of a window: sums over outputs of dz times the pixel under the tap.
+/* The gradient of a depthwise convolution's weights: for each tap of a window,
+ * sums over outputs of dz times the pixel under the tap.
  *
- * A tile is some taps of a vector of channels, whose sums stay in registers while it walks over rows of outputs: each
- * dz is loaded once for all of them. Taps that lie on no pixel are left out, so that what dz holds there is of no
- * account.
+ * A tile has some taps of a vector of channels.  Their sums stay in registers
+ * while it walks over rows of outputs, so each dz is loaded once for all of
+ * them.  Taps that lie on no pixel are left out, so what dz holds there does
+ * not matter.
  */
 #ifndef FASTPW_STENCIL_GRADIENT_H
 #define FASTPW_STENCIL_GRADIENT_H
 
 #include "gradient.h"
 
-/* Windows that are compiled for: how many taps they are wide, and how many rows of taps a tile has; the last tiles of a
- * window have one. Others take a general way, float64 most of the time. */
+/* Windows with tiles of their own: how many taps they are wide, and how many rows of taps a tile has.  The last tiles
+ * of a window have one row of taps.  All other windows, most of those in float64, are summed tap by tap. */
 #if defined(REAL_F32) && VEC_REGISTERS == 32
 #  define SUMMED_WINDOWS(DO) DO(3, 3) DO(5, 2) DO(7, 1)
 #  define SUMMED_ROWS(DO) DO(3, 3) DO(3, 1) DO(5, 2) DO(5, 1) DO(7, 1)
@@ -22,23 +24,23 @@
 #  define SUMMED_ROWS(DO) DO(3, 3) DO(3, 1)
 #endif
 
-/* Of a tile: as many as stay in registers, beside a dz and a pixel. (An array of `taps * down` would live in memory,
- * where these are arguments.) */
+/* The most sums that a tile has: they stay in registers beside a dz and a pixel.  The array of sums has this constant
+ * size, because one of taps * down sums would live in memory. */
 enum { MOST_SUMS = 10 };
 
-/* Outputs, from the first to behind the last. */
+/* A span of outputs: from `start` to before `stop`. */
 typedef struct {
     ptrdiff_t start, stop;
 } output_span;
 
-/* A tile's place: its first row of taps, the rows of outputs that have a pixel under each of its taps, and the columns
- * that do. */
+/* Where a tile is: its first row of taps, and the rows and columns of outputs that have a pixel under each of its
+ * taps. */
 typedef struct {
     ptrdiff_t tap_row;
     output_span rows, inner;
 } summed_place;
 
-/* Those that have a pixel under a tap. */
+/* The outputs that have a pixel under a tap. */
 INLINE output_span outputs_met(const fastpw_slide *s, ptrdiff_t tap, ptrdiff_t outputs)
 {
     const ptrdiff_t at = s->origin + tap * s->step, last = s->inputs - 1 - at;
@@ -55,8 +57,8 @@ INLINE output_span both_spans(output_span a, output_span b)
     return both;
 }
 
-/* Adds an output's products to the sums; x is the pixel under its first tap, which is at column `at`. Near an edge only
- * those taps are looked at that have one. */
+/* Adds the products of one output to the sums.  x is the pixel under its first tap, at column `at`.  Near an edge, only
+ * the taps that lie on a pixel are added. */
 INLINE void add_output(const int taps, const int down, const int inner, vec *t, const fastpw_stencil_gradient_args *g,
                        vec dz, const char *x, ptrdiff_t at)
 {
@@ -77,10 +79,10 @@ INLINE void add_outputs(const int taps, const int down, const int inner, vec *t,
         add_output(taps, down, inner, t, g, vec_load(dz), x, at);
 }
 
-/* All vectors of channels. */
+/* Sums a tile's taps for all channels that fill vectors. */
 INLINE void sum_tile(const int taps, const int down, const fastpw_stencil_gradient_args *args, const summed_place *at)
 {
-    const fastpw_stencil_gradient_args g = *args;         /* which is not stored to */
+    const fastpw_stencil_gradient_args g = *args;         /* a copy, which the stores below cannot change */
     const ptrdiff_t row = at->rows.start * g.down.stride + g.down.origin + at->tap_row * g.down.step;
     const char *dz = g.dz + at->rows.start * g.row_lddz, *x = g.x + row * g.row_ldx;
     char *sums = g.sums + at->tap_row * taps * g.ldsums;
@@ -109,14 +111,16 @@ typedef void summing_function(const fastpw_stencil_gradient_args *, const summed
     }
 SUMMED_ROWS(SUM_TILE)
 
-/* One row of taps, over the rows of outputs in a span that have it on a pixel. */
-INLINE void sum_tap_row(summing_function *tile, const fastpw_stencil_gradient_args *g, summed_place at, output_span rows)
+/* Sums one row of taps, over the rows of outputs in a span that have a pixel under it. */
+INLINE void sum_tap_row(summing_function *tile, const fastpw_stencil_gradient_args *g, summed_place at,
+                        output_span rows)
 {
     at.rows = both_spans(rows, outputs_met(&g->down, at.tap_row, g->rows));
     if (at.rows.start < at.rows.stop) tile(g, &at);
 }
 
-/* `down` rows of taps at a time, where outputs have them all on pixels; row by row above and below, and those left. */
+/* Sums a window, `down` rows of taps at a time over the outputs that have pixels under all of them.  Outputs above and
+ * below those, and rows of taps that are left over, are summed one row of taps at a time. */
 INLINE void sum_known_window(const int down, summing_function *tile, summing_function *one,
                              const fastpw_stencil_gradient_args *g)
 {
@@ -135,7 +139,7 @@ INLINE void sum_known_window(const int down, summing_function *tile, summing_fun
     }
 }
 
-/* Any window, tap by tap: the channels from byte `at` on. */
+/* Sums any window tap by tap, for the channels from byte `at` on. */
 static void sum_any_window(const fastpw_stencil_gradient_args *g, ptrdiff_t at)
 {
     char *sums = g->sums + at;

@@ -1,12 +1,15 @@
-/* The wide tile over a depth in parts, whose rows of A lie wherever a table says: the taps of a window.
+/* The wide tile over a depth in parts, the taps of a window.
  *
- * Few columns take the first vector of each depth of a wide panel alone: half the work, and more rows. */
+ * A table says where the rows of A lie for each part.  Where the columns fill
+ * no more than one vector, a tile takes only the first vector of each depth of
+ * the panel, which is half the work and leaves registers for more rows.
+ */
 #ifndef FASTPW_TAPS_TILE_H
 #define FASTPW_TAPS_TILE_H
 
 #include "micro_kernel.h"
 
-/* One depth of rows first..last-1, each with a pointer of its own. */
+/* One depth of rows first..last-1, each of which has a pointer of its own. */
 INLINE void taps_depth(const int rows, const int first, const int last, const int vectors, tile_row *acc,
                        const char *const *a, ptrdiff_t depth, const char *w)
 {
@@ -20,14 +23,14 @@ INLINE void taps_depth(const int rows, const int first, const int last, const in
     }
 }
 
-/* Where a part of the depth is. */
+/* Where the operands are at the next depth of a part. */
 typedef struct {
     const char *a[MAX_ROWS];
     const char *w;
     ptrdiff_t left;                          /* depths */
 } tap_operands;
 
-/* One part, but for its last `keep` depths. */
+/* All depths of a part but the last `keep`. It returns where those are. */
 INLINE tap_operands tap_sums(const int rows, const int vectors, tile_row *acc, const char *const *from,
                              const fastpw_taps_args *g, const char *w, ptrdiff_t keep, const int fetches_c,
                              const tile_place *at)
@@ -73,7 +76,7 @@ INLINE void taps_tile(const int rows, const int vectors, const fastpw_taps_args 
         o = tap_sums(rows, vectors, acc, from + tap, g, o.w, tap == g->taps - 1 ? LAST_DEPTHS : 0, tap == 0, at);
 
     tile_rows to = {at->c, at->z, 0};
-    const tile_columns has = at->has;            /* both once: stores might change what lies in memory */
+    const tile_columns has = at->has;            /* a copy, as activation is: stores might change what lies in memory */
     const int activation = g->out.epilogue->activation;
     UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
         const int last = end_of_group(first, rows, vectors);

@@ -1,5 +1,6 @@
-/* The tile functions compiled for every number of rows up to the tallest, so
- * that the rows left over at a block's end are no slower than the others. */
+/* The tile functions.  They are compiled for every number of rows up to the
+ * tallest, so that the rows left over at the end of a block take no longer than
+ * the others. */
 #ifndef FASTPW_TILES_H
 #define FASTPW_TILES_H
 
@@ -8,8 +9,8 @@
 #include "pack.h"
 #include "taps_tile.h"
 
-/* The tallest tile by the vectors across: its accumulators leave registers for
- * the panel's vectors and one row of A (all rows of A where it comes by lane). */
+/* The rows of the tallest tile, by the vectors across.  Its accumulators leave registers for the vectors of the panel
+ * and for one element of A, or for all rows of A where the instruction set multiplies by lane. */
 #if VEC_MULTIPLIES_BY_LANE
 #  define ROWS_WIDE 8
 #  define ROWS_1 12
@@ -31,14 +32,16 @@
 #  define ROWS_COLUMN 6
 #endif
 
-/* Half a wide panel, where each row needs a pointer: sums enough that none waits for the one before. */
+/* The rows of the tallest tile over half a wide panel, where each row needs a pointer of its own.  There are as many
+ * sums as keep one from waiting for the one before. */
 #if VEC_REGISTERS == 32
 #  define ROWS_HALF 12
 #else
 #  define ROWS_HALF 8
 #endif
 
-/* Panels that one row meets together: eight sums, of which as many are under way. */
+/* One row meets so many panels together.  That makes eight accumulators, and the CPU has as many multiply-adds under
+ * way. */
 #define PANELS_OF_ROW 4
 
 #define HEIGHTS_3(F, width) F(width, 1) F(width, 2) F(width, 3)
@@ -51,23 +54,23 @@
 
 typedef void tile_function(const void *args, const tile_place *);
 
-/* Rows of A so many bytes apart share one set of the first-level cache: with more of them at a time than it has ways,
- * every depth waits for the second level (1024 -> 1000 at 6 x 6: 0.92 of the peak with 12 rows, 0.98 with 8). */
+/* Rows of A that lie a multiple of SAME_SET bytes apart share one set of the first-level cache.  A tile must not have
+ * more of them than the cache has ways, or every depth waits for the second level. */
 enum { SAME_SET = 4096, WAYS = 8 };
 
-/* From row to row of a tile. */
+/* The distances from row to row of a tile. */
 typedef struct {
     ptrdiff_t a, c, residual, z;
 } tile_steps;
 
-/* Tiles of nearly equal height: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1.  The first tile may be of a kind of
- * its own. */
+/* Runs tiles of nearly equal height, because low ones are slow: 49 rows are 10 + 10 + 10 + 10 + 9, not 4 * 12 + 1.  The
+ * first tile may be of a kind of its own. */
 INLINE void run_tiles(const void *args, ptrdiff_t m, tile_place *at, const tile_steps step, tile_function *const *first,
                       tile_function *const *others, const int highest)
 {
     const int tallest = highest > WAYS && step.a && step.a % SAME_SET == 0 ? WAYS : highest;
     tile_function *const *by_height = first;
-    /* (in 32 bits, which divide faster) */
+    /* 32 bits are divided faster than 64. */
     const uint32_t tiles = (uint32_t)((m + tallest - 1) / tallest);
     const uint32_t height = (uint32_t)m / tiles, taller = (uint32_t)m % tiles;
     for (uint32_t i = 0; i < tiles; i++) {
@@ -82,7 +85,7 @@ INLINE void run_tiles(const void *args, ptrdiff_t m, tile_place *at, const tile_
     }
 }
 
-/* A tile's functions for every number of rows, and the table of them. */
+/* Defines a tile's functions, one for every number of rows, and the table of them. */
 #define TILE_FUNCTION(tile, rows, type, call)                                            \
     NOINLINE void tile_##tile##_##rows(const void *args, const tile_place *at)           \
     {                                                                                    \
@@ -110,10 +113,11 @@ DEFINE_HEIGHTS(STREAMING, STREAMING, ROWS_WIDE)
 DEFINE_HEIGHTS(UNPACKED, UNPACKED, ROWS_WIDE)
 DEFINE_HEIGHTS(ROW, ROW, PANELS_OF_ROW)
 
-/* The finished sums of one tile, where its activation is costly. */
+/* Holds the finished sums of one tile whose activation is costly. */
 typedef vec tile_buffer[MAX_ROWS * MAX_VECTORS];
 
-/* In the buffer, rows adjoin if they do in C, else they are made of whole vectors. */
+/* How the sums of tiles lie in the buffer.  Rows adjoin there if they adjoin in C, so that put_costly can take them for
+ * one row; else they are made of whole vectors. */
 INLINE finished_sums sums_in(tile_buffer buffer, const int columns, ptrdiff_t n, ptrdiff_t ldc,
                              const fastpw_epilogue *e, int streams)
 {
@@ -122,7 +126,7 @@ INLINE finished_sums sums_in(tile_buffer buffer, const int columns, ptrdiff_t n,
     return (finished_sums){(char *)buffer, adjoin ? row : vectors_of(columns) * VEC_BYTES, n, ldc, streams, e};
 }
 
-/* Whether C is to go past the caches, and may: its columns are all there, and it is not read again. */
+/* Whether C is to go past the caches, and may: it is not read again, and all columns of the tile are there. */
 INLINE int goes_past_caches(const fastpw_gemm_args *g)
 {
     return HAS_ALL_TILES && g->streams && g->n == WIDE_COLUMNS;
@@ -132,7 +136,7 @@ INLINE void run_gemm(const fastpw_gemm_args *g, const int columns, tile_function
 {
     tile_buffer buffer;
     const finished_sums costly = sums_in(buffer, columns, g->n, g->out.ldc, g->out.epilogue, goes_past_caches(g));
-    tile_place at;                               /* (not cleared first, which takes as long as some depths) */
+    tile_place at;                               /* An initializer would clear it first, which takes some 25 cycles. */
     at.a = g->a, at.residual = g->out.residual, at.c = g->out.c, at.z = g->out.z;
     at.costly = &costly, at.ahead = g->ahead;
     set_columns(&at.has, g->n);
@@ -166,7 +170,7 @@ static void taps(const fastpw_taps_args *g)
 }
 #  define TAPS taps
 #else
-#  define TAPS NULL                            /* a window's taps are copied */
+#  define TAPS NULL                            /* The taps of a window are copied instead. */
 #endif
 
 static void row(const fastpw_row_args *r)
@@ -182,7 +186,7 @@ static void row(const fastpw_row_args *r)
     run_tiles(r, r->n / WIDE_COLUMNS, &at, step, heights_ROW, heights_ROW, PANELS_OF_ROW);
 }
 
-/* A row of the table of tiles: its functions and its panels. */
+/* Defines what a row of the table of tiles needs: the functions of a tile, and how its panels are made. */
 #define DEFINE_TILE(tile, tallest, columns, step, least_depth, heights, highest)                        \
     static void gemm_##tile(const fastpw_gemm_args *g) { run_gemm(g, columns, heights, highest); }      \
     static void pack_##tile(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,   \
@@ -203,11 +207,11 @@ static void row(const fastpw_row_args *r)
 
 DEFINE_TILE(WIDE, ROWS_WIDE, WIDE_COLUMNS, 1, 0, goes_past_caches(g) ? heights_STREAMING : heights_WIDE, ROWS_WIDE)
 
-/* The narrow tiles: vectors across, the depths in each, and the least depth that is worth its sums, below which a wider
- * tile takes no longer (8 columns of 14 depths: 0.88 of its speed, of 20: 1.14; 24 of 18: 0.86, of 20: 1.06). The smaller
- * the split, the less there is to sum at the end: 16 columns as one vector (32 depths) run at 0.98 of the peak, as two
- * that split depths at 0.86; those of 12 columns took as long up to 96 depths. Tiles of 20 and 28 columns had too few
- * rows: those of 24 and of 32 took no more time at any depth. Those that split depths fetch LONG rows of A. */
+/* The narrow tiles.  VECTORS_n is the number of vectors across a tile of n columns, SPLIT_n the number of depths in
+ * each vector, and LEAST_n the least depth at which it is worth its sums at the end: with less, a wider tile takes no
+ * longer. The smaller the split, the less there is to sum at the end.  bench/constants.md has what was measured of the
+ * widths and depths chosen here.  Tiles that split depths have a second kind of functions, LONG, which fetch rows of
+ * A. */
 #define WHOLE_FUNCTION(tile, rows) GEMM_FUNCTION(tile, rows, wide_tile(rows, VECTORS_##tile, 0, g, at))
 #define SPLIT_FUNCTION(tile, rows) GEMM_FUNCTION(tile, rows, narrow_tile(rows, VECTORS_##tile, SPLIT_##tile, 0, g, at))
 #define LONG_FUNCTION(tile, rows) \

@@ -1,21 +1,21 @@
 /* The activations and their derivatives, a vector at a time.
  *
- * No branches, no tables, no libm, and no sum of two rounded products, of which
- * the compiler could fuse either: the same instruction set always gives the same
- * bits.  bench/fit_polynomials.py finds and prints the coefficients.
+ * One instruction set always gives the same bits.  So there are no branches, no
+ * tables and no libm, and no sum of two rounded products, of which the compiler
+ * could fuse either.  bench/fit_polynomials.py finds and prints the coefficients.
  *
- * Everywhere: NaN gives NaN, infinities give the limits, no subnormal is
- * flushed.  A derivative is a function of y = act(z) where y tells it, of z
- * otherwise; at a kink it is that of the outer piece: 0 for relu at 0, 1 for
- * hard_swish at 3, the slope for leaky_relu at 0.
+ * Everywhere, NaN gives NaN, infinities give the limits, and no subnormal is
+ * flushed.  A derivative is a function of y = act(z) where y determines it, and
+ * of z otherwise.  At a kink it is the derivative of the outer piece: 0 for relu
+ * at 0, 1 for hard_swish at 3, the slope for leaky_relu at 0.
  */
 #ifndef FASTPW_VEC_MATH_H
 #define FASTPW_VEC_MATH_H
 
 #include "vec.h"
 
-/* exp(x) * 2^LIFT stays a normal number wherever the result of an activation
- * still rounds to a subnormal one; the last operation drops 2^LIFT again. */
+/* exp(x) * 2^LIFT stays a normal number wherever the result of an activation still rounds to a subnormal one. The last
+ * operation drops 2^LIFT again. */
 #ifdef REAL_F32
 #  define MANTISSA_BITS 23
 #  define EXPONENT_BIAS 127
@@ -31,19 +31,20 @@
 #endif
 
 #ifdef REAL_F32
-/* ln 2 in two parts, the first so short that n * LN2_HIGH is exact for every n that occurs. */
+/* ln 2 in two parts. The first is so short that n * LN2_HIGH is exact for every n that occurs. */
 static const real LN2_HIGH = 0x1.62e4p-1f, LN2_LOW = 0x1.7f7d1cp-20f;
-/* (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2; relative error of r + r^2 P(r) as exp(r) - 1: 1.3e-8. */
+/* P(r) = (exp(r) - 1 - r) / r^2 for |r| <= ln(2) / 2. The relative error of r + r^2 P(r) as exp(r) - 1 is 1.3e-8. */
 static const real EXP[] = {
     4.99999982e-1f, 1.66665437e-1f, 4.16671997e-2f, 8.36651401e-3f, 1.38825209e-3f};
-/* P / Q = exp(a^2 / 2) (1 - Phi(a)) 2^-LIFT for 0 <= a <= TAIL_END; relative error 5.9e-9. */
+/* P / Q = exp(a^2 / 2) (1 - Phi(a)) 2^-LIFT for 0 <= a <= TAIL_END. The relative error is 5.9e-9. */
 static const real TAIL_P[] = {
     DROPPED(5.00000003e-1), DROPPED(4.38294984e-1), DROPPED(1.83235167e-1), DROPPED(4.06332377e-2),
     DROPPED(4.11631116e-3)};
 static const real TAIL_Q[] = {
     1.0f, 1.67447495f, 1.20250325f, 4.69470708e-1f, 1.0185887e-1f, 1.03179422e-2f};
-/* sigmoid(z) rounds to 0 below LOWEST, z (1 - sigmoid(z)) vanishes beside 1 above HIGHEST, tanh rounds to 1
- * above TANH_END, 1 - Phi to 0 above TAIL_END; gelu_tanh's sigmoid does as much beyond GELU_TANH_*. */
+/* The ends of the ranges that are computed.  sigmoid(z) rounds to 0 below LOWEST, and z (1 - sigmoid(z)) vanishes
+ * beside 1 above HIGHEST.  tanh rounds to 1 above TANH_END, and 1 - Phi to 0 above TAIL_END.  The sigmoid in gelu_tanh
+ * does the same beyond GELU_TANH_LOWEST and GELU_TANH_HIGHEST. */
 static const real LOWEST = -104, HIGHEST = 22, TANH_END = 10, TAIL_END = 14.5f;
 static const real GELU_TANH_LOWEST = -10.75f, GELU_TANH_HIGHEST = 5.75f;
 #else
@@ -67,7 +68,7 @@ static const real GELU_TANH_LOWEST = -21.6, GELU_TANH_HIGHEST = 7.75;
 
 #define COUNT(table) ((int)(sizeof(table) / sizeof((table)[0])))
 
-/* The polynomial with coefficients c[0], c[1], ... at x, by Horner's rule: the fewest instructions. */
+/* The polynomial with coefficients c[0], c[1], ... at x.  Horner's rule takes the fewest instructions. */
 INLINE vec polynomial(const real *c, int count, vec x)
 {
     vec sum = vec_set(c[count - 1]);
@@ -80,8 +81,8 @@ INLINE vec polynomial(const real *c, int count, vec x)
  * exp(x) = 2^n exp(r), n = round(x / ln 2), |r| <= ln(2) / 2 (Cody & Waite,
  * Software Manual for the Elementary Functions, 1980, chapter 6). */
 
-/* Returns r; scale = 2^(n + lift).  Adding 1.5 * 2^MANTISSA_BITS rounds to an integer and leaves it in
- * the low bits, which shifted up are the exponent of a power of two. */
+/* Returns r, and sets scale to 2^(n + lift).  Adding 1.5 * 2^MANTISSA_BITS rounds to an integer and leaves it in the
+ * low bits.  Shifted up, these bits are the exponent of a power of two. */
 INLINE vec exp_reduce(vec x, int lift, vec *scale)
 {
     const real rounder = R(1.5) * (real)((integer)1 << MANTISSA_BITS) + (real)(EXPONENT_BIAS + lift);
@@ -91,7 +92,7 @@ INLINE vec exp_reduce(vec x, int lift, vec *scale)
     return x - n * LN2_HIGH - n * LN2_LOW;
 }
 
-/* (exp(r) - 1) / r: exp(r) is 1 + r times this, and a tiny exp(r) - 1 keeps all its digits. */
+/* (exp(r) - 1) / r.  exp(r) is 1 + r times this, and a tiny exp(r) - 1 is r times this with all its digits. */
 INLINE vec exp_slope(vec r) { return polynomial(EXP, COUNT(EXP), r) * r + 1; }
 
 /* ---- activations --------------------------------------------------------
@@ -105,7 +106,8 @@ INLINE vec dropped_exp_minus(vec z)
     return (1 + r * exp_slope(r)) * scale;
 }
 
-/* 1 / (1 + exp(-z)), the sum brought down by 2^LIFT lest exp(-z) overflow where the result is subnormal. */
+/* 1 / (1 + exp(-z)).  The sum is brought down by 2^LIFT, because exp(-z) would overflow where the result is
+ * subnormal. */
 INLINE vec sigmoid_in_range(vec z) { return DROPPED(1.0) / (dropped_exp_minus(z) + DROPPED(1.0)); }
 
 INLINE vec act_sigmoid(vec z) { return sigmoid_in_range(vec_min(vec_max(z, vec_set(LOWEST)), vec_set(HIGHEST))); }
@@ -113,11 +115,11 @@ INLINE vec act_sigmoid(vec z) { return sigmoid_in_range(vec_min(vec_max(z, vec_s
 /* z * sigmoid(z) (Elfwing, Uchibe & Doya 2018; Hendrycks & Gimpel 2016). */
 INLINE vec act_silu(vec z)
 {
-    z = vec_max(z, vec_set(LOWEST));                         /* -inf * 0 would be NaN */
+    z = vec_max(z, vec_set(LOWEST));                         /* because -inf * 0 would be NaN */
     return z * sigmoid_in_range(vec_min(z, vec_set(HIGHEST)));
 }
 
-/* tanh(a) = e / (e + 2), e = exp(2 a) - 1, which is exact for tiny a; odd by construction. */
+/* tanh(a) = e / (e + 2) with e = exp(2 a) - 1, which is exact for tiny a.  The sign is copied, so tanh is odd. */
 INLINE vec act_tanh(vec z)
 {
     const vec a = vec_min(vec_abs(z), vec_set(TANH_END));
@@ -128,8 +130,8 @@ INLINE vec act_tanh(vec z)
     return (vec)((ivec)(e / (e + 2)) | sign);
 }
 
-/* For 0 <= a <= TAIL_END: exp(-a^2 / 2) * 2^LIFT, to a few ulp although a^2 is large: the leading half of
- * a has an exact square, and the rest joins after the reduction. */
+/* exp(-a^2 / 2) * 2^LIFT for 0 <= a <= TAIL_END.  It is right to a few ulp although a^2 is large, because the leading
+ * half of a has an exact square, and the rest joins after the reduction. */
 INLINE vec lifted_bell(vec a)
 {
     const integer half_mantissa = ((integer)1 << ((MANTISSA_BITS + 2) / 2)) - 1;
@@ -140,21 +142,21 @@ INLINE vec lifted_bell(vec a)
     return (1 + r * exp_slope(r)) * scale;
 }
 
-/* (1 - Phi(a)) / lifted_bell(a), Phi the normal distribution (Mills' ratio; Abramowitz & Stegun 26.2). */
+/* (1 - Phi(a)) / lifted_bell(a), where Phi is the normal distribution (Mills' ratio; Abramowitz & Stegun 26.2). */
 INLINE vec tail_ratio(vec a)
 {
     return polynomial(TAIL_P, COUNT(TAIL_P), a) / polynomial(TAIL_Q, COUNT(TAIL_Q), a);
 }
 
-/* z * Phi(z) (Hendrycks & Gimpel 2016), written max(z, 0) - |z| * (1 - Phi(|z|)): nothing cancels, and the
- * left tail is as accurate as the right. */
+/* z * Phi(z) (Hendrycks & Gimpel 2016).  It is written max(z, 0) - |z| * (1 - Phi(|z|)), where nothing cancels, so the
+ * left tail is as accurate as the right one. */
 INLINE vec act_gelu(vec z)
 {
     const vec a = vec_min(vec_abs(z), vec_set(TAIL_END));
     return vec_max(z, vec_set(0)) - a * (tail_ratio(a) * lifted_bell(a));
 }
 
-/* z / 2 * (1 + tanh(u)) = z * sigmoid(2 u), u = sqrt(2 / pi) (z + 0.044715 z^3) (Hendrycks & Gimpel 2016). */
+/* z / 2 * (1 + tanh(u)) = z * sigmoid(2 u) with u = sqrt(2 / pi) (z + 0.044715 z^3) (Hendrycks & Gimpel 2016). */
 static const real GELU_TANH_1 = R(1.5957691216057308), GELU_TANH_3 = R(0.071354816272600248);
 INLINE vec act_gelu_tanh(vec z)
 {
@@ -163,7 +165,7 @@ INLINE vec act_gelu_tanh(vec z)
     return z * sigmoid_in_range(t * (t * t * GELU_TANH_3 + GELU_TANH_1));
 }
 
-/* min(max(z + 3, 0), 6) / 6 (Howard et al. 2019): z + 3 is exact near -3, where z / 6 + 1 / 2 would cancel. */
+/* min(max(z + 3, 0), 6) / 6 (Howard et al. 2019).  z + 3 is exact near -3, where z / 6 + 1 / 2 would cancel. */
 INLINE vec act_hard_sigmoid(vec z)
 {
     return vec_min(vec_max(z + 3, vec_set(0)), vec_set(6)) * (R(1.0) / 6);
@@ -171,7 +173,7 @@ INLINE vec act_hard_sigmoid(vec z)
 
 INLINE vec act_hard_swish(vec z)
 {
-    z = vec_max(z, vec_set(-3));                             /* -inf * 0 would be NaN */
+    z = vec_max(z, vec_set(-3));                             /* because -inf * 0 would be NaN */
     return z * (vec_min(z + 3, vec_set(6)) * (R(1.0) / 6));
 }
 
@@ -184,7 +186,8 @@ INLINE vec act_leaky_relu(vec z, vec slope) { return vec_max(z, vec_set(0)) + sl
 INLINE vec grad_sigmoid(vec y) { return y * (1 - y); }
 INLINE vec grad_tanh(vec y) { return 1 - y * y; }
 
-/* One bound after the other: given both masks at once, GCC 12 leaves the vectors on SSE2 in float64. */
+/* `value` between the bounds, 0 elsewhere, NaN where y is NaN.  The bounds are applied one after the other: given both
+ * masks at once, GCC 12 takes float64 out of its vectors on SSE2. */
 INLINE vec value_between(vec low, vec high, vec value, vec y)
 {
     return vec_or_nan(vec_where(vec_less(low, y), vec_where(vec_less(y, high), value)), y);
@@ -200,15 +203,15 @@ INLINE vec grad_leaky_relu(vec y, vec slope)
 
 /* ---- derivatives, from z ------------------------------------------------ */
 
-/* (2 z + 3) / 6 between -3 and 3; z + 1.5 is exact near its zero. */
+/* (2 z + 3) / 6 between -3 and 3. z + 1.5 is exact near its zero. */
 INLINE vec grad_hard_swish(vec z)
 {
     const vec slope = (z + R(1.5)) * (R(1.0) / 3);
     return vec_select(vec_at_most(vec_set(3), z), vec_set(1), vec_where(~vec_at_most(z, vec_set(-3)), slope));
 }
 
-/* s (1 + z (1 - s) slope) for s = sigmoid(v): the derivative of z sigmoid(v(z)), slope being v'(z).  1 - s
- * is not subtracted but computed as exp(-v) s, because near s = 1 it is multiplied by a large z. */
+/* s (1 + z (1 - s) slope) for s = sigmoid(v), which is the derivative of z sigmoid(v(z)) if slope is v'(z).  1 - s is
+ * computed as exp(-v) s and not subtracted, because near s = 1 it is multiplied by a large z. */
 INLINE vec grad_gated(vec z, vec v, vec slope)
 {
     const vec e = dropped_exp_minus(v);
@@ -222,7 +225,7 @@ INLINE vec grad_silu(vec z)
     return grad_gated(z, z, vec_set(1));
 }
 
-/* Phi(z) + z phi(z): on the left the tail at a = |z| less a phi(a), on the right one less the same. */
+/* Phi(z) + z phi(z).  On the left it is the tail at a = |z| less a phi(a), and on the right it is one less the same. */
 INLINE vec grad_gelu(vec z)
 {
     const vec a = vec_min(vec_abs(z), vec_set(TAIL_END));
