@@ -26,6 +26,8 @@ COMPILE += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 COMPILE += ["-falign-functions=64"]
 # What stands around the kernels takes as long either way, and a quarter less room.
 SMALL = ["-O2"]
+# The user's flags have the last word.
+USERS = shlex.split(os.environ.get("CFLAGS", ""))
 CLANG_X86 = ["-mprefer-vector-width=512"]  # clang halves 512-bit vectors unless told
 OPENMP = ["-Xpreprocessor", "-fopenmp"] if MACOS else ["-fopenmp"]
 # At once: all of OpenMP's functions come from one runtime, also when the next import brings another.
@@ -58,9 +60,6 @@ class BuildExt(build_ext):
             extension.extra_compile_args = flags + ([] if kernels else SMALL) + USERS
         super().build_extensions()
 
-
-# The user's flags have the last word.
-USERS = shlex.split(os.environ.get("CFLAGS", ""))
 
 # Functions' names take a twentieth of a module. Debuggers want them, and a test reads those of the kernels.
 WITHOUT_NAMES = [] if MACOS or "-g" in USERS else ["-Wl,-s"]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _checks, _geometry
-from ._operation import Operation
+from ._operation import Weighted
 from .core.forward import Forward, PackedWeights
 from .runtime import threads
 
@@ -32,7 +32,7 @@ def options(stride, padding, groups, activation, weight_layout) -> Options:
     return Options(stride, padding, _checks.groups(groups), activation, layout)
 
 
-class Convolution(Operation):
+class Convolution(Weighted):
     """The weights, as (K, C // groups), and the options of a convolution."""
 
     __slots__ = ("bias", "channels", "dtype", "filters", "given", "options", "passes", "plain", "weight")
@@ -53,16 +53,8 @@ class Convolution(Operation):
     def pack(self) -> PackedWeights:
         return PackedWeights(self.weight, self.bias, self.options.groups, threads())
 
-    def checked_input(self, x) -> np.ndarray:
-        """x with its C adjacent channels."""
-        x = _checks.with_channels("x", x)
-        if x.dtype is not self.dtype and x.dtype != self.dtype:
-            raise _checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
-        return x
-
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        if shape[-1] != self.channels:
-            raise _checks.wrong_channels(shape, self.channels, self.options.groups)
+        self.need_channels(shape)
         if self.plain:
             return (*shape[:-1], self.filters)
         _checks.image(shape, " for stride or padding")

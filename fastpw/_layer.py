@@ -125,7 +125,7 @@ class Layer:
 
     def _does_not_change(self, name: str) -> AttributeError:
         kind = type(self).__name__
-        return AttributeError(f"{name}: a {kind} does not change, its weights are packed; make a new one")
+        return AttributeError(f"{name}: a {kind} does not change; make a new one")
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise self._does_not_change(name)
@@ -146,7 +146,8 @@ class Layer:
             raise ValueError(f"state: {error}") from error
 
     def __repr__(self) -> str:
-        return f"<{type(self).__name__}: {', '.join(self._description())}>"
+        said = ", ".join(self._description())
+        return f"<{type(self).__name__}: {said}>" if said else f"<{type(self).__name__}>"
 
     def _description(self) -> list[str]:
         """What its repr says, part by part."""

@@ -72,6 +72,29 @@ class Operation:
         return y if out is None else out, program
 
 
+class Weighted(Operation):
+    """What convolutions of any kernel have in common: weights, one dtype for all arrays."""
+
+    __slots__ = ()
+
+    weight: np.ndarray
+    dtype: np.dtype
+    channels: int
+    filters: int
+    options: Any
+
+    def checked_input(self, x) -> np.ndarray:
+        """x with adjacent channels; whether they are C shows in its shape."""
+        x = _checks.with_channels("x", x)
+        if x.dtype is not self.dtype and x.dtype != self.dtype:
+            raise _checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
+        return x
+
+    def need_channels(self, shape: tuple[int, ...]) -> None:
+        if shape[-1] != self.channels:
+            raise _checks.wrong_channels(shape, self.channels, self.options.groups)
+
+
 def new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array for a result."""
     try:

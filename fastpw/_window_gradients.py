@@ -1,9 +1,9 @@
 """The gradients of convolutions whose pixels look at their neighbours, made of simpler programs.
 
-dz, dbias and dresidual are those of a 1x1 convolution without channels. dweight is that of one 1x1
-convolution for each tap, over the outputs whose tap lies on an input. dx is a convolution of dz with the
-kernel turned round; where windows are several pixels apart, one for each phase of the stride, since the
-inputs of a phase meet the same taps.
+dz is formed first, as a whole. dweight of a dense kernel is that of one 1x1 convolution for each tap, over
+the outputs whose tap lies on an input; that of a depthwise kernel is summed for all taps at once. dx is a
+convolution of dz with the kernel turned round; where windows are several pixels apart, one for each phase of
+the stride, since the inputs of a phase meet the same taps.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ from ._convolution import options as pointwise_options
 from ._geometry import Phase, Taps, met, met_by_inputs
 from ._gradient_call import GradientCall
 from ._operation import Program, new
-from ._windowed import Dense, Depthwise, Weighted, describe_dense, images, pack_depthwise, pack_groups
+from ._windowed import (
+    Dense,
+    Depthwise,
+    WindowedConvolution,
+    describe_dense,
+    images,
+    pack_depthwise,
+    pack_groups,
+)
 from .core.stencil import Stencil
 from .core.stencil_gradient import StencilGradient, form
 from .gradients import conv1x1_backward
@@ -42,9 +50,9 @@ def of_depthwise(convolution: Depthwise, inputs: tuple, wrt, out, accumulate) ->
 class WindowCall(GradientCall):
     """What both kinds have in common."""
 
-    convolution: Weighted
+    convolution: WindowedConvolution
 
-    def __init__(self, convolution: Weighted, inputs: tuple, wrt, out, accumulate) -> None:
+    def __init__(self, convolution: WindowedConvolution, inputs: tuple, wrt, out, accumulate) -> None:
         dy, x, y, z, residual = inputs
         x = _checks.with_channels("x", x)
         wanted: Collection[str] = _checks.wrt(wrt)
@@ -107,17 +115,6 @@ class WindowCall(GradientCall):
 
     # dweight
 
-    def _tap_views(self, dz: np.ndarray, x: np.ndarray) -> Iterator[tuple]:
-        """For each tap its row and column, and the outputs and inputs that it joins; None where none are."""
-        window = self.convolution.window
-        (top, left), (down, across) = window.taps(*x.shape[1:3]).origin, window.dilation
-        for i in range(window.size[0]):
-            outputs, inputs = met(i * down + top, dz.shape[1], x.shape[1], window.stride[0])
-            for j in range(window.size[1]):
-                columns, from_ = met(j * across + left, dz.shape[2], x.shape[2], window.stride[1])
-                some = dz[:, outputs, columns], x[:, inputs, from_]
-                yield i, j, *(some if some[0].size else (None, None))
-
     def _add_weights(self, dz: np.ndarray, x: np.ndarray) -> None:
         raise NotImplementedError
 
@@ -155,6 +152,17 @@ class DenseCall(WindowCall):
     def _weight(self) -> np.ndarray:
         """As it is before the gradients are written."""
         return _checks.dense(self.inputs[2], self.convolution.options.weight_layout)
+
+    def _tap_views(self, dz: np.ndarray, x: np.ndarray) -> Iterator[tuple]:
+        """For each tap its row and column, and the outputs and inputs that it joins; None where none are."""
+        window = self.convolution.window
+        (top, left), (down, across) = window.taps(*x.shape[1:3]).origin, window.dilation
+        for i in range(window.size[0]):
+            outputs, inputs = met(i * down + top, dz.shape[1], x.shape[1], window.stride[0])
+            for j in range(window.size[1]):
+                columns, from_ = met(j * across + left, dz.shape[2], x.shape[2], window.stride[1])
+                some = dz[:, outputs, columns], x[:, inputs, from_]
+                yield i, j, *(some if some[0].size else (None, None))
 
     def _add_weights(self, dz: np.ndarray, x: np.ndarray) -> None:
         options, weight = self.convolution.options, self._weight()

@@ -9,7 +9,7 @@ import numpy as np
 
 from . import _checks, _geometry
 from ._geometry import Taps, Window
-from ._operation import Operation, Program
+from ._operation import Operation, Program, Weighted
 from .core.forward import Forward, PackedWeights
 from .core.stencil import PackedStencil, Pool, Stencil
 from .runtime import threads
@@ -61,7 +61,7 @@ class Windowed(Operation):
         _checks.image(shape)
         window = self.window_for(shape)
         outputs = window.outputs(*shape[-3:-1])
-        if min(shape[-3:-1]) or window.padding is not None:
+        if min(shape[-3:-1]) or window.padding is not None:  # "same" makes no pixels of none
             _checks.holds_window(shape, outputs, window.reach)
         return (*shape[:-3], *outputs, filters)
 
@@ -69,15 +69,11 @@ class Windowed(Operation):
         return self.window_for(x.shape).taps(*x.shape[-3:-1])
 
 
-class Weighted(Windowed):
-    """A convolution: what its weights and those of the other kind have in common."""
+class WindowedConvolution(Windowed, Weighted):
+    """What dense and depthwise convolutions have in common."""
 
     __slots__ = ()
 
-    weight: np.ndarray
-    dtype: np.dtype
-    channels: int
-    filters: int
     options: Options
 
     plain = False  # an output pixel has no input pixel of its own
@@ -85,20 +81,12 @@ class Weighted(Windowed):
     def checked_bias(self, bias) -> np.ndarray | None:
         return None if bias is None else _checks.bias_of("bias", bias, self.filters, self.weight)
 
-    def checked_input(self, x) -> np.ndarray:
-        """x with its C adjacent channels."""
-        x = _checks.with_channels("x", x)
-        if x.dtype != self.dtype:
-            raise _checks.mixed_dtypes(x=x, weight=self.weight, bias=self.bias)
-        return x
-
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        if shape[-1] != self.channels:
-            raise _checks.wrong_channels(shape, self.channels, self.options.groups)
+        self.need_channels(shape)
         return self.image_shape(shape, self.filters)
 
 
-class Dense(Weighted):
+class Dense(WindowedConvolution):
     """Each output channel looks at all input channels of its group: weights (K, kh, kw, C // groups)."""
 
     __slots__ = ("bias", "channels", "dtype", "filters", "given", "options", "weight", "window")
@@ -161,7 +149,7 @@ class ForRepeated(NamedTuple):
         return self.program.nbytes
 
 
-class Depthwise(Weighted):
+class Depthwise(WindowedConvolution):
     """Each output channel looks at one input channel: weights (kh, kw, C, m), m outputs of each channel."""
 
     __slots__ = ("bias", "channels", "dtype", "filters", "given", "multiplier", "options", "weight", "window")
@@ -219,11 +207,11 @@ class Pooled(Windowed):
         return _checks.with_channels("x", x)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        if self.window is not None:
-            return self.image_shape(shape, shape[-1])
         _checks.image(shape)
-        _checks.holds_window(shape, shape[-3:-1], (1, 1))
-        return (*shape[:-3], shape[-1])
+        _checks.has_pixels(shape)
+        if self.window is None:
+            return (*shape[:-3], shape[-1])
+        return self.image_shape(shape, shape[-1])
 
     def describe(self, packed: None, *arrays: np.ndarray | None) -> Pool:
         views = list(map(images, arrays))

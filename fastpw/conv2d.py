@@ -21,13 +21,9 @@ def _operation(weight, bias, options: _windowed.Options) -> Operation:
     dense = Dense(weight, bias, options)
     if dense.window.size != (1, 1):
         return dense
-    return Convolution(
-        dense.weight,
-        dense.bias,
-        _convolution.options(
-            options.stride, options.padding or "same", options.groups, None, "OHWI"
-        )._replace(activation=options.activation),
-    )
+    padding = options.padding or _checks.NOTHING  # "same" pads nothing there
+    pointwise = _convolution.Options(options.stride, padding, options.groups, options.activation, "OHWI")
+    return Convolution(dense.weight, dense.bias, pointwise)
 
 
 def conv2d(

@@ -110,7 +110,7 @@ CORE = [
     ["schedule", "planes", "shuffle"],
     ["staged"],
     ["gemm"],
-    ["ahead", "binding", "tap_panels", "window", "windows"],
+    ["ahead", "binding", "tap_panels", "gemm_window", "windows"],
     ["machine", "panels", "pixels", "layout", "sums"],
     ["bands"],
     ["ndarray", "kernels", "shares", "team", "partition", "kept"],

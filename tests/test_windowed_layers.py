@@ -215,8 +215,11 @@ VALUE_ERRORS = {
     "residual: None is needed where no convolution adds it, got 2": (
         lambda: layers()[9](kernel(4, 4, 12), residual=2)
     ),
-    "x: an image of 1 x 1 pixels or more, padding included, is needed, got shape (0, 4, 12)": (
-        lambda: layers()[7](kernel(0, 4, 12))
+    "x: an image of at least one pixel is needed, got shape (0, 4, 12)": lambda: layers()[7](
+        kernel(0, 4, 12)
+    ),
+    "x: an image of at least one pixel is needed, got shape (2, 4, 0, 12)": (
+        lambda: layers()[5](kernel(2, 4, 0, 12))
     ),
     "x: channels in 3 equal groups are needed, got shape (4, 4, 10)": lambda: layers()[8](kernel(4, 4, 10)),
     "weight: shape (K, kh, kw, C // groups) is needed for weight_layout='OHWI', got (3, 3)": (

@@ -44,6 +44,7 @@ from .options import (
     divides_channels,
     flag,
     groups,
+    has_pixels,
     holds_window,
     image,
     integer,

@@ -155,6 +155,12 @@ def holds_window(shape: tuple[int, ...], outputs: Pair, reach: Pair) -> None:
         )
 
 
+def has_pixels(shape: tuple[int, ...]) -> None:
+    """A window over the padding alone has no maximum and no average."""
+    if min(shape[-3:-1]) < 1:
+        raise ValueError(f"x: an image of at least one pixel is needed, got shape {shape}")
+
+
 def shape(name: str, value) -> tuple[int, ...]:
     try:
         sizes = tuple(map(index, value))

@@ -30,7 +30,7 @@ schedule.pxd          its tasks, and the team that runs them
 staged.pxd            one task: some rows against some panels, copied together or found by a table
 gemm.pxd              and where the rows lie
 ahead.pxd             what is read next, fetched while tiles are computed
-window.pxd            rows that read a window of pixels
+gemm_window.pxd       rows that read a window of pixels
 planes.pxd            how a window over planes is described: from which arrays, along which axes
 sweep.pxd             its tasks, and the team that runs them
 windows.pxd           one task: a band of rows, a block of channels

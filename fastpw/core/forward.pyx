@@ -22,7 +22,7 @@ from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, o
 from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
 from fastpw.core.staged cimport staging_bytes, stages_results
 from fastpw.core.tap_panels cimport pack_taps
-from fastpw.core.window cimport rows_of_tap, take_window
+from fastpw.core.gemm_window cimport rows_of_tap, take_window
 
 from numpy import ascontiguousarray
 from numpy import dtype as numpy_dtype

@@ -10,7 +10,7 @@ from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gemm_ar
                                   fastpw_few_args, fastpw_scale_args, fastpw_unpacked_args)
 from fastpw.core.panels cimport CACHE_LINE, PackedB, tile_of
 from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z, Pixels, address, run_length
-from fastpw.core.window cimport Window
+from fastpw.core.gemm_window cimport Window
 
 
 cdef enum:

@@ -8,7 +8,7 @@ from fastpw.core.ahead cimport Ahead
 from fastpw.core.gemm cimport Bound, Gemm, Task, ahead_of, begin, in_place, run_in_place, run_panel
 from fastpw.core.kernels cimport FASTPW_FROM_C, fastpw_gemm_args, fastpw_output, fastpw_taps_args
 from fastpw.core.pixels cimport (A, C, RESIDUAL, Z, Columns, address, at_one_distance, gather, scatter)
-from fastpw.core.window cimport find_runs, gather_taps, table_bytes
+from fastpw.core.gemm_window cimport find_runs, gather_taps, table_bytes
 
 
 cdef inline bint stages_results(const Gemm *g) noexcept nogil:
