@@ -5,6 +5,7 @@ layer.py         Conv1x1: weights packed once, called many times
 conv2d.py        conv2d, Conv2d: dense kernels of any size
 depthwise.py     depthwise_conv2d, DepthwiseConv2d
 pool.py          MaxPool2d, AveragePool2d, GlobalAveragePool
+chain.py         Chain: layers one after the other, in the cache
 concat.py        Concat: branches side by side in one array
 shuffle.py       ChannelShuffle
 batch_norm.py    fold_batch_norm
@@ -47,6 +48,7 @@ except ImportError as _error:
 from ._activations import activations
 from ._version import __version__
 from .batch_norm import fold_batch_norm
+from .chain import Chain
 from .concat import Concat
 from .conv import conv1x1
 from .conv2d import Conv2d, conv2d, conv2d_backward
@@ -59,6 +61,7 @@ from .shuffle import ChannelShuffle
 
 __all__ = [
     "AveragePool2d",
+    "Chain",
     "ChannelShuffle",
     "Concat",
     "Conv1x1",

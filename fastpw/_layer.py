@@ -90,6 +90,11 @@ class Layer:
         """
         return self._operation.output_shape(_checks.shape("shape", shape))
 
+    @property
+    def _adds_residual(self) -> bool:
+        """Whether a call may bring one."""
+        return self._operation.adds_residual
+
     def _check_input(self, x: np.ndarray) -> None:
         """Whether the layer takes an array; where it does, only its shape is left to fit."""
         self._operation.checked_input(x)

@@ -109,6 +109,10 @@ class Concat(Layer):
     def _joined(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
         return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
 
+    @property
+    def _adds_residual(self) -> bool:
+        return False
+
     def _check_input(self, x: np.ndarray) -> None:
         for layer in self.layers:
             layer._check_input(x)

@@ -175,6 +175,14 @@ def no_residual(value) -> ValueError:
     return ValueError(f"residual: None is needed where no convolution adds it, got {shown(value)[:100]}")
 
 
+def two_residuals(value) -> ValueError:
+    return ValueError(f"residual: None is needed where add_input adds the input, got {shown(value)[:100]}")
+
+
+def nothing_to_add_to(layer) -> ValueError:
+    return ValueError(f"add_input: a convolution is needed as the last layer, got {shown(layer)[:200]}")
+
+
 def too_large(shape: tuple[int, ...]) -> ValueError:
     return ValueError(f"x, padding: a result of less than 2**63 bytes is needed, got shape {shown(shape)}")
 

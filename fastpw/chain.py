@@ -1,0 +1,145 @@
+"""Layers one after the other, run so that what lies between them stays in the cache."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from . import _checks
+from ._layer import Layer
+from ._operation import placeholder
+from ._typing import ArrayLike, FloatArray
+
+
+class Chain(Layer):
+    """Layers one after the other: an inverted residual, a bottleneck, an MLP.
+
+    The result has the bits of the layers called one after the other. How it is computed follows from the
+    shape of the input and the caches of the machine: `describe` says how.
+
+    Parameters
+    ----------
+    layers : iterable of layers
+        At least one; each takes the result of the one before. Chains and Concats may be among them.
+    add_input : bool
+        Whether the last layer adds the chain's own input, as its residual. The input then has the shape of
+        the result.
+
+    Attributes
+    ----------
+    layers : tuple
+    add_input : bool
+
+    Raises
+    ------
+    TypeError, ValueError
+        The message names the argument.
+
+    Examples
+    --------
+    An inverted residual of MobileNetV2 (Sandler et al. 2018, arXiv:1801.04381, figure 3):
+
+    >>> import numpy as np, fastpw
+    >>> expand = fastpw.Conv1x1(np.ones((12, 2), np.float32), activation="relu6")
+    >>> depthwise = fastpw.DepthwiseConv2d(np.ones((3, 3, 12), np.float32), padding=1, activation="relu6")
+    >>> project = fastpw.Conv1x1(np.ones((2, 12), np.float32))
+    >>> block = fastpw.Chain([expand, depthwise, project], add_input=True)
+    >>> block(np.ones((4, 4, 2), np.float32)).shape
+    (4, 4, 2)
+    """
+
+    _ARGUMENTS = ("layers", "add_input")
+    __slots__ = _ARGUMENTS
+
+    layers: tuple[Layer, ...]
+    add_input: bool
+
+    def __init__(self, layers: Iterable[Layer], *, add_input: bool = False) -> None:
+        if hasattr(self, "layers"):
+            raise self._does_not_change("__init__")
+        layers = _checks.layers("layers", layers, Layer)
+        add_input = _checks.flag("add_input", add_input)
+        if add_input and not layers[-1]._adds_residual:
+            raise _checks.nothing_to_add_to(layers[-1])
+        self._set(layers=layers, add_input=add_input)
+
+    def __call__(
+        self, x: ArrayLike, *, residual: ArrayLike | None = None, out: FloatArray | None = None
+    ) -> FloatArray:
+        """The result of the last layer.
+
+        Parameters
+        ----------
+        x : array
+            As the first layer needs it.
+        residual : array, optional
+            Goes to the last layer, which must be a convolution then; not with `add_input`.
+        out : array, optional
+            Where the result goes, as for the last layer.
+
+        Returns
+        -------
+        array
+            `out`, or a new array.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The message names the argument, and nothing is written.
+        """
+        x = _checks.with_channels("x", x)
+        if residual is not None and self.add_input:
+            raise _checks.two_residuals(residual)
+        if residual is not None and not self._adds_residual:
+            raise _checks.no_residual(residual)
+        steps, shape = self._plan_for(x)
+        if out is not None:
+            out_array = _checks.output("out", out, shape, np.dtype(x.dtype.type))
+            if self.add_input or len(steps) == 1:
+                x = _checks.unwritten(x, (out_array,), in_time=(out_array,) if len(steps) > 1 else ())
+        if residual is not None:
+            _checks.like_result("residual", residual, shape, np.dtype(x.dtype.type))
+        added = x if self.add_input else residual
+        y = x
+        for step in steps[:-1]:
+            y = step(y)
+        if added is None:
+            return steps[-1](y, out=out)
+        return steps[-1](y, residual=added, out=out)
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self._shapes(_checks.shape("shape", shape))[-1]
+
+    output_shape.__doc__ = Layer.output_shape.__doc__
+
+    def _plan_for(self, x: np.ndarray) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
+        """What is called one after the other, and the shape of the result."""
+        self._check_input(x)
+        shape = self.output_shape(x.shape)
+        if self.add_input and shape != x.shape:
+            raise ValueError(f"x: the result's shape {shape} is needed where the input is added, got {x.shape}")
+        return self.layers, shape
+
+    def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Of the input and of each layer's result."""
+        shapes = [shape]
+        for number, layer in enumerate(self.layers):
+            try:
+                shapes.append(layer.output_shape(shapes[-1]))
+            except ValueError as error:
+                if number == 0:
+                    raise
+                raise ValueError(f"layers: layer {number}: {error}") from None
+        return shapes
+
+    def _check_input(self, x: np.ndarray) -> None:
+        for layer, shape in zip(self.layers, self._shapes(x.shape), strict=False):
+            layer._check_input(placeholder(shape, x.dtype))
+
+    @property
+    def _adds_residual(self) -> bool:
+        return not self.add_input and self.layers[-1]._adds_residual
+
+    def _description(self) -> list[str]:
+        return [*map(repr, self.layers)] + ["input added"] * self.add_input
