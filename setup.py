@@ -89,6 +89,7 @@ setup(
             extension("forward", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("backward", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("stencil", FLOAT_STATE, LINK + WITHOUT_NAMES),
+            extension("chain", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("stencil_gradient", FLOAT_STATE, LINK + WITHOUT_NAMES),
         ],
         compiler_directives={

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _checks, _geometry
-from ._operation import Weighted
+from ._operation import RowsOfStage, Weighted
 from .core.forward import Forward, PackedWeights
 from .runtime import threads
 
@@ -65,6 +65,12 @@ class Convolution(Weighted):
         if self.plain:
             return [(..., ...)]
         return [*_geometry.boxes(x.shape, y.shape, self.options.stride, self.options.padding)]
+
+    def stage(self, shape: tuple[int, ...]) -> RowsOfStage | None:
+        depth = self.channels // self.options.groups
+        if self.options.padding != _checks.NOTHING or depth == 0:
+            return None
+        return RowsOfStage(1, 1, self.options.stride[0], 0, depth)
 
     def describe(self, packed: PackedWeights | None, *arrays: np.ndarray | None) -> Forward:
         weights = packed

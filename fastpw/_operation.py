@@ -3,12 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
 from . import _checks
 from .core.forward import empty
+
+
+class RowsOfStage(NamedTuple):
+    """Along the rows, the taps of an output: how many, one from the next, from output to output, the first of all.
+
+    And what a number of the result costs.
+    """
+
+    taps: int
+    step: int
+    stride: int
+    origin: int
+    depth: int  # multiply-adds
 
 
 class Program(Protocol):
@@ -44,6 +57,10 @@ class Operation:
 
     def describe(self, packed: Any, x, y, residual, z) -> Program:
         raise NotImplementedError
+
+    def stage(self, shape: tuple[int, ...]) -> RowsOfStage | None:
+        """How rows of the result depend on rows of an input (N, H, W, C); None: the layer is no stage of a chain."""
+        return None
 
     def run(self, known: Iterable[Program], packed: Any, arrays: tuple) -> tuple[np.ndarray, Program]:
         """Check the arrays (x, residual, out, out_z) of a call and run it: y, and the program that ran.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
 
 from . import _checks, _geometry
 from ._geometry import Taps, Window
-from ._operation import Operation, Program, Weighted
+from ._operation import Operation, Program, RowsOfStage, Weighted
 from .core.forward import Forward, PackedWeights
 from .core.stencil import PackedStencil, Pool, Stencil
 from .runtime import threads
@@ -68,6 +69,14 @@ class Windowed(Operation):
     def taps(self, x: np.ndarray) -> Taps:
         return self.window_for(x.shape).taps(*x.shape[-3:-1])
 
+    def depth(self) -> int:
+        """Multiply-adds for a number of the result."""
+        return prod(self.window.size)
+
+    def stage(self, shape: tuple[int, ...]) -> RowsOfStage | None:
+        taps = self.window.taps(*shape[-3:-1])
+        return RowsOfStage(*(along[0] for along in taps), self.depth())
+
 
 class WindowedConvolution(Windowed, Weighted):
     """What dense and depthwise convolutions have in common."""
@@ -101,6 +110,9 @@ class Dense(WindowedConvolution):
         _checks.divides(options.groups, self.filters)
         self.channels = depth * options.groups
         self.window = Window(tuple(size), options.dilation, options.stride, options.padding)
+
+    def depth(self) -> int:
+        return super().depth() * (self.channels // self.options.groups)
 
     def pack(self) -> PackedWeights:
         return pack_dense(self.weight, self.bias, self.options.groups)
@@ -167,6 +179,9 @@ class Depthwise(WindowedConvolution):
     def pack(self) -> PackedStencil:
         return pack_depthwise(self.weight, self.bias)
 
+    def stage(self, shape: tuple[int, ...]) -> RowsOfStage | None:
+        return super().stage(shape) if self.multiplier == 1 else None
+
     def run(self, known, packed: PackedStencil, arrays: tuple):
         """Where a channel has several outputs, it is repeated first."""
         if self.multiplier == 1:
@@ -202,6 +217,9 @@ class Pooled(Windowed):
 
     def window_for(self, shape: tuple[int, ...]) -> Window:
         return ONE_TAP._replace(size=tuple(shape[-3:-1])) if self.window is None else self.window
+
+    def stage(self, shape: tuple[int, ...]) -> RowsOfStage | None:
+        return None if self.window is None else super().stage(shape)
 
     def checked_input(self, x) -> np.ndarray:
         return _checks.with_channels("x", x)

@@ -3,13 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 import numpy as np
 
 from . import _checks
+from ._fusion import Joined, Part, parts
 from ._layer import Layer
 from ._operation import placeholder
 from ._typing import ArrayLike, FloatArray
+from .runtime import threads
+
+# Plans that a chain keeps, for as many shapes of its input.
+MOST_PLANS = 4
+
+
+class _Plan(NamedTuple):
+    """How a chain runs for an input of a shape."""
+
+    shape: tuple[int, ...]
+    dtype: np.dtype
+    threads: int
+    steps: tuple[Layer, ...]  # one after the other
+    result: tuple[int, ...]  # its shape
+    parts: list[Part]
+
 
 
 class Chain(Layer):
@@ -50,10 +68,12 @@ class Chain(Layer):
     """
 
     _ARGUMENTS = ("layers", "add_input")
-    __slots__ = _ARGUMENTS
+    __slots__ = ("_joined", "_plans", *_ARGUMENTS)
 
     layers: tuple[Layer, ...]
     add_input: bool
+    _plans: tuple[_Plan, ...]
+    _joined: dict[tuple[int, int, bool], Joined]  # layers that run as one: the first, the last, whether by panels
 
     def __init__(self, layers: Iterable[Layer], *, add_input: bool = False) -> None:
         if hasattr(self, "layers"):
@@ -62,7 +82,7 @@ class Chain(Layer):
         add_input = _checks.flag("add_input", add_input)
         if add_input and not layers[-1]._adds_residual:
             raise _checks.nothing_to_add_to(layers[-1])
-        self._set(layers=layers, add_input=add_input)
+        self._set(layers=layers, add_input=add_input, _plans=(), _joined={})
 
     def __call__(
         self, x: ArrayLike, *, residual: ArrayLike | None = None, out: FloatArray | None = None
@@ -93,33 +113,66 @@ class Chain(Layer):
             raise _checks.two_residuals(residual)
         if residual is not None and not self._adds_residual:
             raise _checks.no_residual(residual)
-        steps, shape = self._plan_for(x)
-        if out is not None:
-            out_array = _checks.output("out", out, shape, np.dtype(x.dtype.type))
-            if self.add_input or len(steps) == 1:
-                x = _checks.unwritten(x, (out_array,), in_time=(out_array,) if len(steps) > 1 else ())
-        if residual is not None:
-            _checks.like_result("residual", residual, shape, np.dtype(x.dtype.type))
+        plan = self._plan_for(x)
         added = x if self.add_input else residual
+        if len(plan.steps) == 1:
+            return self._last(plan, x, added, out)
+        if residual is not None:
+            _checks.like_result("residual", residual, plan.result, plan.dtype)
+        if out is not None:
+            _checks.output("out", out, plan.result, plan.dtype)
         y = x
-        for step in steps[:-1]:
+        for step in plan.steps[:-1]:
             y = step(y)
-        if added is None:
-            return steps[-1](y, out=out)
-        return steps[-1](y, residual=added, out=out)
+        return self._last(plan, y, added, out)
+
+    @staticmethod
+    def _last(plan: _Plan, x, added, out) -> FloatArray:
+        """The last step of a plan. Only convolutions take a residual, None or not."""
+        return plan.steps[-1](x, out=out) if added is None else plan.steps[-1](x, residual=added, out=out)
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return self._shapes(_checks.shape("shape", shape))[-1]
 
     output_shape.__doc__ = Layer.output_shape.__doc__
 
-    def _plan_for(self, x: np.ndarray) -> tuple[tuple[Layer, ...], tuple[int, ...]]:
-        """What is called one after the other, and the shape of the result."""
+    def _plan_for(self, x: np.ndarray) -> _Plan:
+        """How it runs for an input like this one, which is checked."""
+        limit = threads()
+        for plan in self._plans:
+            if plan.shape == x.shape and plan.dtype == x.dtype and plan.threads == limit:
+                return plan
         self._check_input(x)
-        shape = self.output_shape(x.shape)
-        if self.add_input and shape != x.shape:
-            raise ValueError(f"x: the result's shape {shape} is needed where the input is added, got {x.shape}")
-        return self.layers, shape
+        plan = self._plan(x.shape, np.dtype(x.dtype.type), limit)
+        self._set(_plans=(plan, *self._plans[: MOST_PLANS - 1]))
+        return plan
+
+    def _plan(self, shape: tuple[int, ...], dtype: np.dtype, limit: int) -> _Plan:
+        result = self.output_shape(shape)
+        if self.add_input and result != shape:
+            raise ValueError(f"x: the result's shape {result} is needed where the input is added, got {shape}")
+        layers = self._flat()
+        shapes = [shape]
+        for layer in layers:
+            shapes.append(layer.output_shape(shapes[-1]))
+        found = parts(layers, shapes, dtype, limit)
+        return _Plan(shape, dtype, limit, tuple(self._step(layers, part) for part in found), result, found)
+
+    def _step(self, layers: tuple[Layer, ...], part: Part) -> Layer:
+        if part.way == "alone":
+            return layers[part.first]
+        key = part.first, part.last, part.way == "panels"
+        if key not in self._joined:
+            self._joined[key] = Joined(layers[part.first : part.last], part.way == "panels")
+        return self._joined[key]
+
+    def _flat(self) -> tuple[Layer, ...]:
+        """The layers, those of chains among them one by one, but for chains that add their own input."""
+        found = []
+        for layer in self.layers:
+            inner = isinstance(layer, Chain) and not layer.add_input
+            found += layer._flat() if inner else [layer]
+        return tuple(found)
 
     def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
         """Of the input and of each layer's result."""

@@ -155,9 +155,6 @@ cdef class PackedWeights:
     a window may have their axes apart, (groups, K // groups, lines, places, C // groups), in any order in memory.
     """
 
-    cdef Weights how
-    cdef char *memory
-
     def __init__(self, weight, bias, Py_ssize_t groups, int threads, Py_ssize_t taps=0):
         self.how = weights_of(weight, bias, groups, threads, taps)
         if self.how.places.lines and splits_depth(&self.how.b, self.how.b.count - 1):
@@ -173,6 +170,11 @@ cdef class PackedWeights:
     def __dealloc__(self):
         free(self.memory)
 
+    @property
+    def panel(self):
+        """Columns of a panel, of one product; 0 where each channel has one weight, or groups their own."""
+        return 0 if self.how.b.diagonal or self.how.groups > 1 else self.how.b.kernels.tiles[0].nr
+
 
 # ---- the program ---------------------------------------------------------------------------------------------
 
@@ -181,14 +183,6 @@ cdef enum:
     WEIGHT = OPERANDS
     BIAS
     ARRAYS
-
-
-cdef struct Part:
-    Gemm gemm
-    Schedule schedule
-    Py_ssize_t offsets[OPERANDS]     # of the first row, from the array's first element
-    bint used[OPERANDS]
-    Py_ssize_t packed_offset
 
 
 cdef Schedule schedule_of(const Gemm *g, int threads) except *:
@@ -231,15 +225,6 @@ cdef class Forward:
         x's pixels (n, i * stride + origin + tap * step, the same with j), zeros where there are none, and the
         weights are (K, taps * C // groups), ordered by line, place and channel.
     """
-
-    cdef Binding binding
-    cdef Layout weight, bias         # of the arrays that each call brings
-    cdef Weights weights
-    cdef PackedWeights packed        # None: each call packs what it brings
-    cdef Part *parts
-    cdef int count
-    cdef object shape, dtype, threads
-    cdef int most_threads            # how many its GEMMs use at most
 
     def __cinit__(self):
         self.parts, self.count = NULL, 0

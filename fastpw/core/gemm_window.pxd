@@ -34,6 +34,7 @@ cdef struct Window:
     Py_ssize_t size[2]           # of A's planes
     Py_ssize_t plane             # bytes from plane to plane,
     Py_ssize_t distance[2]       # from line to line, from place to place
+    Py_ssize_t ring              # A has room for so many lines, and line after line goes round; 0: all are there
     Py_ssize_t pixel             # bytes of one
     Range whole                  # the rows of a line whose places are all inside
     Py_ssize_t runs, run         # of a row, and bytes of one: a tap, or the taps of a line
@@ -134,8 +135,10 @@ cdef inline Range taps_inside(const Window *w, int axis, Py_ssize_t at) noexcept
 
 cdef inline const char *tap_of(const Window *w, const Spot *spot, Py_ssize_t line, Py_ssize_t place) noexcept nogil:
     """A tap that is inside."""
-    return (spot.plane + (spot.at[0] + line * w.step[0]) * w.distance[0]
-            + (spot.at[1] + place * w.step[1]) * w.distance[1])
+    cdef Py_ssize_t at = spot.at[0] + line * w.step[0]
+    if w.ring:
+        at %= w.ring
+    return spot.plane + at * w.distance[0] + (spot.at[1] + place * w.step[1]) * w.distance[1]
 
 
 cdef inline void copy_line(const Window *w, const Spot *spot, Py_ssize_t line, Range places, char *to) noexcept nogil:
@@ -178,13 +181,12 @@ cdef inline Py_ssize_t table_bytes(const Window *w, Py_ssize_t rows) noexcept no
 # Rows side by side with the same taps inside: lines x places.
 cdef struct Reach:
     Py_ssize_t rows
-    const char *first            # the first row's tap (0, 0), be it inside or not
     Range lines, places
 
 
 cdef inline void find_reach(const Window *w, const Spot *spot, Py_ssize_t most, Reach *reach) noexcept nogil:
     """Of at most so many rows from this one on."""
-    reach.rows, reach.first = 1, tap_of(w, spot, 0, 0)
+    reach.rows = 1
     reach.lines, reach.places = taps_inside(w, 0, spot.at[0]), taps_inside(w, 1, spot.at[1])
     if w.whole.first <= spot.row[1] < w.whole.stop:
         reach.rows = min(most, w.whole.stop - spot.row[1])
@@ -200,15 +202,14 @@ cdef inline void put_run(const char **table, Py_ssize_t runs, Py_ssize_t rows, c
         run += shift
 
 
-cdef inline void put_runs(const Window *w, const Reach *reach, const char *zeros, const char **table) noexcept nogil:
-    """The runs of these rows, each of which is inside or not."""
+cdef inline void put_runs(const Window *w, const Spot *spot, const Reach *reach, const char *zeros,
+                          const char **table) noexcept nogil:
+    """The runs of these rows, the first of which is at the spot; each run is inside or not."""
     cdef Py_ssize_t line, place, places = w.runs // w.taps[0]
     for line in range(w.taps[0]):
         for place in range(places):
             if reach.lines.first <= line < reach.lines.stop and reach.places.first <= place < reach.places.stop:
-                put_run(table, w.runs, reach.rows,
-                        reach.first + line * w.step[0] * w.distance[0] + place * w.step[1] * w.distance[1],
-                        w.stride[1] * w.distance[1])
+                put_run(table, w.runs, reach.rows, tap_of(w, spot, line, place), w.stride[1] * w.distance[1])
             else:
                 put_run(table, w.runs, reach.rows, zeros, 0)
             table += 1
@@ -232,7 +233,7 @@ cdef inline void find_runs(const Window *w, const char *base, Py_ssize_t start, 
     while row < stop:
         find_spot(w, base, row, &spot)
         find_reach(w, &spot, stop - row, &reach)
-        put_runs(w, &reach, zeros, table)
+        put_runs(w, &spot, &reach, zeros, table)
         if crosses_edge(w, reach.places):
             for line in range(reach.lines.first, reach.lines.stop):
                 copy_line(w, &spot, line, reach.places, copy)

@@ -32,11 +32,6 @@ from fastpw.core import bands, partition
 cdef class PackedStencil:
     """The weights (taps, C) and biases of a layer, packed by vectors of channels for the kernels in use."""
 
-    cdef const fastpw_kernel_set *kernels
-    cdef Py_ssize_t taps, n
-    cdef int type
-    cdef char *memory
-
     def __init__(self, ndarray weight, ndarray bias, int threads):
         cdef Matrix matrix = matrix_of(weight), biases = matrix_of(bias)
         if bias is not None and biases.columns != matrix.columns:
@@ -77,10 +72,6 @@ cdef Py_ssize_t whole_vectors(Py_ssize_t channels, const fastpw_kernel_set *kern
 
 cdef class Program:
     """What is computed for arrays laid out in one way. It does not change, and many threads may share it."""
-
-    cdef Binding binding
-    cdef object shape, dtype, threads
-    cdef int most_threads
 
     def __dealloc__(self):
         drop_arrays(&self.binding)
@@ -124,10 +115,6 @@ cdef class Program:
 
 cdef class Sweep(Program):
     """A window over planes: what stencils and pools have in common."""
-
-    cdef Windows windows
-    cdef bint brief
-    cdef char *memory            # fillers, counts of taps
 
     def __dealloc__(self):
         free(self.memory)
@@ -221,8 +208,6 @@ cdef class Stencil(Sweep):
         The arrays with these axes, where those of a call have others.
     """
 
-    cdef PackedStencil packed
-
     def __init__(self, tuple arrays, tuple window, PackedStencil weights not None, tuple activation, threads,
                  tuple views=None):
         cdef Windows *w = &self.windows
@@ -286,9 +271,6 @@ cdef class Shuffle(Program):
     threads : callable
         Says how many threads a call may use.
     """
-
-    cdef Interleaved how
-    cdef Lead lead
 
     def __init__(self, tuple arrays, Py_ssize_t groups, threads):
         cdef Interleaved *s = &self.how

@@ -34,6 +34,7 @@ cdef struct Windows:
     Slide rows, columns
     Py_ssize_t planes, n         # n channels
     Distances between[OPERANDS]
+    Py_ssize_t ring              # x has room for so many rows, and row after row goes round; 0: all rows are there
     const char *weights          # of a stencil, by vectors of channels; NULL: a pool
     Py_ssize_t bytes_of_weights  # of one channel
     const int32_t *row_taps      # of a pool that takes means: how many taps count, by rows
@@ -102,6 +103,8 @@ cdef inline const char *input_row(const Windows *w, const char *x, const Task *t
     cdef Py_ssize_t row = task.start * w.rows.stride + w.rows.origin + i
     if row < 0 or row >= w.rows.inputs:
         return NULL
+    if w.ring:
+        row %= w.ring
     return x + task.plane * w.between[A].plane + row * w.between[A].row
 
 
@@ -178,7 +181,7 @@ cdef struct Rows:
 cdef inline bint is_far(const Windows *w) noexcept nogil:
     """Whether kernels fetch ahead, from planes that do not stay in a second-level cache from call to call."""
     cdef double pixels = <double>w.rows.inputs * w.columns.inputs + <double>w.rows.outputs * w.columns.outputs
-    return not w.staged and w.planes * pixels * w.n * w.kernels.a_size > FAR_BYTES
+    return not w.staged and not w.ring and w.planes * pixels * w.n * w.kernels.a_size > FAR_BYTES
 
 
 cdef inline void run_stencil(const Windows *w, char *const *places, const Rows *rows) noexcept nogil:

@@ -1,0 +1,114 @@
+"""Layers that run as one: the operation behind a chain, or behind a part of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ._convolution import Convolution
+from ._layer import Layer
+from ._operation import Operation, placeholder
+from ._windowed import Depthwise, images
+from .core import fusing
+from .core.chain import Chain
+from .runtime import threads
+
+Shape = tuple[int, ...]
+
+
+def stages(layers: Sequence[Layer], shapes: Sequence[Shape]) -> tuple[fusing.Stage, ...] | None:
+    """The layers as stages of a chain over (N, H, W, C); None if one of them cannot be.
+
+    `shapes` are those of the input and of each layer's result.
+    """
+    found = []
+    for number, layer in enumerate(layers):
+        before, after = shapes[number : number + 2]
+        rows = layer._operation.stage(before)
+        if rows is None or 0 in before or 0 in after:
+            return None
+        *slide, depth = rows
+        follower = layers[number + 1]._operation if number + 1 < len(layers) else None
+        panel = _panel(layer, follower)
+        found.append(
+            fusing.Stage(fusing.Slide(*slide, before[-3], after[-3]), after[-2], after[-1], depth, panel)
+        )
+    return tuple(found)
+
+
+def _panel(layer: Layer, follower: Operation | None) -> int:
+    """Channels of a panel, where they go through both layers before the next panel's: 1x1 and depthwise."""
+    pair = isinstance(layer._operation, Convolution) and isinstance(follower, Depthwise)
+    return layer._packed.panel if pair else 0
+
+
+class Fused(Operation):
+    """Layers that follow each other, run as one.
+
+    `panels`: the first of two goes panel by panel, which are shared out to the threads.
+    """
+
+    __slots__ = ("layers", "panels")
+
+    def __init__(self, layers: tuple[Layer, ...], panels: bool) -> None:
+        self.layers, self.panels = layers, panels
+
+    @property
+    def adds_residual(self) -> bool:
+        return self.layers[-1]._adds_residual
+
+    def checked_input(self, x) -> np.ndarray:
+        return self.layers[0]._operation.checked_input(x)
+
+    def output_shape(self, shape: Shape) -> Shape:
+        for layer in self.layers:
+            shape = layer.output_shape(shape)
+        return shape
+
+    def describe(self, packed: None, x, y, residual, z) -> Chain:
+        of_planes = tuple(as_planes(self.layers, x, y, residual))
+        shapes = [of_planes[0].shape]
+        for layer in self.layers:
+            shapes.append(layer.output_shape(shapes[-1]))
+        described = stages(self.layers, shapes)
+        planes, limit = shapes[0][0], threads()
+        if self.panels:
+            cut = fusing.by_panels(described, planes, limit)
+        else:
+            cut = fusing.by_bands(described, planes, x.itemsize, limit)
+        programs = self._programs(of_planes, shapes)
+        return Chain((x, y, residual, None), (*of_planes, None), programs, described, cut, threads)
+
+    def _programs(self, of_planes: tuple, shapes: list[Shape]) -> tuple:
+        """What each layer computes of one plane."""
+        x, y, residual = (None if a is None else a[0] for a in of_planes)
+        between = [placeholder(shape[1:], x.dtype) for shape in shapes[1:-1]]
+        operands = [x, *between, y]
+        programs = []
+        for number, layer in enumerate(self.layers):
+            ends = operands[number], operands[number + 1]
+            added = residual if number == len(self.layers) - 1 else None
+            programs.append(layer._operation.describe(layer._packed, *ends, added, None))
+        return tuple(programs)
+
+
+def as_planes(layers: Sequence[Layer], *arrays: np.ndarray | None):
+    """The arrays as (N, H, W, channels).
+
+    Where no layer looks at neighbours, all pixels are rows of one plane, if they lie one after the other.
+    """
+    there = [a for a in arrays if a is not None]
+    if all_pointwise(layers) and all(a.flags.c_contiguous for a in there):
+        return [None if a is None else a.reshape(1, -1, 1, a.shape[-1]) for a in arrays]
+    return [_as_plane(a) for a in arrays]
+
+
+def _as_plane(array: np.ndarray | None) -> np.ndarray | None:
+    """Rows (M, channels) are a plane one pixel wide."""
+    return array[np.newaxis, :, np.newaxis] if array is not None and array.ndim == 2 else images(array)
+
+
+def all_pointwise(layers: Sequence[Layer]) -> bool:
+    """Whether each pixel of the result depends on one pixel of the input, in the same place."""
+    return all(isinstance(layer._operation, Convolution) and layer._operation.plain for layer in layers)

@@ -1,0 +1,183 @@
+"""A chain of stages over planes: what is computed, one task of it, and the team that runs them.
+
+A task is a band of rows of the last stage's results, which a thread takes through all stages; or, of two stages, a plane
+and some panels of the first stage's columns. Whoever takes the next band of the plane goes on with the rows that are
+there; whoever begins elsewhere makes the rows that it needs anew.
+"""
+
+from cython.parallel cimport parallel, threadid
+from libc.stdint cimport PTRDIFF_MAX
+from libc.string cimport memset
+
+from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
+from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z
+from fastpw.core.shares cimport Share, next_task, share_out
+from fastpw.core.stages cimport Ends, RowsOfPair, Stage, run_pair, run_products, run_window
+from fastpw.core.windows cimport Distances
+
+
+cdef enum:
+    MOST_STAGES = 8
+
+
+cdef struct Stages:
+    Stage stages[MOST_STAGES]
+    int count
+    Py_ssize_t planes
+    Distances between[OPERANDS]  # of the caller's arrays
+    Py_ssize_t bands             # of a plane
+    Py_ssize_t panels            # of a task; 0: all
+    Py_ssize_t bytes_of_thread
+
+
+# Rows of a stage's results.
+cdef struct Needed:
+    Py_ssize_t first, stop
+
+
+# Where a thread stands.
+cdef struct Progress:
+    char *memory
+    Py_ssize_t plane, row        # the row that the last stage makes next
+    Py_ssize_t done[MOST_STAGES] # the rows that each stage has made end here
+
+
+cdef inline Py_ssize_t rows_of_plane(const Stages *c) noexcept nogil:
+    return c.stages[c.count - 1].rows.outputs
+
+
+cdef inline Py_ssize_t tasks_of_band(const Stages *c) noexcept nogil:
+    if c.panels == 0:
+        return 1
+    return (c.stages[0].parts.gemm.b.count + c.panels - 1) // c.panels
+
+
+cdef inline Py_ssize_t tasks(const Stages *c) noexcept nogil:
+    return c.planes * c.bands * tasks_of_band(c)
+
+
+cdef inline void find_needed(const Stages *c, Needed *needed) noexcept nogil:
+    """The rows of every stage that some rows of the last need."""
+    cdef int i
+    for i in range(c.count - 1, 0, -1):
+        slide = &c.stages[i].rows
+        needed[i - 1].first = max(0, needed[i].first * slide.stride + slide.origin)
+        needed[i - 1].stop = min(slide.inputs, (needed[i].stop - 1) * slide.stride + slide.origin
+                                 + (slide.taps - 1) * slide.step + 1)
+        needed[i - 1].stop = max(needed[i - 1].stop, needed[i - 1].first)
+
+
+# A chain with its memory, as a team runs it.
+cdef struct BoundStages:
+    const Stages *stages
+    char *const *places
+    Share *shares
+    char *memory                 # of all threads
+
+
+cdef inline void find_ends(const BoundStages *r, const Progress *p, int i, Ends *ends) noexcept nogil:
+    """Where stage i reads and writes."""
+    cdef const Stages *c = r.stages
+    cdef int operand
+    memset(ends, 0, sizeof(ends[0]))
+    for operand in range(OPERANDS):
+        if r.places[operand] != NULL and operand != Z:
+            ends.lines[operand].base = r.places[operand] + p.plane * c.between[operand].plane
+            ends.lines[operand].row = c.between[operand].row
+    if i > 0:
+        ends.lines[A].base = p.memory + c.stages[i - 1].lines_at
+        ends.lines[A].row, ends.lines[A].room = c.stages[i - 1].row, c.stages[i - 1].room
+        ends.lines[A].panel = c.stages[i - 1].panel
+    if i < c.count - 1:
+        ends.lines[RESIDUAL].base = NULL
+        ends.lines[C].base = p.memory + c.stages[i].lines_at
+        ends.lines[C].row, ends.lines[C].room, ends.lines[C].panel = c.stages[i].row, c.stages[i].room, c.stages[i].panel
+
+
+cdef inline void run_stages(const BoundStages *r, Progress *p, const Needed *needed, Py_ssize_t first,
+                            Py_ssize_t last) noexcept nogil:
+    """The rows that are needed and not there yet, stage by stage; panels first..last-1 of the first, if it is one of two
+    that go panel by panel."""
+    cdef const Stages *c = r.stages
+    cdef const Stage *s
+    cdef Ends ends[2]
+    cdef RowsOfPair rows
+    cdef Py_ssize_t start
+    cdef int i = 0
+    while i < c.count:
+        s = &c.stages[i]
+        start = max(p.done[i], needed[i].first)
+        find_ends(r, p, i, &ends[0])
+        if s.by_panels:
+            find_ends(r, p, i + 1, &ends[1])
+            rows.start, rows.stop = start, needed[i].stop
+            rows.window_start, rows.window_stop = max(p.done[i + 1], needed[i + 1].first), needed[i + 1].stop
+            run_pair(s, &ends[0], &ends[1], &rows, first, min(last, s.parts.gemm.b.count), p.memory)
+            p.done[i] = max(p.done[i], needed[i].stop)
+            i += 1
+        elif s.parts != NULL:
+            run_products(s, &ends[0], start, needed[i].stop, p.memory)
+        else:
+            run_window(s, &ends[0], start, needed[i].stop, p.memory)
+        p.done[i] = max(p.done[i], needed[i].stop)
+        i += 1
+
+
+cdef inline void run_band(const BoundStages *r, Progress *p, Py_ssize_t number) noexcept nogil:
+    """One task."""
+    cdef const Stages *c = r.stages
+    cdef Needed needed[MOST_STAGES]
+    cdef Py_ssize_t part = number % tasks_of_band(c), band = number // tasks_of_band(c)
+    cdef Py_ssize_t plane = band // c.bands, first = part * c.panels
+    band %= c.bands
+    needed[c.count - 1].first = rows_of_plane(c) * band // c.bands
+    needed[c.count - 1].stop = rows_of_plane(c) * (band + 1) // c.bands
+    if c.panels or plane != p.plane or needed[c.count - 1].first != p.row:
+        memset(p.done, 0, sizeof(p.done))
+    p.plane, p.row = plane, needed[c.count - 1].stop
+    find_needed(c, needed)
+    run_stages(r, p, needed, first, first + c.panels if c.panels else PTRDIFF_MAX)
+
+
+cdef inline void begin(const Stages *c, char *memory, Progress *p) noexcept nogil:
+    """What a thread does before its first task."""
+    cdef const Stage *s
+    cdef Py_ssize_t panel, pixel
+    cdef int i
+    p.memory, p.plane, p.row = memory, -1, -1
+    for i in range(c.count - 1):
+        s = &c.stages[i]
+        if s.by_panels:
+            pixel = s.kernels.tiles[0].nr * s.kernels.c_size
+            for panel in range(s.parts.gemm.b.count):
+                memset(memory + s.lines_at + panel * s.panel + s.room * s.row, 0, pixel)
+
+
+cdef inline void run_share(const BoundStages *r, int member, int members) noexcept nogil:
+    cdef fastpw_float_state state = fastpw_enter_float_state()
+    cdef Py_ssize_t number = next_task(r.shares, member, members)
+    cdef Progress progress
+    begin(r.stages, r.memory + member * r.stages.bytes_of_thread, &progress)
+    while number >= 0:
+        run_band(r, &progress, number)
+        number = next_task(r.shares, member, members)
+    fastpw_leave_float_state(state)
+
+
+cdef inline Py_ssize_t chain_bytes(const Stages *c, int threads) noexcept nogil:
+    """The memory that run_chain needs."""
+    return threads * (sizeof(Share) + c.bytes_of_thread)
+
+
+cdef inline void run_chain(const Stages *c, char *const *places, int threads, char *memory) noexcept nogil:
+    cdef BoundStages r
+    r.stages, r.places, r.shares, r.memory = c, places, <Share *>memory, memory + threads * sizeof(Share)
+    share_out(r.shares, tasks(c), threads)
+    if threads == 1:
+        run_share(&r, 0, 1)
+        return
+    with parallel(num_threads=threads):
+        run_share(&r, threadid(), threads)
+        share_done()
+    team_joined(threads)
