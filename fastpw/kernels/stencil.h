@@ -2,7 +2,7 @@
 #ifndef FASTPW_STENCIL_H
 #define FASTPW_STENCIL_H
 
-#include "stencil_tile.h"
+#include "stencil_two_rows.h"
 
 /* Computes all rows, tile by tile.  With a costly activation, a tile leaves its sums in the buffer, and put_costly
  * takes them to C. */
@@ -66,13 +66,36 @@ INLINE void stencil_costly_rows(stencil_function *tile, const fastpw_stencil_arg
     }
 }
 
+/* Computes an odd last row, and of the other rows the channels that fill no vector. */
+static void rest_of_two_rows(stencil_function *tile, const fastpw_stencil_args *s)
+{
+    const ptrdiff_t pairs = s->rows / 2 * 2, whole = s->n / LANES;
+    fastpw_stencil_args some = *s;
+    if (s->n % LANES && pairs) {
+        some.rows = pairs, some.n = s->n % LANES;
+        some.at += whole * VEC_BYTES, some.out.c += whole * VEC_BYTES;
+        some.weights = weights_of_vector(s, whole);
+        stencil_rows(tile, &some, NULL);
+    }
+    if (pairs == s->rows) return;
+    some = *s;
+    some.rows = 1;
+    some.window.pixels += pairs * s->window.row_stride * s->window.ld;
+    some.out.c += pairs * s->row_ldc;
+    stencil_rows(tile, &some, NULL);
+}
+
 static void stencil(const fastpw_stencil_args *s)
 {
     stencil_function *const tile = function_for(&s->window);
-    if (is_cheap(s->out.epilogue->activation))
+    if (takes_both(s)) {
+        rows_by_two(s);
+        rest_of_two_rows(tile, s);
+    } else if (is_cheap(s->out.epilogue->activation)) {
         stencil_rows(tile, s, NULL);
-    else
+    } else {
         stencil_costly_rows(tile, s);
+    }
 }
 
 #endif
