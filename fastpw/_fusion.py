@@ -27,17 +27,6 @@ SMALL_BETWEEN = CACHES.second // 4
 MOST_LAYERS = 8
 
 
-class Part(NamedTuple):
-    """Some layers of a chain, and how they run."""
-
-    first: int
-    last: int  # behind the last
-    way: str  # "bands", "panels" or "alone"
-    why: str
-    stages: tuple[fusing.Stage, ...] = ()
-    cut: fusing.Cut | None = None
-
-
 class Joined(Layer):
     """Layers that run as one."""
 
@@ -47,7 +36,43 @@ class Joined(Layer):
         self._begin(Fused(layers, panels), None)
 
 
-def parts(layers: tuple[Layer, ...], shapes: list[Shape], dtype: np.dtype, threads: int) -> list[Part]:
+class Part(NamedTuple):
+    """Some layers of a chain, and how they run."""
+
+    first: int  # the number of the first layer
+    last: int  # behind that of the last
+    way: str  # "bands" of rows, "panels" of channels, or "alone"
+    why: str  # not in bands, or nothing
+    threads: int
+    bands: int  # of an image
+    rows: int  # of a band, at most
+    scratch: int  # bytes between the layers that each thread works in
+    saved: int  # bytes between the layers that are not written to memory and read again
+
+    def __str__(self) -> str:
+        if self.way == "alone":
+            return f"layer {self.first} by itself: {self.why}"
+        numbers = f"layers {self.first} to {self.last - 1} as one"
+        room = f"{_bytes(self.scratch)} between them for each of {self.threads} threads, {_bytes(self.saved)} saved"
+        if self.way == "panels":
+            return f"{numbers}, some channels at a time: {room}; not in bands of rows: {self.why}"
+        return f"{numbers}, in {self.bands} bands of {self.rows} rows: {room}"
+
+
+class Description(tuple[Part, ...]):
+    """How a chain runs, part by part; printed, a line for each."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "\n".join(map(str, self))
+
+
+def _bytes(size: int) -> str:
+    return f"{size / 1024:.0f} KiB" if size < 1 << 20 else f"{size / (1 << 20):.1f} MiB"
+
+
+def describe(layers: tuple[Layer, ...], shapes: list[Shape], dtype: np.dtype, threads: int) -> Description:
     """A chain, from its first layer to its last, in parts that run one after the other.
 
     `shapes` are those of the input and of each layer's result.
@@ -57,49 +82,68 @@ def parts(layers: tuple[Layer, ...], shapes: list[Shape], dtype: np.dtype, threa
         part = _longest(layers, shapes, first, dtype.itemsize, threads)
         found.append(part)
         first = part.last
-    return found
+    return Description(found)
+
+
+class _Run(NamedTuple):
+    """Layers that may run as one, as stages over planes."""
+
+    stages: tuple[fusing.Stage, ...]
+    planes: int
+    element: int  # bytes of a number
+
+    def part(self, first: int, way: str, why: str, cut: fusing.Cut) -> Part:
+        rows = -(-self.stages[-1].rows.outputs // cut.bands)
+        scratch = fusing.scratch(self.stages, cut.bands, self.element)
+        last = first + len(self.stages)
+        return Part(first, last, way, why, cut.threads, cut.bands, rows, scratch, self.between())
+
+    def between(self) -> int:
+        """Bytes of all results but the last layer's."""
+        rows = (stage.rows.outputs * stage.columns * stage.channels for stage in self.stages[:-1])
+        return self.planes * sum(rows) * self.element
+
+    def weights(self) -> int:
+        return sum(stage.depth * stage.channels for stage in self.stages) * self.element
 
 
 def _longest(layers, shapes, first, element, threads) -> Part:
     """The most layers from the first on that are worth running as one."""
     why = "nothing follows that could run with it"
     for last in range(min(len(layers), first + MOST_LAYERS), first + 1, -1):
-        some = layers[first:last]
-        planes, described = _described(some, shapes[first : last + 1])
-        if described is None:
+        run = _as_run(layers[first:last], shapes[first : last + 1], element)
+        if run is None:
             continue
-        cut = fusing.by_bands(described, planes, element, threads)
-        why = _against_bands(described, planes, cut, element)
+        cut = fusing.by_bands(run.stages, run.planes, element, threads)
+        why = _against_bands(run, cut)
         if not why:
-            return Part(first, last, "bands", "", described, cut)
-        if last == first + 2 and described[0].panel and threads > 1:
-            return Part(first, last, "panels", why, described, fusing.by_panels(described, planes, threads))
-    return Part(first, first + 1, "alone", why)
+            return run.part(first, "bands", "", cut)
+        if last == first + 2 and run.stages[0].panel and threads > 1:
+            return run.part(first, "panels", why, fusing.by_panels(run.stages, run.planes, threads))
+    return Part(first, first + 1, "alone", why, threads, 0, 0, 0, 0)
 
 
-def _described(layers, shapes) -> tuple[int, tuple[fusing.Stage, ...] | None]:
-    """The layers as stages, and over how many planes."""
+def _as_run(layers, shapes, element) -> _Run | None:
     if len(shapes[0]) not in (2, 3, 4) or not all(hasattr(layer, "_operation") for layer in layers):
-        return 0, None
+        return None
     if all_pointwise(layers):
         shapes = [(1, prod(shape[:-1]), 1, shape[-1]) for shape in shapes]
     shapes = [(1,) * (4 - len(shape)) + shape for shape in shapes]
-    return shapes[0][0], stages(layers, shapes)
+    found = stages(layers, shapes)
+    return None if found is None else _Run(found, shapes[0][0], element)
 
 
-def _against_bands(described, planes: int, cut: fusing.Cut, element: int) -> str:
+def _against_bands(run: _Run, cut: fusing.Cut) -> str:
     """Why the layers do not run as one in bands of rows; empty if they do."""
-    size = fusing.scratch(described, cut.bands, element)
+    size = fusing.scratch(run.stages, cut.bands, run.element)
     if size > fusing.SCRATCH_BYTES:
-        return f"the rows between the layers take {size} bytes of {fusing.SCRATCH_BYTES}"
-    repeated = fusing.repeated(described, planes, cut)
+        return f"their rows take {_bytes(size)}, and a thread's cache has room for {_bytes(fusing.SCRATCH_BYTES)}"
+    repeated = fusing.repeated(run.stages, run.planes, cut)
     if repeated > MOST_REPEATED:
         return f"{repeated:.0%} of a thread's work would be rows that another computes, too"
-    weights = sum(stage.depth * stage.channels for stage in described) * element
-    pixels = -(-described[-1].rows.outputs // cut.bands) * described[-1].columns
-    if weights > CACHES.second // 2 and pixels < LEAST_PIXELS and cut.bands > 1:
-        return f"{weights} bytes of weights would be read for every {pixels} pixels"
-    between = sum(s.rows.outputs * s.columns * s.channels for s in described[:-1]) * planes * element
-    if between <= SMALL_BETWEEN and not any(stage.panel for stage in described):
-        return f"what lies between takes {between} bytes, which stay in the cache in any case"
+    pixels = -(-run.stages[-1].rows.outputs // cut.bands) * run.stages[-1].columns
+    if cut.bands > 1 and pixels < LEAST_PIXELS and run.weights() > CACHES.second // 2:
+        return f"{_bytes(run.weights())} of weights would be read for every {pixels} pixels"
+    if run.between() <= SMALL_BETWEEN and not any(stage.panel for stage in run.stages):
+        return f"what lies between takes {_bytes(run.between())}, which stay in the cache in any case"
     return ""

@@ -95,6 +95,10 @@ class Layer:
         """Whether a call may bring one."""
         return self._operation.adds_residual
 
+    def _dtype(self) -> np.dtype | None:
+        """That of the weights; None if there are none."""
+        return None
+
     def _check_input(self, x: np.ndarray) -> None:
         """Whether the layer takes an array; where it does, only its shape is left to fit."""
         self._operation.checked_input(x)
@@ -239,6 +243,9 @@ class ConvolutionLayer(Layer):
         arrays = {"y": y, "z": z, "residual": residual}
         gradients = type(self)._GRADIENTS
         return gradients(dy, x, wrt=wrt, out=out, accumulate=accumulate, **arrays, **options)
+
+    def _dtype(self) -> np.dtype | None:
+        return self._operation.dtype
 
     @property
     def channels(self) -> int:

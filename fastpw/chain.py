@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from . import _checks
-from ._fusion import Joined, Part, parts
+from ._fusion import Description, Joined, Part, describe
 from ._layer import Layer
 from ._operation import placeholder
 from ._typing import ArrayLike, FloatArray
@@ -26,7 +26,7 @@ class _Plan(NamedTuple):
     threads: int
     steps: tuple[Layer, ...]  # one after the other
     result: tuple[int, ...]  # its shape
-    parts: list[Part]
+    parts: Description
 
 
 
@@ -131,6 +131,32 @@ class Chain(Layer):
         """The last step of a plan. Only convolutions take a residual, None or not."""
         return plan.steps[-1](x, out=out) if added is None else plan.steps[-1](x, residual=added, out=out)
 
+    def describe(self, shape: tuple[int, ...]) -> Description:
+        """How the chain would run for an input of a shape, and why.
+
+        Parameters
+        ----------
+        shape : tuple of int
+            As that of ``x``.
+
+        Returns
+        -------
+        Description
+            A tuple with a part for all layers that run as one, or for a layer that runs by itself: the numbers of
+            its ``first`` layer and behind its ``last``, where the layers of inner chains count one by one; the
+            ``way``, "bands", "panels" or "alone", and ``why`` not in bands; ``threads``, ``bands`` of an image,
+            ``rows`` of a band, bytes of ``scratch`` for each thread, and bytes ``saved``, which need not be
+            written and read again. Printed, it is a line for each.
+
+        Raises
+        ------
+        TypeError, ValueError
+            The chain takes no such input.
+        """
+        shape = _checks.shape("shape", shape)
+        self.output_shape(shape)
+        return self._plan(shape, self._dtype() or np.dtype(np.float32), threads()).parts
+
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return self._shapes(_checks.shape("shape", shape))[-1]
 
@@ -155,7 +181,7 @@ class Chain(Layer):
         shapes = [shape]
         for layer in layers:
             shapes.append(layer.output_shape(shapes[-1]))
-        found = parts(layers, shapes, dtype, limit)
+        found = describe(layers, shapes, dtype, limit)
         return _Plan(shape, dtype, limit, tuple(self._step(layers, part) for part in found), result, found)
 
     def _step(self, layers: tuple[Layer, ...], part: Part) -> Layer:
@@ -165,6 +191,11 @@ class Chain(Layer):
         if key not in self._joined:
             self._joined[key] = Joined(layers[part.first : part.last], part.way == "panels")
         return self._joined[key]
+
+    def _dtype(self) -> np.dtype | None:
+        """That of the weights; None if there are none."""
+        dtypes = (layer._dtype() for layer in self.layers)
+        return next((dtype for dtype in dtypes if dtype is not None), None)
 
     def _flat(self) -> tuple[Layer, ...]:
         """The layers, those of chains among them one by one, but for chains that add their own input."""

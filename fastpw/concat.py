@@ -113,6 +113,10 @@ class Concat(Layer):
     def _adds_residual(self) -> bool:
         return False
 
+    def _dtype(self) -> np.dtype | None:
+        dtypes = (layer._dtype() for layer in self.layers)
+        return next((dtype for dtype in dtypes if dtype is not None), None)
+
     def _check_input(self, x: np.ndarray) -> None:
         for layer in self.layers:
             layer._check_input(x)
