@@ -442,7 +442,8 @@ def messages_of(test):
 
 
 def test_no_message_is_missing():
-    tables = [messages_of(test) for test in ("test_errors", "test_batch_norm", "test_windowed_layers")]
+    tests = "test_errors", "test_batch_norm", "test_windowed_layers", "test_chain_api"
+    tables = [messages_of(test) for test in tests]
     known = {NO_DTYPE, *MESSAGES, *chain.from_iterable(tables)}
     assert len(known) > 80
     patterns = [*raised_messages()]
