@@ -10,7 +10,7 @@ import fastpw
 pytestmark = pytest.mark.usefixtures("isa", "machine_size")
 
 # Random chains of so many layers for each instruction set, dtype and machine.
-CASES = 32
+CASES = 26
 MOST_NUMBERS = 40_000  # of an array between two layers, about: the chains are many, so they are small
 
 CHANNELS = (1, 2, 3, 4, 7, 8, 9, 12, 16, 17, 24, 31, 33, 48, 64, 65, 100)

@@ -6,9 +6,17 @@ from numpy.lib.stride_tricks import as_strided
 
 import fastpw
 
-pytestmark = pytest.mark.usefixtures("isa", "threads", "machine_size")
+pytestmark = pytest.mark.usefixtures("isa", "team", "machine_size")
 
 UNTOUCHED = -7
+
+
+@pytest.fixture
+def team():
+    """Each thread reads rows that another reads, too: of small images, on the tiny machine alone."""
+    fastpw.set_num_threads(2)
+    yield
+    fastpw.set_num_threads(None)
 
 
 @pytest.fixture
