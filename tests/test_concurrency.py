@@ -32,6 +32,17 @@ def work(isa):
         calls.append(lambda layer=layer, x=x, dy=dy: fastpw.conv1x1_backward(dy, x, layer.weight).dweight)
     image, weight = normal(2, 9, 8, 24), normal(32, 12)
     calls.append(lambda: fastpw.conv1x1(image, weight, stride=2, padding=1, groups=2))
+    chain = fastpw.Chain(
+        [
+            fastpw.Conv1x1(normal(40, 24), activation="relu6"),
+            fastpw.DepthwiseConv2d(normal(3, 3, 40), padding=1),
+            fastpw.Conv1x1(normal(24, 40)),
+        ],
+        add_input=True,
+    )
+    for shape in ((2, 9, 8, 24), (21, 13, 24), (1, 1, 24)):
+        x = normal(*shape)
+        calls.append(lambda x=x: chain(x))
     crop = normal(30, 12, 24)[:, :5]
     calls.append(lambda: fastpw.conv1x1(crop, weight, groups=2))
     with fastpw.num_threads(1):

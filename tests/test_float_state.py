@@ -109,6 +109,8 @@ def calls(dtype, rng):
     layer = fastpw.Conv1x1(weight, bias, activation="gelu")
     narrow = fastpw.Conv1x1(weight[:5])
     image = x[:180].reshape(15, 12, 48)
+    spatial = fastpw.DepthwiseConv2d(np.ones((3, 3, 64), dtype), padding=1, activation="hard_swish")
+    chain = fastpw.Chain([layer, spatial, fastpw.Conv1x1(weight.T)], add_input=True)
     return {
         "function": lambda: fastpw.conv1x1(x, weight, activation="silu"),
         "layer": lambda: layer(x),
@@ -118,6 +120,7 @@ def calls(dtype, rng):
         "per channel": lambda: fastpw.conv1x1(x, weight[:48, :1], groups=48, activation="tanh"),
         "groups": lambda: fastpw.conv1x1(x, weight[:, :12], bias, groups=4),
         "padding": lambda: fastpw.conv1x1(image, weight, bias, stride=2, padding=1, activation="sigmoid"),
+        "chain": lambda: chain(image),
     }
 
 

@@ -41,7 +41,9 @@ def compute():
     assert np.array_equal(layer(x), y)
     assert np.array_equal(fastpw.conv1x1(x, layer.weight, activation="gelu"), y)
     grads = fastpw.conv1x1_backward(y, x, layer.weight)
-    return [a.tobytes() for a in (y, grads.dx, grads.dweight, grads.dbias)]
+    spatial = fastpw.DepthwiseConv2d(np.ones((3, 3, 192), np.float32), padding=1)
+    chained = fastpw.Chain([layer, spatial, fastpw.Conv1x1(layer.weight.T)])(x.reshape(50, 60, 64))
+    return [a.tobytes() for a in (y, grads.dx, grads.dweight, grads.dbias, chained)]
 
 
 @pytest.fixture(scope="module")
@@ -75,6 +77,24 @@ def test_fork():
         bits = compute()
         assert in_child(lambda: compute() == bits)
         assert compute() == bits
+
+
+LAYER, INPUT = layer_and_input()
+CHAIN = fastpw.Chain([LAYER, fastpw.Conv1x1(LAYER.weight.T)], add_input=True)
+
+
+def test_a_chain_that_was_used_before(threads):
+    """And in the child by other numbers of threads, and again in the parent."""
+    y = CHAIN(INPUT)
+
+    def call():
+        results = [(CHAIN(INPUT), y)]
+        with fastpw.num_threads(3):
+            results += [(CHAIN(INPUT), y), (CHAIN(INPUT[5:]), y[5:])]
+        return all(result.tobytes() == expected.tobytes() for result, expected in results)
+
+    assert in_child(call)
+    assert call()
 
 
 def test_grandchildren(bits):

@@ -408,6 +408,43 @@ def test_windows_over_planes(kernel_set, cases):
     survives(cases(kernel_set))
 
 
+def chain_cases(kernel_set):
+    """An inverted residual and an MLP, of channels around vectors and panels; few rows and some more."""
+    rng, dtype, turns, places = np.random.default_rng(0), kernel_set["dtype"], count(), cycle(PLACES)
+    lanes, columns = kernel_set["lanes"], kernel_set["tiles"][0][1]
+    widths = around([lanes, columns, 2 * columns])
+    for C, hidden, height in product(widths, widths, (1, 2, 11)):
+        turn, place = next(turns), next(places)
+        yield C, hidden, height, place
+        stride, adds, act = 1 + turn % 2, turn % 4 == 0, (None, "relu6", "hard_swish")[turn % 3]
+        weights = [integers(rng, dtype, *shape) for shape in ((hidden, C), (3, 3, hidden), (C, hidden))]
+        layers = [
+            fastpw.Conv1x1(weights[0], weights[0][:, 0], activation=act),
+            fastpw.DepthwiseConv2d(weights[1], stride=stride, padding=1, activation=act),
+            fastpw.Conv1x1(weights[2], weights[2][:, 0]),
+        ]
+        if turn % 5 == 0:
+            del layers[1]
+        chain, x = fastpw.Chain(layers, add_input=adds), integers(rng, dtype, 2, height, 5, C)
+        residual = None if adds else integers(rng, dtype, *chain.output_shape(x.shape))
+        y = x
+        for layer in layers[:-1]:
+            y = layer(y)
+        y = layers[-1](y, residual=x if adds else residual)
+        x, residual, out = fenced(place, x=x, residual=residual, out=np.zeros_like(y))
+        with fastpw.num_threads(1 + turn % 3):
+            chain(x, residual=residual, out=out)
+            assert np.array_equal(out, y)
+            if residual is not None:
+                assert np.array_equal(chain(x, residual=residual, out=residual), y)
+        fences_hold()
+
+
+@pytest.mark.usefixtures("machine_size")
+def test_chains(kernel_set):
+    survives(chain_cases(kernel_set))
+
+
 def test_a_touch_is_seen():
     """The fences themselves."""
     fence = Fence()

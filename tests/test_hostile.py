@@ -23,7 +23,7 @@ pytestmark = pytest.mark.usefixtures("isa")
 
 ARGUMENTS = (
     "x|weight|bias|stride|padding|groups|activation|residual|weight_layout|out|out_z|dy|y|z|wrt|accumulate|"
-    "gamma|beta|mean|variance|epsilon"
+    "gamma|beta|mean|variance|epsilon|layers|add_input"
 )
 NAMES_AN_ARGUMENT = re.compile(rf"({ARGUMENTS})\b")
 
@@ -323,6 +323,31 @@ def test_backward_with_anything(changes):
     assert_right_or_named(fastpw.conv1x1_backward, arguments, lambda result, arguments: None)
 
 
+FIRST, LAST = fastpw.Conv1x1(np.ones((6, 8), "f4"), activation="silu"), fastpw.Conv1x1(np.ones((10, 6), "f4"))
+
+
+def through_chain(x, residual=None, out=None, layers=(FIRST, LAST), add_input=False):
+    chain = fastpw.Chain(layers, add_input=add_input)
+    chain(np.zeros(SHAPE, "f4"))  # so that there is something from an earlier call
+    return chain(x, residual=residual, out=out)
+
+
+def against_layers(result, arguments):
+    expected = LAST(FIRST(arguments["x"]), residual=arguments["residual"])
+    assert np.asarray(result).tobytes() == expected.tobytes()
+
+
+@given(
+    changes=st.dictionaries(
+        st.sampled_from(("x", "residual", "out", "layers", "add_input")), anything, min_size=1, max_size=2
+    )
+)
+def test_chain_with_anything(changes):
+    arguments = {name: array for name, array in good().items() if name in ("x", "residual")}
+    arguments |= {name: ANYTHING[value] for name, value in changes.items()}
+    assert_right_or_named(through_chain, arguments, against_layers)
+
+
 FOLDED = ("weight", "bias", "gamma", "beta", "mean", "variance")
 
 
@@ -442,7 +467,8 @@ def messages_of(test):
 
 
 def test_no_message_is_missing():
-    tables = [messages_of(test) for test in ("test_errors", "test_batch_norm", "test_windowed_layers")]
+    tests = "test_errors", "test_batch_norm", "test_windowed_layers", "test_chain_api"
+    tables = [messages_of(test) for test in tests]
     known = {NO_DTYPE, *MESSAGES, *chain.from_iterable(tables)}
     assert len(known) > 80
     patterns = [*raised_messages()]

@@ -18,7 +18,7 @@ FLOORS = [
     ["cli"],
     ["bench", "verify"],
     ["__init__"],
-    ["concat", "conv2d", "depthwise", "layer", "pool", "shuffle"],
+    ["chain", "concat", "conv2d", "depthwise", "layer", "pool", "shuffle"],
     ["_layer"],
     ["_window_gradients"],
     ["batch_norm", "gradients"],

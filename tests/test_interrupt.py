@@ -38,17 +38,24 @@ def interrupted_at(calls, call):
 @pytest.mark.usefixtures("isa", "threads")
 def test_a_batch_ends_and_goes_on():
     layer, x = fastpw.Conv1x1(np.ones((64, 64), "f4")), np.ones((500, 64), "f4")
-    for call in (lambda: layer(x), lambda: fastpw.conv1x1_backward(x, x, layer.weight)):
+    chain = fastpw.Chain([layer, layer])
+    for call in (lambda: layer(x), lambda: fastpw.conv1x1_backward(x, x, layer.weight), lambda: chain(x)):
         assert interrupted_at(100_000, call) < 99_999
         assert np.all(layer(x) == 64)
+        assert np.all(chain(x) == 4096)
         assert np.all(fastpw.conv1x1_backward(x, x, layer.weight).dx == 64)
 
 
-def test_within_one_call():
+CALLS = ["fastpw.conv1x1(x, weight)", "chain(x)"]
+
+
+@pytest.mark.parametrize("call", CALLS)
+def test_within_one_call(call):
     """The signal comes during a call: that call ends, the next does not begin."""
     code = textwrap.dedent("""
         import os, signal, threading, numpy as np, fastpw
         x, weight = np.ones((20_000, 512), "f4"), np.ones((512, 512), "f4")
+        chain = fastpw.Chain([fastpw.Conv1x1(weight[:256]), fastpw.Conv1x1(weight[:, :256])])
         calls = [0, 0]
 
         def interrupt():
@@ -62,11 +69,11 @@ def test_within_one_call():
         try:
             while True:
                 calls[0] += 1
-                fastpw.conv1x1(x, weight)
+                CALL
                 calls[1] += 1
         except KeyboardInterrupt:
             print(calls[0] - interrupted[0])
     """)
-    command = [sys.executable, "-c", code]
+    command = [sys.executable, "-c", code.replace("CALL", call)]
     done = subprocess.run(command, text=True, capture_output=True, timeout=60, check=True)
     assert int(done.stdout) <= 1

@@ -62,6 +62,29 @@ def test_forward(shape, activation, dtype, rng, streams):
         assert out.tobytes() == fastpw.conv1x1(x, weight, bias, activation=activation).tobytes()
 
 
+def test_chains(dtype, rng, streams):
+    """A result is written past the caches, what it is made of is not."""
+    expand, project = (rng.standard_normal(s).astype(dtype) for s in ((64, 32), (32, 64)))
+    spatial = rng.standard_normal((3, 3, 64)).astype(dtype)
+
+    def chain():
+        middle = fastpw.DepthwiseConv2d(spatial, padding=1, activation="relu6")
+        return fastpw.Chain([fastpw.Conv1x1(expand), middle, fastpw.Conv1x1(project)], add_input=True)
+
+    x = rng.standard_normal((2, 9, 7, 32)).astype(dtype)
+    expected = chain()(x)
+    streams()
+    block = chain()
+    for _ in range(2):
+        out = aligned(x.shape, dtype)
+        assert block(x, out=out).tobytes() == expected.tobytes()
+    frame = aligned((2, 11, 9, 96), dtype)
+    block(x, out=frame[:, 1:-1, 1:-1, 32:64])
+    assert frame[:, 1:-1, 1:-1, 32:64].tobytes() == expected.tobytes()
+    frame[:, 1:-1, 1:-1, 32:64] = np.nan
+    assert np.isnan(frame).all()
+
+
 def test_only_what_was_asked_for_is_written(dtype, rng, streams):
     streams()
     x, weight = rng.standard_normal((50, 9)).astype(dtype), rng.standard_normal((64, 9)).astype(dtype)

@@ -31,6 +31,15 @@ def layers(dtype=np.float32):
         fastpw.GlobalAveragePool(),
         fastpw.ChannelShuffle(3),
         fastpw.Concat([fastpw.Conv1x1(normal(5, 12)), fastpw.MaxPool2d(3, stride=1, padding=1)]),
+        fastpw.Chain(
+            [
+                fastpw.Conv1x1(normal(30, 12), normal(30), activation="relu6"),
+                fastpw.DepthwiseConv2d(normal(3, 3, 30), padding=1, activation="hardswish"),
+                fastpw.Conv1x1(normal(12, 30)),
+            ],
+            add_input=True,
+        ),
+        fastpw.Chain([fastpw.Conv2d(normal(9, 3, 3, 12), stride=2), fastpw.AveragePool2d(3, padding=1)]),
     ]
 
 
