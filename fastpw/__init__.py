@@ -10,6 +10,8 @@ concat.py        Concat: branches side by side in one array
 shuffle.py       ChannelShuffle
 batch_norm.py    fold_batch_norm
 gradients.py     conv1x1_backward: the gradients of such a call
+_fusion.py       which layers of a chain run as one
+_fused.py        the operation of layers that run as one
 _layer.py        what all layers have in common
 _operation.py    what a layer computes: arrays checked, programs found or described
 _convolution.py  the 1x1 convolution as an operation

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import fastpw
-from fastpw import _bounds
-from fastpw.core import bands, caches, machine, partition
+from fastpw import _bounds, _fusion
+from fastpw.core import bands, caches, fusing, machine, partition
 
 # Children of the tests find the installed package too, not the folder that they start in.
 os.environ["PYTHONSAFEPATH"] = "1"
@@ -190,6 +190,13 @@ def machine_size(request, monkeypatch):
         for module in partition, bands:
             monkeypatch.setattr(module, "SMALL_WORK", 0)
             monkeypatch.setattr(module, "TASK_WORK", 1 << 8)
+        # Nearly all layers that can run as one do so, in many bands, of which threads compute some rows twice.
+        monkeypatch.setattr(fusing, "SMALL_WORK", 0)
+        monkeypatch.setattr(fusing, "SCRATCH_BYTES", 32 << 10)
+        monkeypatch.setattr(fusing, "RING_BYTES", 1 << 10)
+        monkeypatch.setattr(_fusion, "SMALL_BETWEEN", 0)
+        monkeypatch.setattr(_fusion, "LEAST_PIXELS", 0)
+        monkeypatch.setattr(_fusion, "MOST_REPEATED", 10)
     forget_cuts()
     yield request.param
     monkeypatch.undo()
@@ -198,7 +205,7 @@ def machine_size(request, monkeypatch):
 
 def forget_cuts():
     """What was found for other constants."""
-    for module in partition, bands:
+    for module in partition, bands, fusing:
         for function in vars(module).values():
             if hasattr(function, "cache_clear"):
                 function.cache_clear()

@@ -19,6 +19,8 @@ FLOORS = [
     ["bench", "verify"],
     ["__init__"],
     ["chain", "concat", "conv2d", "depthwise", "layer", "pool", "shuffle"],
+    ["_fusion"],
+    ["_fused"],
     ["_layer"],
     ["_window_gradients"],
     ["batch_norm", "gradients"],
@@ -100,6 +102,9 @@ def test_public_examples_are_right(name):
 # Top first. A file uses those of the rows below its own.
 CORE = [
     ["__init__"],
+    ["chain"],
+    ["chained"],
+    ["stages"],
     ["backward", "stencil", "stencil_gradient"],
     ["forward"],
     ["workspace", "sweep", "tap_sums", "forming"],
@@ -112,7 +117,7 @@ CORE = [
     ["gemm"],
     ["ahead", "binding", "tap_panels", "gemm_window", "windows"],
     ["machine", "panels", "pixels", "layout", "sums"],
-    ["bands"],
+    ["bands", "fusing"],
     ["ndarray", "kernels", "shares", "team", "partition", "kept"],
     ["caches"],
 ]

@@ -12,7 +12,12 @@ forward.pyx           the forward pass as a program
 backward.pyx          the backward pass as a program
 stencil.pyx           depthwise convolutions, pools and shuffles as programs
 stencil_gradient.pyx  what is summed for a window's weights, and dz
+chain.pyx             layers that follow each other, as one program
 machine.pyx           the kernel sets in use, and threads
+a chain
+chained.pxd           one task: a band of rows through all stages; and the team that runs them
+stages.pxd            some rows of one stage, and of two that go panel by panel
+fusing.py             how a chain is cut
 the backward pass
 walk.pxd              one walk over the pixels, shared by a team
 steps.pxd             what is done with a block of pixels,
