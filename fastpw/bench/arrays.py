@@ -69,6 +69,7 @@ class Problem(Arrays):
         self.x: FloatArray = self.random(layer.N, layer.H, layer.W, layer.C)
         self.weight: FloatArray = self.random(*setting.weight_shape(layer))
         self.bias: FloatArray = self.random(layer.K)
+        self.output_shape: tuple[int, ...] = layer.output_shape
         # Those that a pointwise layer computes from:
         self.pixels: FloatArray = self.x[:, :: layer.stride, :: layer.stride]
 

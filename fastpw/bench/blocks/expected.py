@@ -47,13 +47,11 @@ def of(graph: Graph, x: FloatArray, weights: dict[int, tuple[FloatArray, FloatAr
     """
     exact = np.asarray(x, np.float64)
     values: list[Value | None] = [Value(exact, np.zeros_like(exact))]
-    last = [max(graph.uses(number), default=number) for number in range(len(graph.nodes))]
     for number, node in enumerate(graph.nodes[1:], 1):
         inputs = [values[read] for read in node.inputs]
         values.append(_evaluate(node, inputs, weights.get(number)))
-        for read in node.inputs:  # a network's values are large
-            if last[read] == number:
-                values[read] = None
+        for read in graph.last_used(number):  # a network's values are large
+            values[read] = None
     result = values[-1]
     assert result is not None
     return result

@@ -121,6 +121,10 @@ class Graph:
         """The nodes that read a node."""
         return [other for other, node in enumerate(self.nodes) if number in node.inputs]
 
+    def last_used(self, number: int) -> list[int]:
+        """The nodes that no node after this one reads."""
+        return [read for read in self.nodes[number].inputs if max(self.uses(read)) == number]
+
     def _add(self, part: Part, x: int, added: int | None) -> int:
         """Append the nodes of a part of which node x is the input; returns that of its result."""
         if isinstance(part, Sequence):

@@ -21,6 +21,7 @@ class BlockProblem(Arrays):
     Attributes
     ----------
     graph : Graph
+    output_shape : tuple of int
     x : array
     weights : dict
         Of each convolution its kernel, (K, kh, kw, C // groups), and bias, by the number of its node.
@@ -29,6 +30,7 @@ class BlockProblem(Arrays):
     def __init__(self, block: Block, setting: Setting) -> None:
         super().__init__(block.name, setting)
         self.graph: Graph = graph.of(block)
+        self.output_shape: tuple[int, ...] = self.graph.shape
         self.x: FloatArray = self.random(*block.shape)
         self.weights: dict[int, tuple[FloatArray, FloatArray]] = {
             number: self._weights(node) for number, node in self.graph.convolutions()
@@ -48,11 +50,11 @@ class BlockProblem(Arrays):
 
     def out(self) -> FloatArray | None:
         """Where a result goes: an array of the implementation's own, or None if each call makes a new one."""
-        return None if self.setting.new_arrays else self.nan(*self.graph.shape)
+        return None if self.setting.new_arrays else self.nan(*self.output_shape)
 
     def check(self, y: ArrayLike, name: str) -> None:
         """Raise ArithmeticError if the result `y` of implementation `name` is not the block's."""
-        y = np.reshape(y, self.graph.shape)
+        y = np.reshape(y, self.output_shape)
         if not np.isfinite(y).all():
             raise ArithmeticError(f"{self.name}: {name} left pixels out or made them NaN or infinite")
         self.hold(name, "the result", y, self.expected.exact, expected.LIMIT * self.expected.error)
