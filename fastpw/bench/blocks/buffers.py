@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
-
 from fastpw._typing import FloatArray
 from fastpw.bench.blocks.graph import Graph
 from fastpw.bench.blocks.parts import Branches, Channels
+
+LINE = 16  # floats of a cache line
 
 
 @dataclass
@@ -21,36 +21,30 @@ class _Home:
 
 
 class Buffers:
-    """The memory of a graph's results.
+    """Where a graph's results lie, in one piece of memory.
 
     Branches write into their channels of a concatenation, a shortcut that is needed no more is written over
     by the sum, and what is needed no more gives its memory to what comes after.
 
     Attributes
     ----------
-    sizes : list of int
-        The floats of each buffer.
+    size : int
+        The floats of the memory.
     """
 
     def __init__(self, graph: Graph) -> None:
         self._graph = graph
         self._homes = self._find_homes()
-        self.sizes: list[int] = []
-        self._buffer_of: dict[int, int] = {}  # by root
-        self._share()
+        self._offsets = self._place()  # by root
+        self.size: int = max((self._size(root) + at for root, at in self._offsets.items()), default=0)
 
-    def views(self, x: FloatArray, y: FloatArray) -> list[FloatArray]:
-        """The arrays of all nodes, for an input and an array for the result."""
-        memory = [np.empty(size, x.dtype) for size in self.sizes]
-        return self.views_of(memory, x, y)
-
-    def views_of(self, memory: list[FloatArray], x: FloatArray, y: FloatArray) -> list[FloatArray]:
-        """The same, in buffers that are there."""
+    def views(self, memory: FloatArray, x: FloatArray, y: FloatArray) -> list[FloatArray]:
+        """The arrays of all nodes: in the memory, the input, and an array for the result."""
         nodes = self._graph.nodes
         roots = {0: x, len(nodes) - 1: y}
-        for root, buffer in self._buffer_of.items():
+        for root, offset in self._offsets.items():
             shape = nodes[root].shape
-            roots[root] = memory[buffer][: math.prod(shape)].reshape(shape)
+            roots[root] = memory[offset : offset + math.prod(shape)].reshape(shape)
         return [
             roots[home.root][..., home.first : home.first + node.shape[-1]]
             for home, node in zip(self._homes, nodes, strict=True)
@@ -72,7 +66,7 @@ class Buffers:
             elif node.added is not None and self._may_lie_in(node.added, number):
                 homes[node.added] = _Home(home.root, home.first)
         for number, node in enumerate(nodes):
-            if isinstance(node.part, Channels):
+            if isinstance(node.part, Channels):  # (its input stands before it)
                 source = homes[node.inputs[0]]
                 homes[number] = _Home(source.root, source.first + node.part.first)
         return homes
@@ -83,29 +77,33 @@ class Buffers:
         uses = self._graph.uses(number)
         return computed and max(uses) == user and self._graph.nodes[user].inputs.count(number) == 1
 
-    def _last_use(self, root: int) -> int:
-        residents = [number for number, home in enumerate(self._homes) if home.root == root]
-        return max([root, *(use for number in residents for use in self._graph.uses(number))])
+    def _lives(self) -> dict[int, tuple[int, int]]:
+        """From which node to which each root is needed, but for the input and the result."""
+        lives: dict[int, tuple[int, int]] = {}
+        for number, home in enumerate(self._homes):
+            if home.root not in (0, len(self._homes) - 1):
+                first, last = lives.get(home.root, (number, number))
+                lives[home.root] = min(first, number), max(last, number, *self._graph.uses(number))
+        return lives
 
-    def _share(self) -> None:
-        """Go through the nodes in order and give each root the smallest free buffer that suffices."""
-        free: list[int] = []
-        ends: dict[int, list[int]] = {}  # the buffers that become free, by the last node that reads them
-        for number in range(1, len(self._graph.nodes)):
-            root = self._homes[number].root
-            if root not in (0, len(self._graph.nodes) - 1) and root not in self._buffer_of:
-                buffer = self._take(free, math.prod(self._graph.nodes[root].shape))
-                self._buffer_of[root] = buffer
-                ends.setdefault(self._last_use(root), []).append(buffer)
-            free += ends.pop(number, [])
+    def _place(self) -> dict[int, int]:
+        """The large ones first, each at the lowest place that is free as long as it is needed."""
+        lives, offsets = self._lives(), {}
+        for root in sorted(lives, key=self._size, reverse=True):
+            first, last = lives[root]
+            neighbours = [
+                (offsets[other], offsets[other] + self._size(other))
+                for other in offsets
+                if lives[other][0] <= last and first <= lives[other][1]
+            ]
+            place = 0
+            for begin, end in sorted(neighbours):
+                if place + self._size(root) <= begin:
+                    break
+                place = max(place, end)
+            offsets[root] = place
+        return offsets
 
-    def _take(self, free, size):
-        """A free buffer that is large enough, or the largest one, made larger, or a new one."""
-        if not free:
-            self.sizes.append(size)
-            return len(self.sizes) - 1
-        fits = [buffer for buffer in free if self.sizes[buffer] >= size]
-        buffer = min(fits, key=self.sizes.__getitem__) if fits else max(free, key=self.sizes.__getitem__)
-        free.remove(buffer)
-        self.sizes[buffer] = max(self.sizes[buffer], size)
-        return buffer
+    def _size(self, number: int) -> int:
+        """Floats, in whole cache lines."""
+        return -(-math.prod(self._graph.nodes[number].shape) // LINE) * LINE

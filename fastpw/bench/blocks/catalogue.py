@@ -176,3 +176,17 @@ def load() -> list[Block]:
 def networks() -> list[str]:
     """The networks that they are of."""
     return list(dict.fromkeys(block.network for block in load()))
+
+
+def chosen(names: list[str], networks: list[str] | None) -> list[Block]:
+    """The blocks with one of the names in their own or their family's, of these networks.
+
+    None given means any.
+    """
+    texts = [name.casefold() for name in names]
+    return [
+        block
+        for block in load()
+        if not texts or any(text in f"{block.name} {block.family}".casefold() for text in texts)
+        if not networks or block.network in networks
+    ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -162,16 +163,23 @@ def chains(problem: BlockProblem) -> Callable[[], Any]:
 
 
 class LayerByLayer:
-    """Each layer called for itself, between buffers that are allocated once and used again."""
+    """Each layer called for itself, in one piece of memory that is allocated once."""
 
     def __init__(self, graph: Graph, layers: Layers) -> None:
-        self._graph, self._layers = graph, layers
-        self._buffers = Buffers(graph)
-        self._memory = [empty((size,), np.dtype(np.float32)) for size in self._buffers.sizes]
+        self._graph, self._layers, self._buffers = graph, layers, Buffers(graph)
+
+    def __call__(self, x: FloatArray, *, out: FloatArray) -> FloatArray:
+        for call in self.calls(x, out):
+            call()
+        return out
+
+    @cached_property
+    def _memory(self) -> FloatArray:
+        return empty((self._buffers.size,), np.dtype(np.float32))
 
     def calls(self, x: FloatArray, y: FloatArray) -> list[Callable[[], Any]]:
         """All calls, in order, from an input to an array for the result."""
-        views = self._buffers.views_of(self._memory, x, y)
+        views = self._buffers.views(self._memory, x, y)
         return [call for number in range(1, len(views)) for call in self._calls(number, views)]
 
     def _calls(self, number, views):
@@ -205,17 +213,14 @@ def layer_by_layer(problem: BlockProblem) -> Callable[[], Any]:
     """What is timed: the calls of all layers."""
     graph, x, out = problem.graph, problem.x, problem.out()
     by_layer = LayerByLayer(graph, layers(problem))
-    own = None if out is None else by_layer.calls(x, out)
+    if out is None:
+        return lambda: by_layer(x, out=empty(graph.shape, x.dtype))
+    calls = by_layer.calls(x, out)
 
     def run():
-        if own is None:
-            y = empty(graph.shape, x.dtype)
-            calls = by_layer.calls(x, y)
-        else:
-            y, calls = out, own
         for call in calls:
             call()
-        return y
+        return out
 
     return run
 
