@@ -117,7 +117,8 @@ def _measure(connection: Connection, block: Block, setting: Setting, way: str) -
         before = _private_bytes()
         x, y = problem.copy(problem.x), empty(problem.output_shape, problem.x.dtype)
         run(x, out=y)
-        connection.send(_private_bytes() - before)
+        # (arrays of less than a page may lie in pages that were in use before)
+        connection.send(max(_private_bytes() - before, x.nbytes + y.nbytes))
 
 
 def _ways(way, problem, small):

@@ -17,17 +17,25 @@ def save(report: BlockReport, path: str) -> None:
     figure = Figure(figsize=(10, 1.6 + 0.36 * len(places)), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    bars = [(f"over {LAYERS}", "silver", [result.speedup_over(LAYERS) for result in report.results])]
+    bars = [
+        (
+            "as its layers called one by one",
+            "silver",
+            [result.speedup_over(LAYERS) for result in report.results],
+        )
+    ]
     if report.peers:
         best = [result.speedup_over(result.best_peer) for result in report.results]
-        bars.insert(0, ("over the best peer", "C0", best))
+        bars.insert(0, ("as the best peer, in brackets", "C0", best))
     for number, (label, colour, ratios) in enumerate(bars):
         shift = (number - (len(bars) - 1) / 2) * HEIGHT
         _draw(axes, places + shift, ratios, colour, label)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_yticks(places, [_label(report, result) for result in report.results])
     axes.invert_yaxis()
-    axes.set(xlabel="times as fast as", title=f"{report.setting.title}: {report.setting}")
+    axes.set(
+        xlabel="fastpw's chains are so many times as fast", title=f"{report.setting.title}: {report.setting}"
+    )
     axes.grid(axis="x", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=len(bars), frameon=False)
     figure.savefig(path)
