@@ -37,7 +37,7 @@ def main(
     return 0
 
 
-def wide_console(*tables: Any) -> Console:  # rich.table.Table
+def wide_console(*tables: Any) -> Any:  # rich.table.Table, rich.console.Console
     """Where its output goes to a file, it is as wide as the widest table."""
     console = Console()
     if not console.is_terminal:
@@ -46,7 +46,7 @@ def wide_console(*tables: Any) -> Console:  # rich.table.Table
     return console
 
 
-def say(console: Console, text: str, style: str | None = None) -> None:
+def say(console: Any, text: str, style: str | None = None) -> None:  # rich.console.Console
     """Some text, as it is."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 

@@ -96,8 +96,10 @@ class Block:
 
 
 def sequence(*steps: Part, added: Part | Literal["input"] | None = None) -> Sequence:
+    """A Sequence of the steps."""
     return Sequence(steps, added)
 
 
 def branches(*parts: Part) -> Branches:
+    """Branches of the parts."""
     return Branches(parts)

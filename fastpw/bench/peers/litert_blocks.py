@@ -12,7 +12,7 @@ from fastpw.bench.blocks.parts import Branches, Channels, Convolution, GlobalAve
 from fastpw.bench.blocks.problem import BlockProblem
 from fastpw.bench.peers.litert import buffer, invoked, packed, tensor
 
-FUSED = {None: "NONE", "relu": "RELU", "relu6": "RELU6"}
+FUSED: dict[str | None, str] = {None: "NONE", "relu": "RELU", "relu6": "RELU6"}
 LATEST_OLD_CODE = 127  # operators with higher numbers are newer than the old field for the code
 
 

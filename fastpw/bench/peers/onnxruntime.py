@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
-from onnx import NodeProto, TensorProto, helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
 from fastpw._typing import FloatArray
 from fastpw.bench.blocks.problem import BlockProblem
@@ -66,7 +66,7 @@ def gemm(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
 
 def session(
     problem: Forward | BlockProblem,
-    nodes: list[NodeProto],
+    nodes: list[Any],  # onnx.NodeProto
     constants: dict[str, NDArray[Any]],
     x: FloatArray,
     shape: tuple[int, ...],

@@ -5,21 +5,21 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from onnx import NodeProto, helper
+from onnx import helper
 
 from fastpw.bench.blocks.graph import Node
 from fastpw.bench.blocks.parts import Branches, Channels, Convolution, GlobalAverage, Pool, Shuffle
 from fastpw.bench.blocks.problem import BlockProblem
 from fastpw.bench.peers.onnxruntime import session
 
-ACTIVATIONS = {"relu": "Relu", "relu6": "Clip", "gelu": "Gelu"}
+ACTIVATIONS: dict[str, str] = {"relu": "Relu", "relu6": "Clip", "gelu": "Gelu"}
 
 
 class OnnxGraph:
     """A block in (N, channels, H, W): nodes, and constants by name. Node n of the block is called "n"."""
 
     def __init__(self, problem: BlockProblem) -> None:
-        self.nodes: list[NodeProto] = []
+        self.nodes: list[Any] = []  # onnx.NodeProto
         self.constants: dict[str, NDArray[Any]] = {}
         for number, node in enumerate(problem.graph.nodes[1:], 1):
             inputs = [str(read) for read in node.inputs]

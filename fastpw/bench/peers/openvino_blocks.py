@@ -11,7 +11,7 @@ from fastpw.bench.blocks.parts import Branches, Channels, Convolution, GlobalAve
 from fastpw.bench.blocks.problem import BlockProblem
 from fastpw.bench.peers.openvino import request
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str | None, Callable[[Any], Any]] = {
     None: lambda z: z,
     "relu": ops.relu,
     "relu6": lambda z: ops.clamp(z, 0.0, 6.0),
