@@ -44,6 +44,13 @@ TINY = [
     tiny("inverted", catalogue.inverted_residual(8, 8)),
     tiny("shuffle1", catalogue.shuffle_v1(24), channels=24),
     tiny("shuffle2", catalogue.shuffle_v2(8)),
+    tiny(
+        "twice_added",
+        sequence(
+            Convolution(4),
+            sequence(sequence(Convolution(4), Convolution(4), added="input"), Convolution(4), added="input"),
+        ),
+    ),
     tiny("network1", catalogue.mobilenet_v1(10), 32, 32, 3),
     tiny("network2", catalogue.mobilenet_v2(10), 32, 32, 3),
 ]
@@ -250,6 +257,13 @@ def test_peak_memory_is_that_of_the_arrays():
     single = tiny("single", sequence(Convolution(64)), 64, 64, 16)
     arrays = 4 * 64 * 64 * (16 + 64)
     assert arrays <= memory.peak(single, SETTING, "fastpw") <= arrays + (128 << 10)
+
+
+@pytest.mark.skipif(not memory.measurable(), reason="the system does not tell")
+def test_peak_memory_counts_what_is_freed_before_the_end():
+    block = tiny("freed", catalogue.shuffle_v2(64), 64, 64, 64)
+    before_the_shuffle = result = x = 4 * 64 * 64 * 64
+    assert memory.peak(block, SETTING, "fastpw") >= x + before_the_shuffle + result
 
 
 @pytest.mark.skipif(not memory.measurable(), reason="the system does not tell")

@@ -32,6 +32,7 @@ def save(report: BlockReport, path: str) -> None:
         _draw(axes, places + shift, ratios, colour, label)
     axes.axvline(1, color="black", linewidth=1)
     axes.set_yticks(places, [_label(report, result) for result in report.results])
+    axes.margins(y=0.01)
     axes.invert_yaxis()
     axes.set(
         xlabel="fastpw's chains are so many times as fast", title=f"{report.setting.title}: {report.setting}"
