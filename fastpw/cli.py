@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import fastpw
 from fastpw import verify
 from fastpw.bench import layers
+from fastpw.bench.blocks import catalogue
 from fastpw.bench.setting import Setting
 
 
@@ -38,9 +39,12 @@ def _add_bench(commands):
         epilog="The environment chooses instruction sets: FASTPW_ISA=avx2 those of fastpw, "
         "ONEDNN_MAX_CPU_ISA=AVX2 those of torch's oneDNN.",
     )
-    names = layers.all_networks()
+    names = list(dict.fromkeys([*layers.all_networks(), *catalogue.networks()]))
     command.add_argument("--kind", choices=layers.KINDS, default="pointwise",
                          help="of the convolutions; default: pointwise (1x1)")  # fmt: skip
+    command.add_argument("--blocks", nargs="*", metavar="NAME",
+                         help="blocks of networks, and two whole networks, instead of layers: all, or those "
+                         "with a NAME in their own name or their family's; float32, forward")  # fmt: skip
     which = command.add_mutually_exclusive_group()
     which.add_argument("--network", action="append", choices=names, metavar="NAME",
                        help=f"only its layers; may be repeated. One of {', '.join(names)}")  # fmt: skip
@@ -56,7 +60,9 @@ def _add_bench(commands):
                          help="each call makes new arrays for its results")  # fmt: skip
     command.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     command.add_argument("--json", metavar="FILE", help="write all figures to FILE")
-    command.add_argument("--plot", metavar="FILE.png", help="draw a roofline with a dot per layer")
+    command.add_argument(
+        "--plot", metavar="FILE.png", help="draw a roofline with a dot per layer; of blocks bars"
+    )
     command.set_defaults(run=_bench)
 
 
@@ -85,6 +91,8 @@ def _bench(options):
             raise
         print(f'fastpw bench needs {package}: pip install "fastpw[bench]"', file=sys.stderr)
         return 2
+    if options.blocks is not None:
+        return _bench_blocks(options)
     try:
         chosen = layers.load(options.layers, options.kind)
     except (OSError, ValueError) as error:
@@ -100,10 +108,43 @@ def _bench(options):
             )
             return 2
     setting = Setting(
-        threads=options.threads or fastpw.get_num_threads(),
+        threads=_threads(options),
         backward=options.backward,
         new_arrays=options.numpy_to_numpy,
         dtype=options.dtype,
         kind=options.kind,
     )
     return command.main(chosen, setting, options.peers or options.backward, options.json, options.plot)
+
+
+def _threads(options):
+    return options.threads or fastpw.get_num_threads()
+
+
+def _bench_blocks(options):
+    from fastpw.bench.blocks import command  # noqa: PLC0415 - as above
+
+    chosen = catalogue.chosen(options.blocks, options.network)
+    complaint = _complaint_of_blocks(options, chosen)
+    if complaint:
+        print(f"fastpw bench --blocks: {complaint}", file=sys.stderr)
+        return 2
+    setting = Setting(threads=_threads(options), new_arrays=options.numpy_to_numpy, kind="block")
+    return command.main(chosen, setting, options.peers, options.json, options.plot)
+
+
+def _complaint_of_blocks(options, chosen):
+    others = {
+        "--kind": options.kind != "pointwise",
+        "--layers": options.layers is not None,
+        "--backward": options.backward,
+        "--dtype": options.dtype != "float32",
+    }
+    for name, given in others.items():
+        if given:
+            return f"blocks are measured in float32, forward, and do not go with {name}"
+    if not chosen:
+        known = ", ".join(block.name for block in catalogue.load())
+        came = ", ".join([*options.blocks, *(options.network or [])])
+        return f"a part of one of {known}, or of its family, is needed, got {came}"
+    return None

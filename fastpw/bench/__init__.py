@@ -7,6 +7,7 @@ problem          these, and the check of a result against the reference; windowe
                  where pixels look at their neighbours
 implementations  who computes it in this process: one function each; backward: the gradients; windowed: where
                  pixels look at their neighbours, with windows for NumPy
+blocks/          blocks of networks and whole networks, measured in the same way
 peers/           who computes it in a process of its own: a module for each runtime
 contestant       one of them, from its arrays to the seconds of its calls
 worker           the process, and what is said over its pipe

@@ -1,4 +1,4 @@
-"""What the problems of all kinds have in common: random arrays in the sizes of a layer."""
+"""What the problems of all kinds have in common: random arrays in the sizes of a layer, and the check."""
 
 from __future__ import annotations
 
@@ -20,18 +20,13 @@ def spread(size: int, count: int) -> NDArray[np.integer]:
     return np.unique(np.linspace(0, size - 1, count).astype(int))
 
 
-class Problem:
-    """Random arrays in the sizes of a layer; the same ones each time, in every process."""
+class Arrays:
+    """Random arrays, the same ones each time, in every process; and arrays for results."""
 
-    def __init__(self, layer: Layer, setting: Setting) -> None:
-        self.layer: Layer = layer
+    def __init__(self, name: str, setting: Setting) -> None:
+        self.name: str = name
         self.setting: Setting = setting
         self._random = np.random.default_rng(0)
-        self.x: FloatArray = self.random(layer.N, layer.H, layer.W, layer.C)
-        self.weight: FloatArray = self.random(*setting.weight_shape(layer))
-        self.bias: FloatArray = self.random(layer.K)
-        # Those that a pointwise layer computes from:
-        self.pixels: FloatArray = self.x[:, :: layer.stride, :: layer.stride]
 
     def random(self, *shape: int) -> FloatArray:
         """Between -0.5 and 0.5."""
@@ -54,6 +49,29 @@ class Problem:
     def _new(self, shape):
         """Arrays begin with a cache line, as those do that peers make themselves."""
         return empty(shape, np.dtype(self.setting.dtype))
+
+    def hold(self, name: str, what: str, result: Any, expected: Any, allowed: Any) -> None:
+        """Raise ArithmeticError if `what` of implementation `name` is too far from the reference."""
+        excess = _bounds.excess(result, expected, allowed)
+        if excess > 1:
+            raise ArithmeticError(
+                f"{self.name}: {what} of {name} lies {excess:.3g} times further from the reference "
+                "than rounding allows"
+            )
+
+
+class Problem(Arrays):
+    """The arrays of a layer."""
+
+    def __init__(self, layer: Layer, setting: Setting) -> None:
+        super().__init__(layer.name, setting)
+        self.layer: Layer = layer
+        self.x: FloatArray = self.random(layer.N, layer.H, layer.W, layer.C)
+        self.weight: FloatArray = self.random(*setting.weight_shape(layer))
+        self.bias: FloatArray = self.random(layer.K)
+        self.output_shape: tuple[int, ...] = layer.output_shape
+        # Those that a pointwise layer computes from:
+        self.pixels: FloatArray = self.x[:, :: layer.stride, :: layer.stride]
 
     def rows_at(self, which: NDArray[np.integer], array: FloatArray) -> FloatArray:
         """Some pixels of an (N, Ho, Wo, channels) array, as rows."""
@@ -88,14 +106,3 @@ class Problem:
         for i in range(self.layer.kh):
             for j in range(self.layer.kw):
                 yield i, j, padded[:, i::stride, j::stride][:, :Ho, :Wo]
-
-    # ---- the check -----------------------------------------------------------------------------------------
-
-    def hold(self, name: str, what: str, result: Any, expected: Any, allowed: Any) -> None:
-        """Raise ArithmeticError if `what` of implementation `name` is too far from the reference."""
-        excess = _bounds.excess(result, expected, allowed)
-        if excess > 1:
-            raise ArithmeticError(
-                f"{self.layer.name}: {what} of {name} lies {excess:.3g} times further from the reference "
-                "than rounding allows"
-            )

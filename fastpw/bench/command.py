@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from fastpw.bench import implementations, peers, plot, table
 from fastpw.bench.layers import Layer
+from fastpw.bench.report import Report
 from fastpw.bench.runner import Runner
 from fastpw.bench.setting import Setting
 
@@ -21,35 +23,48 @@ def main(
     plot_path: str | None = None,
 ) -> int:
     """Measure these layers in this setting; returns the exit status."""
-    report = _measure(chosen, setting, peers.table(setting) if with_peers else {})
-    rows = table.render(report)
-    console = Console()
-    if not console.is_terminal:
-        console.width = 1000
-        console.width = console.measure(rows).maximum
-    _say(console, table.title(report), "italic")
-    console.print(rows)
+    runner = Runner(setting, implementations.shown(setting), peers.table(setting) if with_peers else {})
+    report = measure(runner, chosen)
+    console = wide_console(table.render(report))
+    say(console, table.title(report), "italic")
+    console.print(table.render(report))
     for note in table.notes(report):
-        _say(console, note)
-    _say(console, table.summary(report), "bold")
-    if json_path:
-        Path(json_path).write_text(json.dumps(report.as_dict(), indent=1) + "\n")
+        say(console, note)
+    say(console, table.summary(report), "bold")
+    write_json(report, json_path)
     if plot_path:
         plot.save(report, plot_path)
     return 0
 
 
-def _say(console, text, style=None):
+def wide_console(*tables: Any) -> Any:  # rich.table.Table, rich.console.Console
+    """Where its output goes to a file, it is as wide as the widest table."""
+    console = Console()
+    if not console.is_terminal:
+        console.width = 1000
+        console.width = max(console.measure(rows).maximum for rows in tables)
+    return console
+
+
+def say(console: Any, text: str, style: str | None = None) -> None:  # rich.console.Console
+    """Some text, as it is."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
 
 
-def _measure(chosen, setting, peers_):
+def write_json(report: Report, path: str | None) -> None:
+    """All figures, if that was asked for."""
+    if path:
+        Path(path).write_text(json.dumps(report.as_dict(), indent=1) + "\n")
+
+
+def measure(runner: Runner, chosen: Sequence[Any]) -> Report:
+    """Measure layers, or what the runner measures, one after the other, and show how far it is."""
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     # (no refresh in the background: its thread would take a core from whoever is being timed)
     with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
         task = progress.add_task("measuring the machine", total=len(chosen))
         progress.refresh()
-        with Runner(setting, implementations.shown(setting), peers_) as runner:
+        with runner:
             for layer in chosen:
                 progress.update(task, description=layer.name, refresh=True)
                 runner.measure(layer)

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from typing import Any, TypeAlias
 
 from fastpw.bench import problem, timing
+from fastpw.bench.blocks.parts import Block
 from fastpw.bench.layers import Layer
 from fastpw.bench.setting import Setting
 
@@ -24,7 +25,7 @@ class Contestant:
         self.name = name
         self._prepare = prepare
 
-    def prepare(self, layer: Layer, setting: Setting) -> None:
+    def prepare(self, layer: Layer | Block, setting: Setting) -> None:
         """Make arrays, pack weights, compute once and check the result."""
         self._problem = problem.of(layer, setting)
         self.start()

@@ -11,6 +11,8 @@ from numpy.typing import ArrayLike
 from fastpw import _bounds, reference
 from fastpw._typing import FloatArray
 from fastpw.bench.arrays import Problem, spread
+from fastpw.bench.blocks.parts import Block
+from fastpw.bench.blocks.problem import BlockProblem
 from fastpw.bench.layers import Layer
 from fastpw.bench.setting import Setting
 from fastpw.bench.windowed_problem import WindowedBackward
@@ -21,8 +23,10 @@ CHECKED_OUTPUTS = 16  # of dweight and dbias, which look at every pixel
 
 
 @lru_cache(maxsize=1)
-def of(layer: Layer, setting: Setting) -> Forward | Backward | WindowedBackward:
-    """The problem that a layer is in this setting."""
+def of(layer: Layer | Block, setting: Setting) -> Forward | Backward | WindowedBackward | BlockProblem:
+    """The problem that a layer or a block is in this setting."""
+    if isinstance(layer, Block):
+        return BlockProblem(layer, setting)
     if not setting.backward:
         return Forward(layer, setting)
     return (Backward if setting.kind == "pointwise" else WindowedBackward)(layer, setting)

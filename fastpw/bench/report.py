@@ -91,6 +91,17 @@ class Report:
     def as_dict(self) -> dict[str, Any]:
         """All of it in plain numbers and strings, for JSON."""
         return {
+            **self._run_as_dict(),
+            "bandwidth_gbs": self.bandwidth_gbs,
+            "mean_fraction_of_peak": {name: self.mean_fraction(name) for name in self.implementations},
+            "mean_speedup": {name: self.mean_speedup(name) for name in self.others},
+            "mean_speedup_over_best": self.mean_speedup_over_best(),
+            "layers": [self._row(result) for result in self.results],
+        }
+
+    def _run_as_dict(self):
+        """Where and how it was measured, and who does not count."""
+        return {
             "fastpw": fastpw.__version__,
             "numpy": np.__version__,
             "python": platform.python_version(),
@@ -99,13 +110,8 @@ class Report:
             "isa": chosen_isa(self.setting.dtype),
             **asdict(self.setting),
             "peak_gflops": self.peak_gflops,
-            "bandwidth_gbs": self.bandwidth_gbs,
             "absent": self.absent,
             "failures": [[*names, reason] for names, reason in self.failures.items()],
-            "mean_fraction_of_peak": {name: self.mean_fraction(name) for name in self.implementations},
-            "mean_speedup": {name: self.mean_speedup(name) for name in self.others},
-            "mean_speedup_over_best": self.mean_speedup_over_best(),
-            "layers": [self._row(result) for result in self.results],
         }
 
     def _row(self, result):

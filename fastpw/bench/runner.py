@@ -11,10 +11,11 @@ import threadpoolctl
 
 import fastpw
 from fastpw.bench import contestant, peers, roofs
+from fastpw.bench.blocks.parts import Block
 from fastpw.bench.layers import Layer
 from fastpw.bench.report import Report, Result
 from fastpw.bench.setting import Setting
-from fastpw.bench.timing import interleave
+from fastpw.bench.timing import Timing, interleave
 from fastpw.bench.worker import PeerError, Worker
 
 ROUNDS = 10
@@ -45,9 +46,12 @@ class Runner:
         absent = {name: why for name, why in peers.absent(setting).items() if name in peers_}
         present = {name: peer for name, peer in peers_.items() if name not in absent}
         self.setting = setting
-        self.report: Report = Report(setting, [*locals_, *present], list(present), absent)
+        self.report: Report = self._new_report([*locals_, *present], list(present), absent)
         self._locals, self._peers = locals_, present
         self._rounds = rounds or ROUNDS
+
+    def _new_report(self, implementations, peers_, absent) -> Report:
+        return Report(self.setting, implementations, peers_, absent)
 
     def __enter__(self) -> Runner:
         with ExitStack() as stack:
@@ -75,6 +79,13 @@ class Runner:
 
         What is wrong in this process is an error (ArithmeticError); a peer that fails does not count.
         """
+        timings, peak = self._time(layer)
+        result = Result(layer, self.setting, timings, peak)
+        self.report.results.append(result)
+        return result
+
+    def _time(self, layer: Layer | Block) -> tuple[dict[str, Timing], float]:
+        """The timings of those who are right, by name, and the FMA peak beside them, in GFLOP/s."""
         self._everyone(layer, "prepare", layer, self.setting)
         able = self._able(layer)
         bursts = {one.name: partial(self._attempt, layer, one, "burst") for one in able}
@@ -82,9 +93,7 @@ class Runner:
         self._everyone(layer, "check")
         peak = self._peak.flops / timings.pop("peak").best / 1e9
         self.report.peak_gflops = max(self.report.peak_gflops, peak)
-        result = Result(layer, self.setting, {one.name: timings[one.name] for one in self._able(layer)}, peak)
-        self.report.results.append(result)
-        return result
+        return {one.name: timings[one.name] for one in self._able(layer)}, peak
 
     def _able(self, layer):
         failed = self.report.failures

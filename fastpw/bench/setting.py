@@ -11,6 +11,7 @@ TITLES = {
     "pointwise": "1×1 convolutions",
     "dense": "dense convolutions",
     "depthwise": "depthwise convolutions",
+    "block": "blocks of networks",
 }
 
 
@@ -54,5 +55,6 @@ class Setting:
 
     def __str__(self) -> str:
         what = "gradients of bias + ReLU" if self.backward else "bias + ReLU"
+        what = "bias and activations" if self.kind == "block" else what
         where = "new arrays each call" if self.new_arrays else "own arrays"
         return f"{self.dtype}, {what}, {where}, threads: {self.threads}"

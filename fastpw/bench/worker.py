@@ -11,6 +11,7 @@ import signal
 from importlib import import_module
 from multiprocessing.connection import Connection
 
+from fastpw.bench.blocks.parts import Block
 from fastpw.bench.contestant import Contestant
 from fastpw.bench.layers import Layer
 from fastpw.bench.setting import Setting
@@ -37,7 +38,7 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def prepare(self, layer: Layer, setting: Setting) -> None:
+    def prepare(self, layer: Layer | Block, setting: Setting) -> None:
         if not self._process.is_alive():
             self._start()
         return self._ask("prepare", layer, setting)

@@ -38,10 +38,23 @@ WINDOWED = {
     "openvino": Peer("fastpw.bench.peers.openvino:convolution", ("openvino",)),
 }
 WINDOWED_BACKWARD = {"torch conv": BACKWARD["torch conv"]}
+BLOCKS = {
+    "litert": Peer("fastpw.bench.peers.litert_blocks:block", ("ai_edge_litert",)),
+    "torch eager": Peer("fastpw.bench.peers.torch_blocks:eager", ("torch",)),
+    "torch onednn": Peer("fastpw.bench.peers.torch_blocks:onednn", ("torch",)),
+    "ort conv": Peer("fastpw.bench.peers.onnxruntime_blocks:conv", ("onnxruntime", "onnx")),
+    "ort gemm": Peer("fastpw.bench.peers.onnxruntime_blocks:gemm", ("onnxruntime", "onnx")),
+    "openvino conv": Peer("fastpw.bench.peers.openvino_blocks:convolution", ("openvino",)),
+    "openvino matmul": Peer("fastpw.bench.peers.openvino_blocks:matmul", ("openvino",)),
+}
+# Of these, who takes part only where a block consists of 1x1 convolutions:
+OF_POINTWISE_BLOCKS = ("ort gemm", "openvino matmul")
 
 
 def table(setting: Setting) -> dict[str, Peer]:
     """The peers of the kind and the pass that are measured, by name."""
+    if setting.kind == "block":
+        return BLOCKS
     if setting.kind == "pointwise":
         return BACKWARD if setting.backward else FORWARD
     return WINDOWED_BACKWARD if setting.backward else WINDOWED

@@ -7,6 +7,7 @@ import numpy as np
 import openvino
 from openvino import opset13 as ops
 
+from fastpw.bench.blocks.problem import BlockProblem
 from fastpw.bench.problem import Forward
 
 
@@ -18,7 +19,7 @@ def matmul(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
         every = [1, layer.stride, layer.stride, 1]
         pixels = ops.strided_slice(x, [0] * 4, list(problem.x.shape), every, [0] * 4, [0] * 4)
     products = ops.matmul(pixels, ops.constant(problem.weight), False, True)
-    return _request(problem, x, ops.relu(ops.add(products, ops.constant(problem.bias))))
+    return request(problem, x, ops.relu(ops.add(products, ops.constant(problem.bias))))
 
 
 def convolution(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
@@ -39,10 +40,12 @@ def convolution(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]
         dilations=[1, 1],
     )
     y = ops.relu(ops.add(products, ops.constant(problem.bias.reshape(1, layer.K, 1, 1))))
-    return _request(problem, x, ops.transpose(y, ops.constant([0, 2, 3, 1])))
+    return request(problem, x, ops.transpose(y, ops.constant([0, 2, 3, 1])))
 
 
-def _request(problem, x, result):
+def request(
+    problem: Forward | BlockProblem, x: Any, result: Any
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """An infer request bound to the pixels and to an array of its own, or to a new one for each call."""
     options = {
         "INFERENCE_NUM_THREADS": problem.setting.threads,
@@ -51,20 +54,20 @@ def _request(problem, x, result):
         "NUM_STREAMS": 1,
     }
     model = openvino.Model([result], [x], "layer")
-    request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+    infer_request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
 
     def bind(x, y):
-        request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
-        request.set_output_tensor(openvino.Tensor(y, shared_memory=True))
+        infer_request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
+        infer_request.set_output_tensor(openvino.Tensor(y, shared_memory=True))
 
     def from_array_to_array():
-        y = np.empty(problem.layer.output_shape, np.float32)
+        y = np.empty(problem.output_shape, np.float32)
         bind(problem.x, y)
-        request.infer(share_outputs=True)
+        infer_request.infer(share_outputs=True)
         return y
 
     if problem.setting.new_arrays:
         return from_array_to_array, from_array_to_array
     y = problem.out()
     bind(problem.x, y)
-    return lambda: request.infer(share_outputs=True), lambda: y
+    return lambda: infer_request.infer(share_outputs=True), lambda: y

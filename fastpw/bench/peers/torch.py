@@ -4,25 +4,29 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from numpy.typing import NDArray
 
+from fastpw.bench.arrays import Arrays
 from fastpw.bench.problem import Backward, Forward
 from fastpw.bench.windowed_problem import WindowedBackward
 
 ONE, NONE = [1, 1], [0, 0]  # dilation; output padding
 
 
-def _start(problem):
+def start(problem: Arrays) -> None:
+    """Set the threads; gradients are not recorded."""
     torch.set_num_threads(problem.setting.threads)
     torch.set_grad_enabled(False)
 
 
-def _tensor(array):
+def tensor(image: NDArray[Any]) -> torch.Tensor:
     """The (N, H, W, channels) array as torch's (N, channels, H, W), channels_last: the same memory."""
-    return torch.from_numpy(array).permute(0, 3, 1, 2)
+    return torch.from_numpy(image).permute(0, 3, 1, 2)
 
 
-def _array(tensor):
-    return tensor.permute(0, 2, 3, 1).numpy()
+def array(result: torch.Tensor) -> NDArray[Any]:
+    """The way back."""
+    return result.permute(0, 2, 3, 1).numpy()
 
 
 class _Convolution:
@@ -40,32 +44,32 @@ class _Convolution:
         self.stride = [problem.layer.stride] * 2
         self.groups = problem.groups
         kernel = self.turned(problem.as_kernel(problem.weight))
-        self.weight = _tensor(kernel).contiguous(memory_format=torch.channels_last)
+        self.weight = tensor(kernel).contiguous(memory_format=torch.channels_last)
         self.bias = torch.from_numpy(problem.bias)
 
-    def turned(self, array):
+    def turned(self, image):
         """Of an image or a kernel the one that is computed with, and the way back."""
-        return self._problem.copy(array[:, ::-1, ::-1]) if self._mirrored else array
+        return self._problem.copy(image[:, ::-1, ::-1]) if self._mirrored else image
 
     def timed(self, compute, arrays, results, back):
         """`compute` takes the arrays' tensors; `results` makes NumPy's arrays of what it returns."""
-        arrays = [self.turned(array) for array in arrays]
+        arrays = [self.turned(image) for image in arrays]
         if self._problem.setting.new_arrays:
 
             def run():
-                return results(compute(*map(_tensor, arrays)))
+                return results(compute(*map(tensor, arrays)))
 
             return run, lambda: back(run())
-        tensors = [*map(_tensor, arrays)]
+        tensors = [*map(tensor, arrays)]
         return lambda: compute(*tensors), lambda: back(results(compute(*tensors)))
 
     def forward(self, compute):
-        return self.timed(compute, [self._problem.x], _array, self.turned)
+        return self.timed(compute, [self._problem.x], array, self.turned)
 
 
 def eager(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """conv2d on channels_last, ReLU in place."""
-    _start(problem)
+    start(problem)
     layer = _Convolution(problem)
     weight, bias, rest = layer.weight, layer.bias, (layer.stride, layer.padding, ONE, layer.groups)
     return layer.forward(lambda x: torch.conv2d(x, weight, bias, *rest).relu_())
@@ -73,11 +77,11 @@ def eager(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
 
 def onednn(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """What torch.compile calls: one primitive, with its weight reordered beforehand."""
-    _start(problem)
+    start(problem)
     layer = _Convolution(problem)
     bias, rest = layer.bias, (layer.padding, layer.stride, ONE, layer.groups)
     reorder = torch._C._nn.mkldnn_reorder_conv2d_weight
-    weight = reorder(layer.weight.to_mkldnn(), *rest, list(_tensor(problem.x).shape))
+    weight = reorder(layer.weight.to_mkldnn(), *rest, list(tensor(problem.x).shape))
     convolution = torch.ops.mkldnn._convolution_pointwise.default
     return layer.forward(lambda x: convolution(x, weight, bias, *rest, "relu", [], ""))
 
@@ -86,7 +90,7 @@ def convolution_backward(
     problem: Backward | WindowedBackward,
 ) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """What autograd calls for ReLU and for a convolution (here oneDNN), without autograd's own account."""
-    _start(problem)
+    start(problem)
     layer = _Convolution(problem)
     gradient = torch.ops.aten.convolution_backward.default
     weight, wanted = layer.weight, [True, True, True]
@@ -97,7 +101,7 @@ def convolution_backward(
 
     def results(gradients):
         dx, dweight, dbias = gradients
-        return _array(dx), _array(dweight), dbias.numpy()
+        return array(dx), array(dweight), dbias.numpy()
 
     def back(gradients):
         dx, dweight, dbias = gradients
@@ -108,7 +112,7 @@ def convolution_backward(
 
 def matmul_backward(problem: Backward) -> tuple[Callable[[], Any], Callable[[], Any]]:
     """The same as two products over all pixels (MKL), into tensors of its own: often torch's faster way."""
-    _start(problem)
+    start(problem)
     layer, weight = problem.layer, torch.from_numpy(problem.weight)
     dz = torch.empty(layer.P, layer.K)
 
