@@ -44,15 +44,12 @@ def _panel(layer: Layer, follower: Operation | None) -> int:
 
 
 class Fused(Operation):
-    """Layers that follow each other, run as one.
+    """Layers that follow each other, run as one."""
 
-    `panels`: the first of two goes panel by panel, which are shared out to the threads.
-    """
+    __slots__ = ("layers",)
 
-    __slots__ = ("layers", "panels")
-
-    def __init__(self, layers: tuple[Layer, ...], panels: bool) -> None:
-        self.layers, self.panels = layers, panels
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self.layers = layers
 
     @property
     def adds_residual(self) -> bool:
@@ -72,11 +69,7 @@ class Fused(Operation):
         for layer in self.layers:
             shapes.append(layer.output_shape(shapes[-1]))
         described = stages(self.layers, shapes)
-        planes, limit = shapes[0][0], threads()
-        if self.panels:
-            cut = fusing.by_panels(described, planes, limit)
-        else:
-            cut = fusing.by_bands(described, planes, x.itemsize, limit)
+        cut = fusing.by_bands(described, shapes[0][0], x.itemsize, threads())
         programs = self._programs(of_planes, shapes)
         return Chain((x, y, residual, None), (*of_planes, None), programs, described, cut, threads)
 

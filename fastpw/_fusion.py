@@ -14,14 +14,18 @@ from .core.partition import CACHES
 
 Shape = tuple[int, ...]
 
-# A thread that begins in the middle of a plane computes rows that another computes, too: this part of its work.
+# The part of a thread's work that may be rows which another thread computes, too.
 MOST_REPEATED = 0.05
 
 # A band of fewer pixels reads the weights of its layers for too little work, if they do not stay at hand.
 LEAST_PIXELS = 64
 
-# What lies between layers and takes so little is at hand in any case.
-SMALL_BETWEEN = CACHES.second // 4
+# What lies between two layers and takes so little is at hand in any case.
+SMALL_BETWEEN = CACHES.second
+
+# So many multiply-adds for each byte that lies between take so long that it does not show whether the byte is
+# written and read.
+MOST_WORK = 64
 
 # That core takes.
 MOST_LAYERS = 8
@@ -32,8 +36,8 @@ class Joined(Layer):
 
     __slots__ = ()
 
-    def __init__(self, layers: tuple[Layer, ...], panels: bool) -> None:
-        self._begin(Fused(layers, panels), None)
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self._begin(Fused(layers), None)
 
 
 class Part(NamedTuple):
@@ -41,7 +45,7 @@ class Part(NamedTuple):
 
     first: int  # the number of the first layer
     last: int  # behind that of the last
-    way: str  # "bands" of rows, "panels" of channels, or "alone"
+    way: str  # "bands" of rows, or "alone"
     why: str  # not in bands, or nothing
     threads: int
     bands: int  # of an image
@@ -53,9 +57,8 @@ class Part(NamedTuple):
         if self.way == "alone":
             return f"layer {self.first} by itself: {self.why}"
         numbers = f"layers {self.first} to {self.last - 1} as one"
-        room = f"{_bytes(self.scratch)} between them for each of {self.threads} threads, {_bytes(self.saved)} saved"
-        if self.way == "panels":
-            return f"{numbers}, some channels at a time: {room}; not in bands of rows: {self.why}"
+        room = f"{_bytes(self.scratch)} between them for each of {self.threads} threads, "
+        room += f"{_bytes(self.saved)} saved"
         return f"{numbers}, in {self.bands} bands of {self.rows} rows: {room}"
 
 
@@ -103,6 +106,14 @@ class _Run(NamedTuple):
         rows = (stage.rows.outputs * stage.columns * stage.channels for stage in self.stages[:-1])
         return self.planes * sum(rows) * self.element
 
+    def largest(self) -> int:
+        """Bytes of the largest of them, for one image."""
+        return max(s.rows.outputs * s.columns * s.channels for s in self.stages[:-1]) * self.element
+
+    def work(self) -> int:
+        """Multiply-adds."""
+        return self.planes * sum(stage.work(stage.rows.outputs) for stage in self.stages)
+
     def weights(self) -> int:
         return sum(stage.depth * stage.channels for stage in self.stages) * self.element
 
@@ -118,8 +129,6 @@ def _longest(layers, shapes, first, element, threads) -> Part:
         why = _against_bands(run, cut)
         if not why:
             return run.part(first, "bands", "", cut)
-        if last == first + 2 and run.stages[0].panel and threads > 1:
-            return run.part(first, "panels", why, fusing.by_panels(run.stages, run.planes, threads))
     return Part(first, first + 1, "alone", why, threads, 0, 0, 0, 0)
 
 
@@ -135,15 +144,17 @@ def _as_run(layers, shapes, element) -> _Run | None:
 
 def _against_bands(run: _Run, cut: fusing.Cut) -> str:
     """Why the layers do not run as one in bands of rows; empty if they do."""
+    if run.largest() <= SMALL_BETWEEN:
+        return f"what lies between takes {_bytes(run.largest())}, which stay in the cache in any case"
+    if run.work() > MOST_WORK * run.between():
+        return f"the {_bytes(run.between())} between are little beside the work of the layers"
     size = fusing.scratch(run.stages, cut.bands, run.element)
     if size > fusing.SCRATCH_BYTES:
-        return f"their rows take {_bytes(size)}, and a thread's cache has room for {_bytes(fusing.SCRATCH_BYTES)}"
+        return f"their rows take {_bytes(size)}, and there is room for {_bytes(fusing.SCRATCH_BYTES)}"
     repeated = fusing.repeated(run.stages, run.planes, cut)
     if repeated > MOST_REPEATED:
         return f"{repeated:.0%} of a thread's work would be rows that another computes, too"
     pixels = -(-run.stages[-1].rows.outputs // cut.bands) * run.stages[-1].columns
     if cut.bands > 1 and pixels < LEAST_PIXELS and run.weights() > CACHES.second // 2:
         return f"{_bytes(run.weights())} of weights would be read for every {pixels} pixels"
-    if run.between() <= SMALL_BETWEEN and not any(stage.panel for stage in run.stages):
-        return f"what lies between takes {_bytes(run.between())}, which stay in the cache in any case"
     return ""

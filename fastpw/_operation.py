@@ -12,7 +12,7 @@ from .core.forward import empty
 
 
 class RowsOfStage(NamedTuple):
-    """Along the rows, the taps of an output: how many, one from the next, from output to output, the first of all.
+    """Along the rows, an output's taps: how many, one from the next, from output to output, the first of all.
 
     And what a number of the result costs.
     """
@@ -59,7 +59,7 @@ class Operation:
         raise NotImplementedError
 
     def stage(self, shape: tuple[int, ...]) -> RowsOfStage | None:
-        """How rows of the result depend on rows of an input (N, H, W, C); None: the layer is no stage of a chain."""
+        """How rows of the result depend on those of (N, H, W, C); None: the layer is no stage of a chain."""
         return None
 
     def run(self, known: Iterable[Program], packed: Any, arrays: tuple) -> tuple[np.ndarray, Program]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from math import prod
 from typing import NamedTuple
 
 import numpy as np
@@ -10,12 +11,15 @@ import numpy as np
 from . import _checks
 from ._fusion import Description, Joined, Part, describe
 from ._layer import Layer
-from ._operation import placeholder
+from ._operation import new, placeholder
 from ._typing import ArrayLike, FloatArray
 from .runtime import threads
 
 # Plans that a chain keeps, for as many shapes of its input.
 MOST_PLANS = 4
+
+# Numbers after which a cache line begins, at most.
+LINE = 16
 
 
 class _Plan(NamedTuple):
@@ -25,8 +29,21 @@ class _Plan(NamedTuple):
     dtype: np.dtype
     threads: int
     steps: tuple[Layer, ...]  # one after the other
-    result: tuple[int, ...]  # its shape
+    between: list[tuple[int, ...]]  # the shapes of their results but the last
+    result: tuple[int, ...]  # and of that
     parts: Description
+
+
+def _results(plan: _Plan) -> list[np.ndarray]:
+    """Arrays for the results of all steps but the last, in turn at both ends of one piece of memory."""
+    sizes = [-(-prod(shape) // LINE) * LINE for shape in plan.between]
+    room = max((a + b for a, b in zip(sizes, [*sizes[1:], 0], strict=True)), default=0)
+    memory = new((room,), plan.dtype)
+    starts = [room - size if number % 2 else 0 for number, size in enumerate(sizes)]
+    return [
+        memory[start : start + prod(shape)].reshape(shape)
+        for start, shape in zip(starts, plan.between, strict=True)
+    ]
 
 
 
@@ -73,7 +90,7 @@ class Chain(Layer):
     layers: tuple[Layer, ...]
     add_input: bool
     _plans: tuple[_Plan, ...]
-    _joined: dict[tuple[int, int, bool], Joined]  # layers that run as one: the first, the last, whether by panels
+    _joined: dict[tuple[int, int], Joined]  # layers that run as one, by the first and behind the last
 
     def __init__(self, layers: Iterable[Layer], *, add_input: bool = False) -> None:
         if hasattr(self, "layers"):
@@ -122,8 +139,8 @@ class Chain(Layer):
         if out is not None:
             _checks.output("out", out, plan.result, plan.dtype)
         y = x
-        for step in plan.steps[:-1]:
-            y = step(y)
+        for step, between in zip(plan.steps, _results(plan), strict=False):
+            y = step(y, out=between)
         return self._last(plan, y, added, out)
 
     @staticmethod
@@ -142,9 +159,9 @@ class Chain(Layer):
         Returns
         -------
         Description
-            A tuple with a part for all layers that run as one, or for a layer that runs by itself: the numbers of
-            its ``first`` layer and behind its ``last``, where the layers of inner chains count one by one; the
-            ``way``, "bands", "panels" or "alone", and ``why`` not in bands; ``threads``, ``bands`` of an image,
+            A tuple with a part for layers that run as one, or for a layer that runs by itself: the numbers
+            of its ``first`` layer and behind its ``last``, where the layers of inner chains count one by one;
+            the ``way``, "bands" or "alone", and ``why`` not in bands; ``threads``, ``bands`` of an image,
             ``rows`` of a band, bytes of ``scratch`` for each thread, and bytes ``saved``, which need not be
             written and read again. Printed, it is a line for each.
 
@@ -176,20 +193,22 @@ class Chain(Layer):
     def _plan(self, shape: tuple[int, ...], dtype: np.dtype, limit: int) -> _Plan:
         result = self.output_shape(shape)
         if self.add_input and result != shape:
-            raise ValueError(f"x: the result's shape {result} is needed where the input is added, got {shape}")
+            raise _checks.input_cannot_be_added(shape, result)
         layers = self._flat()
         shapes = [shape]
         for layer in layers:
             shapes.append(layer.output_shape(shapes[-1]))
         found = describe(layers, shapes, dtype, limit)
-        return _Plan(shape, dtype, limit, tuple(self._step(layers, part) for part in found), result, found)
+        steps = tuple(self._step(layers, part) for part in found)
+        between = [shapes[part.last] for part in found[:-1]]
+        return _Plan(shape, dtype, limit, steps, between, result, found)
 
     def _step(self, layers: tuple[Layer, ...], part: Part) -> Layer:
         if part.way == "alone":
             return layers[part.first]
-        key = part.first, part.last, part.way == "panels"
+        key = part.first, part.last
         if key not in self._joined:
-            self._joined[key] = Joined(layers[part.first : part.last], part.way == "panels")
+            self._joined[key] = Joined(layers[part.first : part.last])
         return self._joined[key]
 
     def _dtype(self) -> np.dtype | None:

@@ -47,6 +47,7 @@ from .options import (
     has_pixels,
     holds_window,
     image,
+    input_cannot_be_added,
     integer,
     layers,
     no_residual,

@@ -183,6 +183,10 @@ def nothing_to_add_to(layer) -> ValueError:
     return ValueError(f"add_input: a convolution is needed as the last layer, got {shown(layer)[:200]}")
 
 
+def input_cannot_be_added(shape: tuple[int, ...], result: tuple[int, ...]) -> ValueError:
+    return ValueError(f"x: the result's shape {result} is needed where the input is added, got {shape}")
+
+
 def too_large(shape: tuple[int, ...]) -> ValueError:
     return ValueError(f"x, padding: a result of less than 2**63 bytes is needed, got shape {shown(shape)}")
 

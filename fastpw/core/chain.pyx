@@ -46,13 +46,13 @@ cdef class Chain(Program):
 
     def __init__(self, tuple arrays, tuple views, tuple programs, tuple stages, cut, threads):
         cdef Stages *c = &self.stages
-        bands, panels, rooms, self.most_threads = cut
+        bands, rooms, self.most_threads = cut
         if not 2 <= len(programs) <= MOST_STAGES or not len(programs) == len(stages) == len(rooms) + 1:
             raise ValueError(f"2 to {MOST_STAGES} stages are needed, got {len(programs)}")
         memset(c, 0, sizeof(c[0]))
         self.bind(arrays, threads)
         self.binding.follows, self.programs = True, programs
-        c.count, c.bands, c.panels = len(programs), bands, panels
+        c.count, c.bands = len(programs), bands
         cdef int i
         for i in range(c.count):
             take_slide(&c.stages[i].rows, stages[i].rows)

@@ -1,12 +1,10 @@
 """A chain of stages over planes: what is computed, one task of it, and the team that runs them.
 
-A task is a band of rows of the last stage's results, which a thread takes through all stages; or, of two stages, a plane
-and some panels of the first stage's columns. Whoever takes the next band of the plane goes on with the rows that are
+A task is a band of rows of the last stage's results, which a thread takes through all stages. Whoever takes the next band of the plane goes on with the rows that are
 there; whoever begins elsewhere makes the rows that it needs anew.
 """
 
 from cython.parallel cimport parallel, threadid
-from libc.stdint cimport PTRDIFF_MAX
 from libc.string cimport memset
 
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
@@ -27,7 +25,6 @@ cdef struct Stages:
     Py_ssize_t planes
     Distances between[OPERANDS]  # of the caller's arrays
     Py_ssize_t bands             # of a plane
-    Py_ssize_t panels            # of a task; 0: all
     Py_ssize_t bytes_of_thread
 
 
@@ -47,14 +44,8 @@ cdef inline Py_ssize_t rows_of_plane(const Stages *c) noexcept nogil:
     return c.stages[c.count - 1].rows.outputs
 
 
-cdef inline Py_ssize_t tasks_of_band(const Stages *c) noexcept nogil:
-    if c.panels == 0:
-        return 1
-    return (c.stages[0].parts.gemm.b.count + c.panels - 1) // c.panels
-
-
 cdef inline Py_ssize_t tasks(const Stages *c) noexcept nogil:
-    return c.planes * c.bands * tasks_of_band(c)
+    return c.planes * c.bands
 
 
 cdef inline void find_needed(const Stages *c, Needed *needed) noexcept nogil:
@@ -95,10 +86,8 @@ cdef inline void find_ends(const BoundStages *r, const Progress *p, int i, Ends 
         ends.lines[C].row, ends.lines[C].room, ends.lines[C].panel = c.stages[i].row, c.stages[i].room, c.stages[i].panel
 
 
-cdef inline void run_stages(const BoundStages *r, Progress *p, const Needed *needed, Py_ssize_t first,
-                            Py_ssize_t last) noexcept nogil:
-    """The rows that are needed and not there yet, stage by stage; panels first..last-1 of the first, if it is one of two
-    that go panel by panel."""
+cdef inline void run_stages(const BoundStages *r, Progress *p, const Needed *needed) noexcept nogil:
+    """The rows that are needed and not there yet, stage by stage."""
     cdef const Stages *c = r.stages
     cdef const Stage *s
     cdef Ends ends[2]
@@ -113,7 +102,7 @@ cdef inline void run_stages(const BoundStages *r, Progress *p, const Needed *nee
             find_ends(r, p, i + 1, &ends[1])
             rows.start, rows.stop = start, needed[i].stop
             rows.window_start, rows.window_stop = max(p.done[i + 1], needed[i + 1].first), needed[i + 1].stop
-            run_pair(s, &ends[0], &ends[1], &rows, first, min(last, s.parts.gemm.b.count), p.memory)
+            run_pair(s, &ends[0], &ends[1], &rows, p.memory)
             p.done[i] = max(p.done[i], needed[i].stop)
             i += 1
         elif s.parts != NULL:
@@ -128,16 +117,14 @@ cdef inline void run_band(const BoundStages *r, Progress *p, Py_ssize_t number) 
     """One task."""
     cdef const Stages *c = r.stages
     cdef Needed needed[MOST_STAGES]
-    cdef Py_ssize_t part = number % tasks_of_band(c), band = number // tasks_of_band(c)
-    cdef Py_ssize_t plane = band // c.bands, first = part * c.panels
-    band %= c.bands
+    cdef Py_ssize_t plane = number // c.bands, band = number % c.bands
     needed[c.count - 1].first = rows_of_plane(c) * band // c.bands
     needed[c.count - 1].stop = rows_of_plane(c) * (band + 1) // c.bands
-    if c.panels or plane != p.plane or needed[c.count - 1].first != p.row:
+    if plane != p.plane or needed[c.count - 1].first != p.row:
         memset(p.done, 0, sizeof(p.done))
     p.plane, p.row = plane, needed[c.count - 1].stop
     find_needed(c, needed)
-    run_stages(r, p, needed, first, first + c.panels if c.panels else PTRDIFF_MAX)
+    run_stages(r, p, needed)
 
 
 cdef inline void begin(const Stages *c, char *memory, Progress *p) noexcept nogil:

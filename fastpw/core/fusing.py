@@ -1,4 +1,4 @@
-"""How a chain of stages is cut: its planes into bands of rows, or its first stage into panels.
+"""How a chain of stages is cut: its planes into bands of rows.
 
 Nothing here decides the order of any additions: a result is the same however the work is cut.
 
@@ -15,7 +15,7 @@ from .partition import CACHES, LEAST_DEPTH, SMALL_WORK
 
 
 class Slide(NamedTuple):
-    """Along the rows, output o reads the inputs o * stride + origin + i * step, for each tap i, if there are any."""
+    """Along the rows, output o reads the inputs o * stride + origin + i * step, for each tap i."""
 
     taps: int
     step: int
@@ -47,7 +47,6 @@ class Cut(NamedTuple):
     """How a chain is run."""
 
     bands: int  # of each plane
-    panels: int  # of the first stage, in a task; 0: all of them
     rooms: tuple[int, ...]  # rows behind each stage but the last
     threads: int
 
@@ -119,14 +118,7 @@ def by_bands(stages: tuple[Stage, ...], planes: int, element: int, threads: int)
 
     least = _least_bands(stages, element)
     bands = min(range(least, min(rows, least + threads - 1) + 1), key=busiest)
-    return Cut(bands, 0, rooms(stages, bands), threads)
-
-
-def by_panels(stages: tuple[Stage, ...], planes: int, threads: int) -> Cut:
-    """Every task is some panels of the first of two stages, and the plane that the second makes of them."""
-    panels = -(-stages[0].channels // stages[0].panel)
-    tasks = max(1, -(-threads // planes))
-    return Cut(1, -(-panels // tasks), rooms(stages, 1), threads)
+    return Cut(bands, rooms(stages, bands), threads)
 
 
 def repeated(stages: tuple[Stage, ...], planes: int, cut: Cut) -> float:

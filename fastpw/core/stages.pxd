@@ -200,9 +200,9 @@ cdef inline void run_panel_of_window(const Windows *w, const Ends *e, const Rows
         rows.task.start = rows.task.stop
 
 
-cdef inline void run_pair(const Stage *product, const Ends *e, const Ends *f, const RowsOfPair *rows, Py_ssize_t first,
-                          Py_ssize_t last, char *workspace) noexcept nogil:
-    """Some panels of a product, and the stencil over them; `product` is followed by that stage, `e` by its ends."""
+cdef inline void run_pair(const Stage *product, const Ends *e, const Ends *f, const RowsOfPair *rows,
+                          char *workspace) noexcept nogil:
+    """A product and the stencil over it, panel by panel: that stage follows `product`, and has the ends `f`."""
     cdef Windows w = product[1].windows
     cdef Py_ssize_t width = product.kernels.tiles[0].nr, panel
     cdef Rows under
@@ -211,7 +211,7 @@ cdef inline void run_pair(const Stage *product, const Ends *e, const Ends *f, co
     under.table = <const char **>(workspace + product[1].workspace_at)
     under.task.plane, under.task.start, under.task.stop = 0, rows.window_start, rows.window_stop
     set_table(&w, e.lines[C].base, &under.task, under.table)
-    for panel in range(first, last):
+    for panel in range(product.parts.gemm.b.count):
         run_panel_of_product(product, e, rows, panel, workspace)
         under.at = panel * e.lines[C].panel
         under.task.first = panel * width
