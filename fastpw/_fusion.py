@@ -25,7 +25,7 @@ SMALL_BETWEEN = CACHES.second
 
 # So many multiply-adds for each byte that lies between take so long that it does not show whether the byte is
 # written and read.
-MOST_WORK = 64
+MOST_WORK = 40
 
 # That core takes.
 MOST_LAYERS = 8

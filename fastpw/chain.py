@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import pairwise
 from math import prod
 from typing import NamedTuple
 
@@ -11,15 +12,30 @@ import numpy as np
 from . import _checks
 from ._fusion import Description, Joined, Part, describe
 from ._layer import Layer
-from ._operation import new, placeholder
+from ._operation import placeholder
 from ._typing import ArrayLike, FloatArray
+from .core.kept import borrow, give_back
 from .runtime import threads
 
 # Plans that a chain keeps, for as many shapes of its input.
 MOST_PLANS = 4
 
-# Numbers after which a cache line begins, at most.
-LINE = 16
+# Bytes of a cache line.
+LINE = 64
+
+
+class _Room(NamedTuple):
+    """Where the results of all steps but the last go: in turn at both ends of one piece of memory."""
+
+    size: int  # of the memory, in bytes
+    places: tuple[tuple[tuple[int, ...], int], ...]  # of each its shape, and where it begins
+
+    @classmethod
+    def of(cls, shapes: list[tuple[int, ...]], itemsize: int) -> _Room:
+        sizes = [-(-prod(shape) * itemsize // LINE) * LINE for shape in shapes]
+        size = max((a + b for a, b in pairwise([*sizes, 0])), default=0)
+        starts = (size - sizes[number] if number % 2 else 0 for number in range(len(sizes)))
+        return cls(size, tuple(zip(shapes, starts, strict=True)))
 
 
 class _Plan(NamedTuple):
@@ -29,22 +45,9 @@ class _Plan(NamedTuple):
     dtype: np.dtype
     threads: int
     steps: tuple[Layer, ...]  # one after the other
-    between: list[tuple[int, ...]]  # the shapes of their results but the last
-    result: tuple[int, ...]  # and of that
+    room: _Room  # for their results but the last
+    result: tuple[int, ...]  # the shape of that
     parts: Description
-
-
-def _results(plan: _Plan) -> list[np.ndarray]:
-    """Arrays for the results of all steps but the last, in turn at both ends of one piece of memory."""
-    sizes = [-(-prod(shape) // LINE) * LINE for shape in plan.between]
-    room = max((a + b for a, b in zip(sizes, [*sizes[1:], 0], strict=True)), default=0)
-    memory = new((room,), plan.dtype)
-    starts = [room - size if number % 2 else 0 for number, size in enumerate(sizes)]
-    return [
-        memory[start : start + prod(shape)].reshape(shape)
-        for start, shape in zip(starts, plan.between, strict=True)
-    ]
-
 
 
 class Chain(Layer):
@@ -138,10 +141,12 @@ class Chain(Layer):
             _checks.like_result("residual", residual, plan.result, plan.dtype)
         if out is not None:
             _checks.output("out", out, plan.result, plan.dtype)
-        y = x
-        for step, between in zip(plan.steps, _results(plan), strict=False):
-            y = step(y, out=between)
-        return self._last(plan, y, added, out)
+        y, memory = x, borrow(plan.room.size)
+        for step, (shape, start) in zip(plan.steps, plan.room.places, strict=False):
+            y = step(y, out=np.ndarray(shape, plan.dtype, memory, start))
+        y = self._last(plan, y, added, out)
+        give_back(memory)
+        return y
 
     @staticmethod
     def _last(plan: _Plan, x, added, out) -> FloatArray:
@@ -200,8 +205,8 @@ class Chain(Layer):
             shapes.append(layer.output_shape(shapes[-1]))
         found = describe(layers, shapes, dtype, limit)
         steps = tuple(self._step(layers, part) for part in found)
-        between = [shapes[part.last] for part in found[:-1]]
-        return _Plan(shape, dtype, limit, steps, between, result, found)
+        room = _Room.of([shapes[part.last] for part in found[:-1]], dtype.itemsize)
+        return _Plan(shape, dtype, limit, steps, room, result, found)
 
     def _step(self, layers: tuple[Layer, ...], part: Part) -> Layer:
         if part.way == "alone":

@@ -1,4 +1,4 @@
-"""Memory of large results that are gone, kept for the next."""
+"""Memory that is kept for what comes next: that of large results that are gone, and scratch."""
 
 import numpy as np
 
@@ -33,3 +33,28 @@ def new_bytes(size: int) -> np.ndarray:
     if memory is None or memory.size < size:
         memory = np.empty(size, np.uint8)
     return np.asarray(_Loan(memory))
+
+
+# Scratch: to ask for it anew takes as long as a small layer. So one piece is kept, of at most this size.
+MOST_SCRATCH = 8 << 20
+LINE = 64
+
+_scratch: list[np.ndarray] = []  # at most one
+
+
+def borrow(size: int) -> np.ndarray:
+    """So many bytes or more, which begin with a cache line, until they are given back."""
+    try:
+        memory = _scratch.pop()
+    except IndexError:
+        memory = None
+    if memory is None or memory.size < size:
+        memory = np.empty(size + LINE, np.uint8)
+        memory = memory[-memory.ctypes.data % LINE :]
+    return memory
+
+
+def give_back(memory: np.ndarray) -> None:
+    """Keep memory that was borrowed for who borrows next."""
+    if memory.size <= MOST_SCRATCH:
+        _scratch[:] = (memory,)
