@@ -9,7 +9,7 @@ from fastpw.core.forward cimport Forward, Part
 from fastpw.core.gemm cimport Gemm
 from fastpw.core.gemm_window cimport rows_of_tap
 from fastpw.core.machine cimport team
-from fastpw.core.ndarray cimport axes, ndarray, shape_of, strides_of
+from fastpw.core.ndarray cimport axes, first_byte, ndarray, shape_of, strides_of
 from fastpw.core.panels cimport new_memory, whole_lines
 from fastpw.core.pixels cimport A, C, OPERANDS, lay_out_rows
 from fastpw.core.staged cimport staging_bytes, stages_results
@@ -18,6 +18,7 @@ from fastpw.core.stencil cimport Program, Sweep
 from fastpw.core.windows cimport Slide, reach, stage_ld, stage_rows, table_rows
 
 from fastpw.core import partition
+from fastpw.core.kept import borrow, give_back
 
 
 cdef class Chain(Program):
@@ -148,15 +149,17 @@ cdef class Chain(Program):
 
     cdef int run(self, char *const *places) except -1:
         cdef int members = <int>min(<Py_ssize_t>self.most_threads, tasks(&self.stages))
-        cdef char *memory
+        cdef ndarray memory
+        cdef char *place
         if members == 0:
             return 0
         if members > 1:
             members = min(members, team(members))
-        memory = new_memory(chain_bytes(&self.stages, members), "the rows between the layers")
+        memory = borrow(chain_bytes(&self.stages, members))
+        place = first_byte(memory)
         with nogil:
-            run_chain(&self.stages, places, members, memory)
-        free(memory)
+            run_chain(&self.stages, places, members, place)
+        give_back(memory)
         return 0
 
     @property

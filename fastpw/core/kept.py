@@ -44,17 +44,25 @@ _scratch: list[np.ndarray] = []  # at most one
 
 def borrow(size: int) -> np.ndarray:
     """So many bytes or more, which begin with a cache line, until they are given back."""
-    try:
-        memory = _scratch.pop()
-    except IndexError:
-        memory = None
-    if memory is None or memory.size < size:
-        memory = np.empty(size + LINE, np.uint8)
-        memory = memory[-memory.ctypes.data % LINE :]
-    return memory
+    kept = _take()
+    if kept is not None and kept.size >= size:
+        return kept
+    del kept  # so that the system has that memory before it is asked for more
+    memory = np.empty(size + LINE, np.uint8)
+    return memory[-memory.ctypes.data % LINE :]
 
 
 def give_back(memory: np.ndarray) -> None:
-    """Keep memory that was borrowed for who borrows next."""
-    if memory.size <= MOST_SCRATCH:
-        _scratch[:] = (memory,)
+    """Keep memory that was borrowed for who borrows next, unless there is more already."""
+    kept = _take()
+    larger = memory if kept is None or kept.size < memory.size else kept
+    if larger.size <= MOST_SCRATCH:
+        _scratch[:] = (larger,)
+
+
+def _take() -> np.ndarray | None:
+    """What is kept, which is the caller's then."""
+    try:
+        return _scratch.pop()
+    except IndexError:
+        return None

@@ -10,7 +10,11 @@
 
 #include "stencil_tile.h"
 
-#define HAS_TWO_ROWS (HAS_ALL_TILES && defined(REAL_F32))
+#ifdef REAL_F32
+#  define HAS_TWO_ROWS HAS_ALL_TILES
+#else
+#  define HAS_TWO_ROWS 0
+#endif
 enum { BOTH_COLUMNS = VEC_REGISTERS == 32 ? 8 : 4, BOTH_TAPS = 3 };
 
 /* Where a tile of two rows is. */
