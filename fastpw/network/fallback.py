@@ -1,0 +1,111 @@
+"""Operators that fastpw does not have, by ONNX's reference implementation: right, and slow."""
+
+from __future__ import annotations
+
+import warnings
+from typing import Any
+
+import numpy as np
+
+from .graph import Graph, Node
+from .plan import Bound, Plan
+from .values import Tensor, Value
+
+
+def missing(graph: Graph, known: set[str]) -> list[str]:
+    """The operators of a graph that nobody can run, each with one node; empty if all can."""
+    lacking: dict[str, str] = {}
+    for node in graph.nodes:
+        if (node.domain or node.opset or node.op not in known) and not _evaluator(node, len(node.inputs)):
+            named = f"{node.domain}.{node.op}" if node.domain else node.op
+            lacking.setdefault(named, f"{named} (node {node.name or node.outputs[0]!r})")
+    return list(lacking.values())
+
+
+def foreign(plan: Plan, node: Node, inputs: list[Value | None], reason: str) -> tuple[Value, ...]:
+    """The outputs of a node, by onnx.reference. What comes must tell their shapes.
+
+    Raises
+    ------
+    ValueError
+        onnx is not installed, does not know the operator, or cannot tell the shapes.
+    """
+    evaluator = _evaluator(node, len(inputs))
+    if evaluator is None:
+        raise ValueError(f"{reason}, and onnx's reference cannot be used")
+    names = [name for name, value in zip(_names(inputs), inputs, strict=True) if value is not None]
+    values = [value for value in inputs if value is not None]
+    if not any(isinstance(value, Tensor) for value in values):
+        return tuple(evaluator.run(None, dict(zip(names, values, strict=True))))
+    ports = _inferred(node, inputs)
+    warnings.warn(
+        f"{node}: {reason}, so onnx's reference computes it, slowly", RuntimeWarning, stacklevel=2
+    )
+    results = []
+    for number, (shape, dtype) in enumerate(ports):
+
+        def bind(*arrays: np.ndarray, number: int = number) -> Bound:
+            feeds = dict(zip(names, arrays[:-1], strict=True))
+            return lambda: np.copyto(arrays[-1], evaluator.run(None, feeds)[number])
+
+        results.append(plan.step(bind, *values, shape=shape, dtype=dtype))
+    return tuple(results)
+
+
+def _names(inputs: list) -> list[str]:
+    return [f"input{number}" if value is not None else "" for number, value in enumerate(inputs)]
+
+
+def _model(node: Node, inputs: list[Any], known: dict[str, np.ndarray], types: list[Any]) -> Any:
+    """A model of this node alone."""
+    from onnx import defs, helper, numpy_helper
+
+    outputs = [f"output{number}" if name else "" for number, name in enumerate(node.outputs)]
+    proto = helper.make_node(node.op, inputs, outputs, domain=node.domain, **node.attributes)
+    graph = helper.make_graph(
+        [proto],
+        "node",
+        types,
+        [helper.make_empty_tensor_value_info(name) for name in outputs if name],
+        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in known.items()],
+    )
+    opsets = [helper.make_opsetid(node.domain, node.opset or defs.onnx_opset_version())]
+    return helper.make_model(graph, opset_imports=opsets)
+
+
+def _evaluator(node: Node, count: int) -> Any:
+    """What runs a node; None if nothing does."""
+    try:
+        from onnx import helper
+        from onnx.reference import ReferenceEvaluator
+    except ImportError:
+        return None
+    names = [f"input{number}" if number >= len(node.inputs) or node.inputs[number] else "" for number in range(count)]
+    try:
+        types = [helper.make_empty_tensor_value_info(name) for name in names if name]
+        return ReferenceEvaluator(_model(node, names, {}, types))
+    except Exception:  # it raises what it likes for an operator that it does not know
+        return None
+
+
+def _inferred(node: Node, inputs: list[Value | None]) -> list[tuple[tuple[int, ...], np.dtype]]:
+    """The shapes and dtypes of a node's outputs."""
+    from onnx import helper, shape_inference
+
+    names = _names(inputs)
+    pairs = [(name, value) for name, value in zip(names, inputs, strict=True) if value is not None]
+    known = {name: value for name, value in pairs if not isinstance(value, Tensor)}
+    types = [
+        helper.make_tensor_value_info(name, helper.np_dtype_to_tensor_dtype(value.dtype), value.shape)
+        for name, value in pairs
+        if isinstance(value, Tensor)
+    ]
+    model = shape_inference.infer_shapes(_model(node, names, known, types), data_prop=True)
+    ports = []
+    for output in model.graph.output:
+        tensor = output.type.tensor_type
+        sizes = [axis.dim_value if axis.HasField("dim_value") else -1 for axis in tensor.shape.dim]
+        if not tensor.elem_type or not tensor.HasField("shape") or min(sizes, default=0) < 0:
+            raise ValueError("no operator of fastpw, and the shape of its result cannot be told beforehand")
+        ports.append((tuple(sizes), np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))))
+    return ports

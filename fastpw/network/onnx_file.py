@@ -1,0 +1,235 @@
+"""An .onnx file as a graph. The only module that needs onnx, which parses, checks and infers the number of axes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from .graph import Graph, Node, Port
+from .memory import Budget
+from .opsets import renew
+
+OLDEST = 7  # the oldest opset whose operators broadcast as NumPy does
+_MUCH = 4096  # bytes: larger constants are left out where only their shapes matter
+
+_DTYPES = {
+    "bool", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+}  # fmt: skip
+_WIDENED = {"float16": "float32", "bfloat16": "float32"}
+
+
+def read(path: str | os.PathLike[str], budget: Budget) -> Graph:
+    """The network that a file holds.
+
+    Raises
+    ------
+    ImportError
+        onnx is not installed.
+    OSError
+        The file cannot be read.
+    ValueError
+        It is no such network. The message says what is wrong, and where.
+    """
+    try:
+        import onnx
+    except ImportError as error:
+        raise ImportError(f'{path}: onnx is needed to read it: pip install "fastpw[onnx]"', name="onnx") from error
+    budget.check(os.path.getsize(path))
+    try:
+        model = onnx.load(path, load_external_data=False)
+    except OSError:
+        raise
+    except Exception as error:  # protobuf's own kinds
+        raise ValueError(f"{path}: no ONNX file, or a truncated one: {error}") from error
+    if not model.graph.node and not model.graph.output:
+        raise ValueError(f"{path}: no ONNX file, or an empty one")
+    _check_sizes(model, budget)
+    try:
+        onnx.external_data_helper.load_external_data_for_model(model, os.path.dirname(os.path.abspath(path)))
+        if model.functions:
+            model = onnx.inliner.inline_local_functions(model)
+        skeleton = _skeleton(model)
+        onnx.checker.check_model(skeleton)
+    except Exception as error:
+        raise ValueError(f"{path}: {error}") from error
+    graph = _graph(model)
+    graph.ranks = _ranks(skeleton)
+    renew(graph, _opset(model))
+    return graph
+
+
+def _opset(model: Any) -> int:
+    for opset in model.opset_import:
+        if opset.domain in ("", "ai.onnx"):
+            if opset.version < OLDEST:
+                raise ValueError(f"opset {OLDEST} or later is needed, got {opset.version}")
+            return opset.version
+    raise ValueError("an opset of ONNX's own operators is needed, got none")
+
+
+def _check_sizes(model: Any, budget: Budget) -> None:
+    """Whether the constants fit into memory, before any is made."""
+    from onnx import helper
+
+    for tensor in model.graph.initializer:
+        try:
+            if min(tensor.dims, default=0) < 0:
+                raise ValueError(f"a shape of numbers >= 0 is needed, got {list(tensor.dims)}")
+            itemsize = helper.tensor_dtype_to_np_dtype(tensor.data_type).itemsize
+            count = 1
+            for size in tensor.dims:
+                count *= size
+            budget.take(count * itemsize)
+        except KeyError as error:
+            raise ValueError(f"constant {tensor.name!r}: {tensor.data_type} is no dtype") from error
+        except ValueError as error:
+            raise ValueError(f"constant {tensor.name!r}: {error}") from error
+
+
+def _skeleton(model: Any) -> Any:
+    """The model with its large constants as inputs: what is checked is not copied with them."""
+    from onnx import ModelProto, helper
+
+    skeleton = ModelProto()
+    for field in ("ir_version", "opset_import"):
+        value = getattr(model, field)
+        if field == "ir_version":
+            skeleton.ir_version = value
+        else:
+            skeleton.opset_import.extend(value)
+    graph, given = skeleton.graph, {port.name for port in model.graph.input}
+    graph.name = model.graph.name or "graph"
+    graph.node.extend(model.graph.node)
+    graph.input.extend(model.graph.input)
+    graph.output.extend(model.graph.output)
+    for tensor in model.graph.initializer:
+        if tensor.ByteSize() <= _MUCH:
+            graph.initializer.append(tensor)
+        elif tensor.name not in given:
+            graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims))
+    return skeleton
+
+
+def _ranks(skeleton: Any) -> dict[str, int]:
+    """How many axes the values have, where ONNX can tell."""
+    from onnx import shape_inference
+
+    try:
+        graph = shape_inference.infer_shapes(skeleton).graph
+    except Exception:  # what it cannot infer is not known, and costs no more than time
+        graph = skeleton.graph
+    ports = [*graph.input, *graph.output, *graph.value_info]
+    return {
+        port.name: len(port.type.tensor_type.shape.dim)
+        for port in ports
+        if port.type.HasField("tensor_type") and port.type.tensor_type.HasField("shape")
+    }
+
+
+def _graph(model: Any) -> Graph:
+    source = model.graph
+    constants = {tensor.name: _array(tensor, f"constant {tensor.name!r}") for tensor in source.initializer}
+    if source.sparse_initializer:
+        raise ValueError(f"constant {source.sparse_initializer[0].values.name!r}: sparse tensors are not supported")
+    inputs = [_port(port, "input") for port in source.input if port.name not in constants]
+    outputs = [_port(port, "output") for port in source.output]
+    graph = Graph(inputs, outputs, [], constants)
+    versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
+    for node in source.node:
+        _enter(graph, node, versions)
+    graph.sort()
+    return graph
+
+
+def _port(port: Any, kind: str) -> Port:
+    from onnx import helper
+
+    if not port.type.HasField("tensor_type"):
+        raise ValueError(f"{kind} {port.name!r}: a tensor is needed")
+    tensor = port.type.tensor_type
+    if kind == "input" and not tensor.HasField("shape"):
+        raise ValueError(f"input {port.name!r}: a number of axes is needed, got none")
+    shape = tuple(d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in tensor.shape.dim)
+    try:
+        dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
+    except KeyError:
+        dtype = np.dtype(object)
+    if dtype.name not in _DTYPES | {"float16"}:
+        raise TypeError(f"{kind} {port.name!r}: dtype {dtype} is not supported")
+    return Port(port.name, shape, dtype)
+
+
+def _array(tensor: Any, told: str) -> np.ndarray:
+    """The numbers of a constant; those of two bytes are widened."""
+    from onnx import numpy_helper
+
+    try:
+        array = np.asarray(numpy_helper.to_array(tensor))
+    except Exception as error:
+        raise ValueError(f"{told}: {error}") from error
+    if array.dtype.name in _WIDENED:
+        array = array.astype(_WIDENED[array.dtype.name])
+    if array.dtype.name not in _DTYPES:
+        raise TypeError(f"{told}: dtype {array.dtype} is not supported")
+    return array
+
+
+def _enter(graph: Graph, proto: Any, versions: dict[str, int]) -> None:
+    """Put a node into the graph, or its numbers among the constants."""
+    domain = "" if proto.domain == "ai.onnx" else proto.domain
+    attributes = dict(_attributes(proto))
+    node = Node(proto.op_type, list(proto.input), list(proto.output), attributes, proto.name, domain)
+    if domain:
+        node.opset = versions.get(domain, 1)
+    elif node.op == "Constant":
+        graph.constants[node.outputs[0]] = _constant(node)
+        return
+    elif any(not isinstance(v, (int, float, str, list, np.ndarray)) for v in attributes.values()):
+        node.opset = versions.get("", OLDEST)  # with bodies of loops and the like: only as it came
+    elif node.op in ("Cast", "ConstantOfShape"):
+        _with_dtypes(graph, node)
+    graph.add(node)
+
+
+def _attributes(proto: Any) -> Iterator[tuple[str, Any]]:
+    from onnx import TensorProto, helper
+
+    for attribute in proto.attribute:
+        value = helper.get_attribute_value(attribute)
+        if isinstance(value, bytes):
+            value = value.decode("utf-8", "replace")
+        elif isinstance(value, TensorProto):
+            told = f"node {proto.name or proto.output[0]!r} ({proto.op_type}), attribute {attribute.name!r}"
+            value = _array(value, told)
+        elif not isinstance(value, (int, float, str)) and hasattr(value, "__iter__"):
+            value = [v.decode("utf-8", "replace") if isinstance(v, bytes) else v for v in value]
+        yield attribute.name, value
+
+
+def _constant(node: Node) -> np.ndarray:
+    for name, dtype in (("value", None), ("value_float", np.float32), ("value_floats", np.float32),
+                        ("value_int", np.int64), ("value_ints", np.int64)):  # fmt: skip
+        if name in node.attributes:
+            return np.array(node.attributes[name], dtype)
+    raise ValueError(f"{node}: numbers are needed, got {', '.join(node.attributes)}")
+
+
+def _with_dtypes(graph: Graph, node: Node) -> None:
+    """Cast names a dtype by a number; ConstantOfShape has an array as an attribute."""
+    from onnx import helper
+
+    if node.op == "ConstantOfShape":
+        number = node.attributes.pop("value", None)
+        if number is not None:
+            node.inputs.append(graph.new_constant(f"{node.outputs[0]}:value", number))
+        return
+    try:
+        name = np.dtype(helper.tensor_dtype_to_np_dtype(node.attributes["to"])).name
+    except KeyError as error:
+        raise ValueError(f"{node}: {node.attributes.get('to')} is no dtype") from error
+    node.attributes["to"] = _WIDENED.get(name, name)
+    if node.attributes["to"] not in _DTYPES:
+        raise TypeError(f"{node}: dtype {name} is not supported")

@@ -1,0 +1,49 @@
+"""The operators, each described to a plan as steps on NumPy arrays and fastpw's layers.
+
+registry.py      the table of operators
+convolutions.py  Conv, ConvTranspose
+products.py      Linear (a product with constant weights), Gemm, MatMul
+pools.py         MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool
+activations.py   ONNX's activations and BatchNormalization
+scaling.py       Affine, Activation, and the sum and the product of images
+elementwise.py   functions of one, two or more arrays, element by element
+reductions.py    ReduceMean and its like, Softmax
+norms.py         LayerNormalization, LRN, InstanceNormalization
+shapes.py        views: Reshape, Transpose, Slice, Split, ...
+joins.py         Concat, Pad, Gather, Tile
+resize.py        Resize
+facts.py         what shapes and constants tell: Shape, ConstantOfShape, Range
+"""
+
+from . import (  # each enters its operators into the table
+    activations,
+    convolutions,
+    elementwise,
+    facts,
+    joins,
+    norms,
+    pools,
+    products,
+    reductions,
+    resize,
+    scaling,
+    shapes,
+)
+from .registry import OPERATORS, Unsupported
+
+__all__ = [
+    "OPERATORS",
+    "Unsupported",
+    "activations",
+    "convolutions",
+    "elementwise",
+    "facts",
+    "joins",
+    "norms",
+    "pools",
+    "products",
+    "reductions",
+    "resize",
+    "scaling",
+    "shapes",
+]

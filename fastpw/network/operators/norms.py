@@ -1,0 +1,120 @@
+"""Normalizations that look at the numbers at hand: LayerNormalization, LRN, InstanceNormalization."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from ..graph import Node
+from ..plan import Bound, Plan
+from ..values import CHANNELS_LAST, Value, axis_last, order_of
+from .registry import Unsupported, operator
+
+# Elements that a normalization takes through all its passes at a time: they stay in the second-level cache.
+BLOCK = 1 << 15
+
+
+@operator("LayerNormalization")
+def layer_norm(
+    plan: Plan, node: Node, x: Value, scale: Value | None = None, offset: Value | None = None
+) -> Value:
+    """(x - mean) / sqrt(variance + epsilon) * scale + offset, over the axes from `axis` on.
+
+    Ba, Kiros and Hinton 2016, Layer Normalization, arXiv:1607.06450, section 3.
+    """
+    if any(node.outputs[1:]):
+        raise Unsupported("with the mean and the deviation as results")
+    axis = node.attributes.get("axis", -1) % x.ndim
+    epsilon = x.dtype.type(node.attributes.get("epsilon", 1e-5))
+    length = math.prod(x.shape[axis:])
+    order = order_of(x) if axis == x.ndim - 1 else tuple(range(x.ndim))
+    if axis < x.ndim - 1:
+        x = plan.copy(x, order)
+    elif order[-1] != axis:
+        x, order = plan.adjacent(x, axis), tuple(range(x.ndim))
+
+    def bind(x: np.ndarray, scale: np.ndarray | None, offset: np.ndarray | None, y: np.ndarray) -> Bound:
+        blocks = [*_blocks(x, y, length)]
+        factor = None if scale is None else np.broadcast_to(scale, x.shape[axis:]).reshape(-1)
+        added = None if offset is None else np.broadcast_to(offset, x.shape[axis:]).reshape(-1)
+
+        def run() -> None:
+            for rows, out in blocks:
+                np.subtract(rows, rows.mean(axis=-1, keepdims=True), out=out)
+                variance = np.einsum("...c,...c->...", out, out)[..., np.newaxis]
+                variance /= length
+                variance += epsilon
+                np.sqrt(variance, out=variance)
+                out /= variance
+                if factor is not None:
+                    out *= factor
+                if added is not None:
+                    out += added
+
+        return run
+
+    return plan.step(bind, x, scale, offset, shape=x.shape, dtype=x.dtype, order=order)
+
+
+def _blocks(x: np.ndarray, y: np.ndarray, length: int):
+    """Rows of both arrays, some at a time: (rows, length), or views of more axes where they do not lie so."""
+    if x.flags.c_contiguous and y.flags.c_contiguous:
+        x, y = x.reshape(-1, length), y.reshape(-1, length)
+    elif x.shape[-1] != length:
+        yield x.reshape(-1, length), y.reshape(-1, length)
+        return
+    step = max(BLOCK // max(math.prod(x.shape[1:]), 1), 1)
+    for start in range(0, len(x), step):
+        yield x[start : start + step], y[start : start + step]
+
+
+@operator("LRN")
+def local_response(plan: Plan, node: Node, x: Value) -> Value:
+    """x / (bias + alpha / size * the squares of the channels around it) ** beta.
+
+    Krizhevsky, Sutskever and Hinton 2012, ImageNet classification, section 3.3; alpha as ONNX has it.
+    """
+    size = node.attributes["size"]
+    get = node.attributes.get
+    alpha, beta, bias = get("alpha", 1e-4) / size, get("beta", 0.75), get("bias", 1.0)
+    before = (size - 1) // 2
+    channels = x.shape[1]
+
+    def bind(x: np.ndarray, y: np.ndarray) -> Bound:
+        pixels, out = axis_last(x, 1), axis_last(y, 1)
+        rows = [(pixels[i], out[i]) for i in np.ndindex(pixels.shape[:2])]  # of one line of an image each
+
+        def run() -> None:
+            for row, result in rows:
+                square = np.square(row)
+                sums = np.zeros_like(square)
+                for shift in range(-before, size - before):
+                    target = slice(max(-shift, 0), channels - max(shift, 0))
+                    source = slice(max(shift, 0), channels - max(-shift, 0))
+                    sums[..., target] += square[..., source]
+                sums *= alpha
+                sums += bias
+                np.power(sums, -beta, out=sums)
+                np.multiply(row, sums, out=result)
+
+        return run
+
+    order = CHANNELS_LAST if x.ndim == 4 else order_of(x)
+    return plan.step(bind, x, shape=x.shape, dtype=x.dtype, order=order)
+
+
+@operator("InstanceNormalization")
+def instance_norm(plan: Plan, node: Node, x: Value, scale: Value, offset: Value) -> Value:
+    """Each channel of each image with mean 0 and deviation 1, then scaled and moved."""
+    axes = tuple(range(2, x.ndim))
+    epsilon = node.attributes.get("epsilon", 1e-5)
+    behind = (-1, *[1] * len(axes))
+
+    def run(x: np.ndarray, scale: np.ndarray, offset: np.ndarray, out: np.ndarray) -> None:
+        np.subtract(x, x.mean(axis=axes, keepdims=True), out=out)
+        variance = np.mean(np.square(out), axis=axes, keepdims=True)
+        out *= scale.reshape(behind) / np.sqrt(variance + x.dtype.type(epsilon))
+        out += offset.reshape(behind)
+
+    return plan.compute(run, x, scale, offset, shape=x.shape, dtype=x.dtype, order=order_of(x))

@@ -1,0 +1,122 @@
+"""Pools over windows and over whole images."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import numpy as np
+
+from ...pool import AveragePool2d, GlobalAveragePool, MaxPool2d
+from ..graph import Node
+from ..plan import Bound, Plan
+from ..values import CHANNELS_LAST, Value, channels_last
+from .images import apply, as_image, as_row, is_float
+from .joins import padded
+from .registry import Unsupported, operator
+from .windows import Geometry, geometry
+
+
+@operator("MaxPool")
+def max_pool(plan: Plan, node: Node, x: Value) -> Value:
+    """The largest of each window; what lies beyond the image does not count."""
+    if len([name for name in node.outputs if name]) > 1:
+        raise Unsupported("with indices")
+    ndim, image = x.ndim, as_image(plan, x)
+    if not is_float(x):
+        raise Unsupported(f"of {x.dtype}")
+    window = geometry(node, ndim - 2)
+    sides = window.sides(image.shape[2:])
+    more = window.beyond(image.shape[2:])
+    sides = tuple((before, after + extra) for (before, after), extra in zip(sides, more, strict=True))
+    if window.dilation != (1, 1):
+        return as_row(plan, _dilated_max(plan, image, window, sides), ndim)
+    layer = plan.layer(
+        ("max", window.kernel, window.stride, sides),
+        lambda: MaxPool2d(window.kernel, stride=window.stride, padding=sides),
+    )
+    return as_row(plan, apply(plan, layer, image), ndim)
+
+
+@operator("AveragePool")
+def average_pool(plan: Plan, node: Node, x: Value) -> Value:
+    """The mean of each window, with the padding that the node gives, or of the image's pixels alone."""
+    ndim, image = x.ndim, as_image(plan, x)
+    window = geometry(node, ndim - 2)
+    if window.dilation != (1, 1) or not is_float(x):
+        raise Unsupported(f"with dilations {window.dilation} of {x.dtype}")
+    sides = window.sides(image.shape[2:])
+    more = window.beyond(image.shape[2:])
+    counts = bool(node.attributes.get("count_include_pad", 0))
+    if counts and any(more):
+        # The node's padding counts, what ceil_mode adds to it does not: put zeros into the one by hand.
+        image = padded(plan, image, ((0, 0), (0, 0), *sides), 0)
+        sides, counts = ((0, 0), (0, 0)), False
+    sides = tuple((before, after + extra) for (before, after), extra in zip(sides, more, strict=True))
+    layer = plan.layer(
+        ("average", window.kernel, window.stride, sides, counts),
+        lambda: AveragePool2d(window.kernel, stride=window.stride, padding=sides, count_padding=counts),
+    )
+    return as_row(plan, apply(plan, layer, image), ndim)
+
+
+@operator("GlobalAveragePool")
+def global_average_pool(plan: Plan, node: Node, x: Value) -> Value:
+    """The mean of each image's channels."""
+    ndim, image = x.ndim, as_image(plan, x)
+    return as_row(plan, mean_of_images(plan, image), ndim)
+
+
+def mean_of_images(plan: Plan, x: Value) -> Value:
+    """(N, C, H, W) to (N, C, 1, 1)."""
+    layer = plan.layer("global", GlobalAveragePool)
+    shape = (*x.shape[:2], 1, 1)
+
+    def bind(x: np.ndarray, y: np.ndarray) -> Bound:
+        image, out = channels_last(x), y[:, :, 0, 0]
+        return lambda: layer(image, out=out)
+
+    return plan.step(bind, plan.adjacent(x, 1), shape=shape, dtype=x.dtype, order=CHANNELS_LAST)
+
+
+@operator("GlobalMaxPool")
+def global_max_pool(plan: Plan, node: Node, x: Value) -> Value:
+    """The largest of each image's channels."""
+    axes = tuple(range(2, x.ndim))
+
+    def largest(x: np.ndarray, out: np.ndarray) -> None:
+        np.max(x, axis=axes, out=out, keepdims=True)
+
+    return plan.compute(largest, x, shape=(*x.shape[:2], *[1] * len(axes)), dtype=x.dtype)
+
+
+def _dilated_max(plan: Plan, x: Value, window: Geometry, sides) -> Value:
+    """Windows with gaps: the largest of the image moved to each tap."""
+    x = padded(plan, x, ((0, 0), (0, 0), *sides), -np.inf)
+    outputs = [
+        (size - reach) // stride + 1
+        for size, reach, stride in zip(x.shape[2:], window.reach, window.stride, strict=True)
+    ]
+
+    def bind(x: np.ndarray, y: np.ndarray) -> Bound:
+        taps = []
+        for tap in product(*map(range, window.kernel)):
+            starts = [t * d for t, d in zip(tap, window.dilation, strict=True)]
+            taps.append(
+                x[
+                    :,
+                    :,
+                    *(
+                        slice(start, start + (count - 1) * stride + 1, stride)
+                        for start, count, stride in zip(starts, outputs, window.stride, strict=True)
+                    ),
+                ]
+            )
+
+        def run() -> None:
+            np.copyto(y, taps[0])
+            for tap in taps[1:]:
+                np.maximum(y, tap, out=y)
+
+        return run
+
+    return plan.step(bind, x, shape=(*x.shape[:2], *outputs), dtype=x.dtype, order=CHANNELS_LAST)

@@ -1,0 +1,111 @@
+"""Resize: nearest and linear, one axis after the other."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ..graph import Node
+from ..plan import Bound, Plan
+from ..values import Value, order_of
+from .registry import Unsupported, known, operator
+
+
+@operator("Resize")
+def resize(
+    plan: Plan, node: Node, x: Value, roi: Value | None = None, scales: Value | None = None, sizes: Value | None = None
+) -> Value:
+    """An image in another size. Pixels beyond its edges are those at the edges."""
+    axes = [a % x.ndim for a in node.attributes.get("axes") or range(x.ndim)]
+    for axis, (size, scale) in zip(axes, _sizes(node, x, axes, scales, sizes), strict=True):
+        if size != x.shape[axis] or scale != 1:
+            x = _along(plan, node, x, axis, size, scale)
+    return x
+
+
+def _sizes(node: Node, x: Value, axes: list[int], scales: Value | None, sizes: Value | None):
+    """For each axis the new size, and the scale."""
+    if sizes is not None and sizes.size:
+        if node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
+            raise Unsupported("that keeps the aspect ratio")
+        for axis, size in zip(axes, known(sizes, "a size"), strict=True):
+            yield int(size), int(size) / x.shape[axis]
+        return
+    if scales is None or not scales.size:
+        raise ValueError("scales or sizes are needed, got neither")
+    for axis, scale in zip(axes, known(scales, "a scale"), strict=True):
+        yield int(np.floor(x.shape[axis] * float(scale))), float(scale)
+
+
+def _along(plan: Plan, node: Node, x: Value, axis: int, size: int, scale: float) -> Value:
+    """Another size of one axis."""
+    mode = node.attributes.get("mode", "nearest")
+    places = _places(node, x.shape[axis], size, scale)
+    shape = (*x.shape[:axis], size, *x.shape[axis + 1 :])
+    if mode == "nearest":
+        rows = np.clip(_nearest(node, places), 0, x.shape[axis] - 1)
+
+        def bind(x: np.ndarray, y: np.ndarray) -> Bound:
+            return _taking(np.moveaxis(x, axis, 0), rows, np.moveaxis(y, axis, 0))
+
+    elif mode == "linear" and not node.attributes.get("antialias", 0):
+        places = np.clip(places, 0, x.shape[axis] - 1)
+        lower = np.minimum(places.astype(np.int64), max(x.shape[axis] - 2, 0))
+        upper = np.minimum(lower + 1, x.shape[axis] - 1)
+        shares = (places - lower).astype(x.dtype)
+
+        def bind(x: np.ndarray, y: np.ndarray) -> Bound:
+            return _mixing(np.moveaxis(x, axis, 0), (lower, upper, shares), np.moveaxis(y, axis, 0))
+
+    else:
+        raise Unsupported(f"with mode {mode!r}")
+    return plan.step(bind, x, shape=shape, dtype=x.dtype, order=order_of(x))
+
+
+def _taking(x: np.ndarray, rows: np.ndarray, y: np.ndarray) -> Bound:
+    def run() -> None:
+        for target, row in zip(y, rows, strict=True):
+            target[...] = x[row]
+
+    return run
+
+
+def _mixing(x: np.ndarray, mix: tuple[np.ndarray, np.ndarray, np.ndarray], y: np.ndarray) -> Bound:
+    lower, upper, shares = mix
+
+    def run() -> None:
+        for target, low, high, share in zip(y, lower, upper, shares, strict=True):
+            np.subtract(x[high], x[low], out=target)
+            target *= share
+            target += x[low]
+
+    return run
+
+
+def _places(node: Node, old: int, new: int, scale: float) -> np.ndarray:
+    """Where the new elements lie among the old ones."""
+    mode = node.attributes.get("coordinate_transformation_mode", "half_pixel")
+    index = np.arange(new, dtype=np.float64)
+    if mode == "asymmetric":
+        return index / scale
+    if mode == "align_corners":
+        return index * ((old - 1) / (new - 1)) if new > 1 else index * 0
+    if mode == "pytorch_half_pixel" and new == 1:
+        return index * 0
+    if mode in ("half_pixel", "pytorch_half_pixel"):
+        return (index + 0.5) / scale - 0.5
+    if mode == "half_pixel_symmetric":
+        return old / 2 * (1 - new / (old * scale)) + (index + 0.5) / scale - 0.5
+    raise Unsupported(f"with coordinate_transformation_mode {mode!r}")
+
+
+def _nearest(node: Node, places: np.ndarray) -> np.ndarray:
+    mode = node.attributes.get("nearest_mode", "round_prefer_floor")
+    rounded = {
+        "round_prefer_floor": lambda p: np.ceil(p - 0.5),
+        "round_prefer_ceil": lambda p: np.floor(p + 0.5),
+        "floor": np.floor,
+        "ceil": np.ceil,
+    }.get(mode)
+    if rounded is None:
+        raise ValueError(f"nearest_mode: {mode!r} is no mode")
+    return rounded(places).astype(np.int64)
