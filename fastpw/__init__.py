@@ -8,6 +8,7 @@ pool.py          MaxPool2d, AveragePool2d, GlobalAveragePool
 chain.py         Chain: layers one after the other, in the cache
 concat.py        Concat: branches side by side in one array
 shuffle.py       ChannelShuffle
+network/         load, Network: networks from files
 batch_norm.py    fold_batch_norm
 gradients.py     conv1x1_backward: the gradients of such a call
 _fusion.py       which layers of a chain run as one
@@ -47,6 +48,8 @@ except ImportError as _error:
         name="fastpw.core.machine",
     ) from None
 
+from typing import TYPE_CHECKING, Any
+
 from ._activations import activations
 from ._version import __version__
 from .batch_norm import fold_batch_norm
@@ -61,6 +64,9 @@ from .pool import AveragePool2d, GlobalAveragePool, MaxPool2d
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 from .shuffle import ChannelShuffle
 
+if TYPE_CHECKING:
+    from .network import Network, load
+
 __all__ = [
     "AveragePool2d",
     "Chain",
@@ -72,6 +78,7 @@ __all__ = [
     "GlobalAveragePool",
     "Gradients",
     "MaxPool2d",
+    "Network",
     "__version__",
     "activations",
     "conv1x1",
@@ -82,7 +89,18 @@ __all__ = [
     "depthwise_conv2d_backward",
     "fold_batch_norm",
     "get_num_threads",
+    "load",
     "num_threads",
     "set_num_threads",
     "show_config",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Networks are imported when they are first asked for: most calls need none."""
+    if name not in ("Network", "load"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from . import network
+
+    globals().update(Network=network.Network, load=network.load)
+    return globals()[name]

@@ -16,3 +16,8 @@ values.py       shapes and memory layouts
 graph.py        nodes, values and constants as plain data
 memory.py       how much memory a network may take
 """
+
+from .loading import load
+from .network import Network, NetworkPort
+
+__all__ = ["Network", "NetworkPort", "load"]

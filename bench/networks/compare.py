@@ -1,0 +1,87 @@
+"""Networks on fastpw and on ONNX Runtime: how far the results differ, and how long each takes.
+
+python bench/networks/compare.py --folder FOLDER [--small] [--only mobilenet_v2 resnet50] [--files a.onnx b.onnx]
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+
+import fastpw
+
+LIMIT = 1e-3  # how far a result may lie from ONNX Runtime's, as a part of the largest output
+
+
+def session(path: Path, threads: int) -> onnxruntime.InferenceSession:
+    """ONNX Runtime with a network."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def best(call: Callable[[], object], seconds: float) -> float:
+    """The shortest time of a call, in milliseconds."""
+    call()
+    times, end = [], time.perf_counter() + seconds
+    while not times or time.perf_counter() < end:
+        start = time.perf_counter()
+        call()
+        times.append(time.perf_counter() - start)
+    return min(times) * 1e3
+
+
+def row(name: str, path: Path, threads: int, seconds: float, pixels: tuple[int, int]) -> str:
+    """A line of the table."""
+    peer, net = session(path, threads), fastpw.load(path)
+    wanted = net.inputs[0].shape
+    shape = [n or size for n, size in zip(wanted, (1, 3, *pixels), strict=False)]
+    x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    feeds = {net.inputs[0].name: x}
+    theirs, ours = peer.run(None, feeds), [*net.run(feeds).values()]
+    difference = max(np.abs(a - b).max() / np.abs(b).max() for a, b in zip(ours, theirs, strict=True))
+    verdict = "" if difference <= LIMIT else "   TOO MUCH"
+    with fastpw.num_threads(threads):
+        took = best(lambda: net.run(feeds), seconds), best(lambda: peer.run(None, feeds), seconds)
+    return f"{name:34}{difference:10.1e}{took[0]:10.1f}{took[1]:10.1f}{took[1] / took[0]:8.2f}{verdict}"
+
+
+def files(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
+    """What is compared."""
+    for path in arguments.files:
+        yield path.stem, path
+    if arguments.files:
+        return
+    import zoo
+
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    for network, form in zoo.names():
+        if not arguments.only or network in arguments.only:
+            path = zoo.export(network, form, arguments.folder, arguments.small)
+            yield path.stem, path
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--folder", type=Path, default=Path("networks"), help="where the files are kept")
+    parser.add_argument("--small", action="store_true", help="narrow networks and small images")
+    parser.add_argument("--only", nargs="*", default=[], help="some of the networks")
+    parser.add_argument("--files", nargs="*", default=[], type=Path, help="other files instead")
+    parser.add_argument("--pixels", nargs=2, type=int, default=(224, 224), help="where a file leaves them open")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--seconds", type=float, default=1.0, help="for each time")
+    arguments = parser.parse_args()
+    print(f"{'network':34}{'differs':>10}{'fastpw ms':>10}{'ORT ms':>10}{'ratio':>8}")
+    for name, path in files(arguments):
+        line = row(name, path, arguments.threads, arguments.seconds, tuple(arguments.pixels))
+        print(line, flush=True)
+
+
+if __name__ == "__main__":
+    main()
