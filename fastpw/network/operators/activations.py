@@ -13,13 +13,13 @@ from ..values import Value, order_of
 from .registry import Unsupported, known, operator
 from .scaling import activate, activation_of, affine, everywhere, finish
 
-_NAMED = {"HardSwish": "hard_swish", "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
+NAMED = {"HardSwish": "hard_swish", "Relu": "relu", "Sigmoid": "sigmoid", "Tanh": "tanh"}
 
 
-@operator(*_NAMED)
+@operator(*NAMED)
 def named(plan: Plan, node: Node, x: Value) -> Value:
     """One that fastpw has under its own name."""
-    return activate(plan, x, _NAMED[node.op])
+    return activate(plan, x, NAMED[node.op])
 
 
 @operator("LeakyRelu")
