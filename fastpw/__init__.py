@@ -100,7 +100,7 @@ def __getattr__(name: str) -> Any:
     """Networks are imported when they are first asked for: most calls need none."""
     if name not in ("Network", "load"):
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import network
+    from . import network  # noqa: PLC0415 - see above
 
     globals().update(Network=network.Network, load=network.load)
     return globals()[name]

@@ -18,6 +18,7 @@ FLOORS = [
     ["cli"],
     ["bench", "verify"],
     ["__init__"],
+    ["network"],
     ["chain", "concat", "conv2d", "depthwise", "layer", "pool", "shuffle"],
     ["_fusion"],
     ["_fused"],
@@ -76,7 +77,7 @@ def test_every_module_has_its_floor():
 def test_imports_go_down(path):
     here = room(path)
     for other, line in imported_rooms(path):
-        inside = here == other and here in ("bench", "_checks", "core")
+        inside = here == other and here in ("bench", "_checks", "core", "network")
         assert inside or FLOOR[other] > FLOOR[here], f"line {line} imports {other}, which is not below {here}"
 
 
@@ -95,6 +96,65 @@ def test_public_names_say_what_they_do(name):
 def test_public_examples_are_right(name):
     for example in doctest.DocTestFinder(recurse=False).find(getattr(fastpw, name), name):
         assert doctest.DocTestRunner().run(example).failed == 0
+
+
+# ---- network -------------------------------------------------------------------------------------------
+
+# Top first. A module uses those of the rows below its own.
+NETWORK = [
+    ["__init__"],
+    ["loading"],
+    ["network"],
+    ["onnx_file", "saved", "simplify", "tables"],
+    ["constants", "ends", "folding", "functions", "norms", "opsets", "ties"],
+    ["lowering"],
+    ["arena", "planning"],
+    ["fallback"],
+    ["operators"],
+    ["plan"],
+    ["graph", "memory", "values"],
+]
+OPERATORS = [
+    ["__init__"],
+    [
+        *["activations", "convolutions", "elementwise", "facts", "norms"],
+        *["products", "reductions", "resize", "shapes"],
+    ],
+    ["pools", "scaling"],
+    ["images", "joins"],
+    ["registry", "windows"],
+]
+
+
+def used_within(path, folder, rows):
+    """The modules of a folder that one of them imports, each with its line."""
+    row = {name: number for number, names in enumerate(rows) for name in names}
+    package = list(path.relative_to(HOUSE.parent).parent.parts)
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.level:
+            parts = package[: len(package) - node.level + 1] + (node.module or "").split(".")
+            base = list(folder.relative_to(HOUSE.parent).parts)
+            inside = [part for part in parts[len(base) :] if part] if parts[: len(base)] == base else None
+            if inside is not None:
+                names = inside[:1] or [alias.name for alias in node.names]
+                yield from ((name, node.lineno) for name in names if name in row)
+
+
+@pytest.mark.parametrize(
+    ("path", "folder", "rows"),
+    [
+        pytest.param(path, folder, rows, id=str(path.relative_to(HOUSE)))
+        for folder, rows in ((HOUSE / "network", NETWORK), (HOUSE / "network" / "operators", OPERATORS))
+        for path in sorted(folder.rglob("*.py"))
+    ],
+)
+def test_modules_of_networks_use_those_below(path, folder, rows):
+    row = {name: number for number, names in enumerate(rows) for name in names}
+    here = path.relative_to(folder).with_suffix("").parts[0]
+    assert here in row
+    for other, line in used_within(path, folder, rows):
+        own = other == here and len(path.relative_to(folder).parts) > 1
+        assert own or row[other] > row[here], f"line {line} imports {other}, which is not below {here}"
 
 
 # ---- core ----------------------------------------------------------------------------------------------

@@ -1,4 +1,4 @@
-"""What the networks have in common: their size, a convolution with its normalization, the last layers, the seed."""
+"""What the networks have in common: their size, a normalized convolution, the last layers, the seed."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Networks on fastpw and on ONNX Runtime: how far the results differ, and how long each takes.
 
-python bench/networks/compare.py --folder FOLDER [--small] [--only mobilenet_v2 resnet50] [--files a.onnx b.onnx]
+python bench/networks/compare.py --folder FOLDER [--small] [--only mobilenet_v2 resnet50] [--files a.onnx]
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def files(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
         yield path.stem, path
     if arguments.files:
         return
-    import zoo
+    import zoo  # noqa: PLC0415 - it takes torch
 
     arguments.folder.mkdir(parents=True, exist_ok=True)
     for network, form in zoo.names():
@@ -73,7 +73,9 @@ def main() -> None:
     parser.add_argument("--small", action="store_true", help="narrow networks and small images")
     parser.add_argument("--only", nargs="*", default=[], help="some of the networks")
     parser.add_argument("--files", nargs="*", default=[], type=Path, help="other files instead")
-    parser.add_argument("--pixels", nargs=2, type=int, default=(224, 224), help="where a file leaves them open")
+    parser.add_argument(
+        "--pixels", nargs=2, type=int, default=(224, 224), help="where a file leaves them open"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each time")
     arguments = parser.parse_args()

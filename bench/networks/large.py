@@ -18,7 +18,9 @@ class Bottleneck(nn.Module):
             convolution(inner, 4 * inner, activation=None),
         )
         same = stride == 1 and channels == 4 * inner
-        self.shortcut = nn.Identity() if same else convolution(channels, 4 * inner, 1, stride, activation=None)
+        self.shortcut = (
+            nn.Identity() if same else convolution(channels, 4 * inner, 1, stride, activation=None)
+        )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return torch.relu(self.branch(x) + self.shortcut(x))
@@ -28,8 +30,8 @@ def resnet50(size: Size) -> nn.Module:
     """He et al. 2015, arXiv:1512.03385, table 1."""
     channels = size.channels(64)
     parts = [convolution(3, channels, 7, 2), nn.MaxPool2d(3, 2, 1)]
-    for inner, times, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
-        inner = size.channels(inner)
+    for count, times, stride in ((64, 3, 1), (128, 4, 2), (256, 6, 2), (512, 3, 2)):
+        inner = size.channels(count)
         for number in range(size.times(times)):
             parts.append(Bottleneck(channels, inner, 1 if number else stride))
             channels = 4 * inner
@@ -40,8 +42,8 @@ def nin(size: Size) -> nn.Module:
     """Lin et al. 2013, arXiv:1312.4400: each convolution is followed by two 1x1."""
     parts, channels = [], 3
     rows = ((96, 11, 4, 0, 96), (256, 5, 1, 2, 256), (384, 3, 1, 1, 384), (1024, 3, 1, 1, None))
-    for filters, kernel, stride, padding, last in rows:
-        filters, last = size.channels(filters), size.channels(last) if last else size.classes
+    for count, kernel, stride, padding, end in rows:
+        filters, last = size.channels(count), size.channels(end) if end else size.classes
         parts += [nn.MaxPool2d(3, 2)] if parts else []
         parts += [nn.Conv2d(channels, filters, kernel, stride, padding), nn.ReLU()]
         parts += [nn.Conv2d(filters, filters, 1), nn.ReLU(), nn.Conv2d(filters, last, 1), nn.ReLU()]
@@ -72,9 +74,8 @@ def squeezenet(size: Size) -> nn.Module:
     ):
         if number in (0, 2, 4):
             parts.append(nn.MaxPool2d(3, 2, ceil_mode=True))
-        squeezed, expanded = size.channels(squeezed), size.channels(expanded)
-        parts.append(Fire(channels, squeezed, expanded))
-        channels = 2 * expanded
+        parts.append(Fire(channels, size.channels(squeezed), size.channels(expanded)))
+        channels = 2 * size.channels(expanded)
     parts += [nn.Dropout(0.5), nn.Conv2d(channels, size.classes, 1), nn.ReLU()]
     return nn.Sequential(*parts, nn.AdaptiveAvgPool2d(1), nn.Flatten())
 
@@ -206,5 +207,10 @@ def convnext_t(size: Size) -> nn.Module:
         parts += [ChannelNorm(filters, eps=1e-6)] if not norm else []
         parts += [NextBlock(filters) for _ in range(size.times(times))]
         channels = filters
-    last = [nn.AdaptiveAvgPool2d(1), ChannelNorm(channels, eps=1e-6), nn.Flatten(), nn.Linear(channels, size.classes)]
+    last = [
+        nn.AdaptiveAvgPool2d(1),
+        ChannelNorm(channels, eps=1e-6),
+        nn.Flatten(),
+        nn.Linear(channels, size.classes),
+    ]
     return nn.Sequential(*parts, *last)

@@ -10,7 +10,9 @@ from torch import nn
 class Excitation(nn.Module):
     """Squeeze and excitation (Hu et al. 2018, arXiv:1709.01507, figure 3)."""
 
-    def __init__(self, channels: int, squeezed: int, activation: type[nn.Module], gate: type[nn.Module]) -> None:
+    def __init__(
+        self, channels: int, squeezed: int, activation: type[nn.Module], gate: type[nn.Module]
+    ) -> None:
         super().__init__()
         self.branch = nn.Sequential(
             nn.AdaptiveAvgPool2d(1),
@@ -58,7 +60,8 @@ def mobilenet_v2(size: Size) -> nn.Module:
     channels = size.channels(32)
     parts = [convolution(3, channels, 3, 2, activation=nn.ReLU6)]
     for factor, filters, times, stride in (
-        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1), (6, 160, 3, 2), (6, 320, 1, 1),
+        (1, 16, 1, 1), (6, 24, 2, 2), (6, 32, 3, 2), (6, 64, 4, 2), (6, 96, 3, 1),
+        (6, 160, 3, 2), (6, 320, 1, 1),
     ):  # fmt: skip
         for number in range(size.times(times)):
             step = 1 if number else stride
@@ -74,8 +77,10 @@ _V3_LARGE = (
     (3, 16, 16, 0, nn.ReLU, 1), (3, 64, 24, 0, nn.ReLU, 2), (3, 72, 24, 0, nn.ReLU, 1),
     (5, 72, 40, 24, nn.ReLU, 2), (5, 120, 40, 32, nn.ReLU, 1), (5, 120, 40, 32, nn.ReLU, 1),
     (3, 240, 80, 0, nn.Hardswish, 2), (3, 200, 80, 0, nn.Hardswish, 1), (3, 184, 80, 0, nn.Hardswish, 1),
-    (3, 184, 80, 0, nn.Hardswish, 1), (3, 480, 112, 120, nn.Hardswish, 1), (3, 672, 112, 168, nn.Hardswish, 1),
-    (5, 672, 160, 168, nn.Hardswish, 2), (5, 960, 160, 240, nn.Hardswish, 1), (5, 960, 160, 240, nn.Hardswish, 1),
+    (3, 184, 80, 0, nn.Hardswish, 1), (3, 480, 112, 120, nn.Hardswish, 1),
+    (3, 672, 112, 168, nn.Hardswish, 1),
+    (5, 672, 160, 168, nn.Hardswish, 2), (5, 960, 160, 240, nn.Hardswish, 1),
+    (5, 960, 160, 240, nn.Hardswish, 1),
 )  # fmt: skip
 
 
@@ -83,8 +88,8 @@ def mobilenet_v3_large(size: Size) -> nn.Module:
     """Howard et al. 2019, arXiv:1905.02244, table 1."""
     channels = size.channels(16)
     parts = [convolution(3, channels, 3, 2, activation=nn.Hardswish)]
-    for kernel, hidden, filters, squeezed, activation, stride in _V3_LARGE:
-        hidden, filters = size.channels(hidden), size.channels(filters)
+    for kernel, inner, count, squeezed, activation, stride in _V3_LARGE:
+        hidden, filters = size.channels(inner), size.channels(count)
         excitation = None
         if squeezed:
             excitation = Excitation(hidden, size.channels(squeezed), nn.ReLU, nn.Hardsigmoid)
@@ -93,7 +98,12 @@ def mobilenet_v3_large(size: Size) -> nn.Module:
     last, wide = size.channels(960), size.channels(1280)
     parts.append(convolution(channels, last, activation=nn.Hardswish))
     return nn.Sequential(
-        *parts, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(last, wide), nn.Hardswish(), nn.Linear(wide, size.classes)
+        *parts,
+        nn.AdaptiveAvgPool2d(1),
+        nn.Flatten(),
+        nn.Linear(last, wide),
+        nn.Hardswish(),
+        nn.Linear(wide, size.classes),
     )
 
 
@@ -141,7 +151,9 @@ class ShuffleUnit(nn.Module):
             convolution(channels, inner, groups=first_groups),
             Shuffle(groups),
             convolution(inner, inner, 3, stride, groups=inner, activation=None),
-            convolution(inner, filters - channels if stride == 2 else filters, groups=groups, activation=None),
+            convolution(
+                inner, filters - channels if stride == 2 else filters, groups=groups, activation=None
+            ),
         )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
@@ -154,8 +166,8 @@ def shufflenet_v1(size: Size) -> nn.Module:
     """Zhang et al. 2017, arXiv:1707.01083, table 1, with three groups."""
     channels, groups = 24, 3
     parts = [convolution(3, channels, 3, 2), nn.MaxPool2d(3, 2, 1)]
-    for stage, (filters, times) in enumerate(((240, 4), (480, 8), (960, 4))):
-        filters = around(filters * size.width, 24)
+    for stage, (count, times) in enumerate(((240, 4), (480, 8), (960, 4))):
+        filters = around(count * size.width, 24)
         for number in range(size.times(times)):
             first = 1 if stage == number == 0 else groups
             parts.append(ShuffleUnit(channels, filters, 1 if number else 2, groups, first))
@@ -172,7 +184,8 @@ class SplitUnit(nn.Module):
         entering = channels if stride == 2 else half
         self.stride = stride
         self.left = nn.Sequential(
-            convolution(channels, channels, 3, 2, groups=channels, activation=None), convolution(channels, half)
+            convolution(channels, channels, 3, 2, groups=channels, activation=None),
+            convolution(channels, half),
         )
         self.right = nn.Sequential(
             convolution(entering, half),
@@ -192,8 +205,8 @@ def shufflenet_v2(size: Size) -> nn.Module:
     """Ma et al. 2018, arXiv:1807.11164, table 5."""
     channels = 24
     parts = [convolution(3, channels, 3, 2), nn.MaxPool2d(3, 2, 1)]
-    for filters, times in ((116, 4), (232, 8), (464, 4)):
-        filters = around(filters * size.width, 4)
+    for count, times in ((116, 4), (232, 8), (464, 4)):
+        filters = around(count * size.width, 4)
         for number in range(size.times(times)):
             parts.append(SplitUnit(channels, filters, 1 if number else 2))
             channels = filters

@@ -76,6 +76,12 @@ def export(network: str, form: str, folder: Path, small: bool = False) -> Path:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            module, (torch.randn(shape),), str(path), input_names=["x"], output_names=["y"], dynamo=False, **options
+            module,
+            (torch.randn(shape),),
+            str(path),
+            input_names=["x"],
+            output_names=["y"],
+            dynamo=False,
+            **options,
         )
     return path

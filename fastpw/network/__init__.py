@@ -2,10 +2,17 @@
 
 loading.py      load: a network from a file
 network.py      Network: it is called, planned for each size, saved
+ends.py         its inputs and outputs as the caller sees them
 onnx_file.py    an .onnx file as a graph; the only module that needs onnx
 opsets.py       nodes of older opsets in the form of the newest
 saved.py        .npz files
 simplify.py     the rewritings, in their order
+constants.py    what depends on constants alone
+lowering.py     nodes of ONNX in our own words: scales, products with constant weights, activations
+functions.py    activations, however a file writes them
+norms.py        layer normalizations likewise
+folding.py      what becomes part of the convolution beside it
+ties.py         equal filters give equal results
 planning.py     a plan for given shapes
 tables.py       summary and profile
 fallback.py     operators that fastpw has not, by onnx's reference
@@ -17,7 +24,8 @@ graph.py        nodes, values and constants as plain data
 memory.py       how much memory a network may take
 """
 
+from .ends import NetworkPort
 from .loading import load
-from .network import Network, NetworkPort
+from .network import Network
 
 __all__ = ["Network", "NetworkPort", "load"]

@@ -1,4 +1,4 @@
-"""The memory of a call: one block for all values, in which those share a place that are never needed at once."""
+"""The memory of a call: one block, in which values share a place that are never needed at once."""
 
 from __future__ import annotations
 
@@ -48,8 +48,8 @@ def lives(plan: Plan) -> list[Life]:
 class Layout:
     """Where each value lies in the block.
 
-    The largest first, each at the lowest place that is free during its life (Pisarchyk and Lee 2020, Efficient
-    memory management for deep neural net inference, arXiv:2001.03288, section 5.2).
+    The largest first, each at the lowest place that is free during its life (Pisarchyk and Lee 2020,
+    Efficient memory management for deep neural net inference, arXiv:2001.03288, section 5.2).
     """
 
     def __init__(self, plan: Plan) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,16 @@ from .plan import Bound, Plan
 from .values import Tensor, Value
 
 
-def missing(graph: Graph, known: set[str]) -> list[str]:
+def is_foreign(node: Node, known: Collection[str]) -> bool:
+    """Whether a node has an operator that is not among those known."""
+    return bool(node.domain or node.opset) or node.op not in known
+
+
+def missing(graph: Graph, known: Collection[str]) -> list[str]:
     """The operators of a graph that nobody can run, each with one node; empty if all can."""
     lacking: dict[str, str] = {}
     for node in graph.nodes:
-        if (node.domain or node.opset or node.op not in known) and not _evaluator(node, len(node.inputs)):
+        if is_foreign(node, known) and not _evaluator(node, len(node.inputs)):
             named = f"{node.domain}.{node.op}" if node.domain else node.op
             lacking.setdefault(named, f"{named} (node {node.name or node.outputs[0]!r})")
     return list(lacking.values())
@@ -30,6 +36,7 @@ def foreign(plan: Plan, node: Node, inputs: list[Value | None], reason: str) -> 
     ValueError
         onnx is not installed, does not know the operator, or cannot tell the shapes.
     """
+    plan.records[-1].foreign = True
     evaluator = _evaluator(node, len(inputs))
     if evaluator is None:
         raise ValueError(f"{reason}, and onnx's reference cannot be used")
@@ -38,9 +45,7 @@ def foreign(plan: Plan, node: Node, inputs: list[Value | None], reason: str) -> 
     if not any(isinstance(value, Tensor) for value in values):
         return tuple(evaluator.run(None, dict(zip(names, values, strict=True))))
     ports = _inferred(node, inputs)
-    warnings.warn(
-        f"{node}: {reason}, so onnx's reference computes it, slowly", RuntimeWarning, stacklevel=2
-    )
+    warnings.warn(f"{node}: {reason}, so onnx's reference computes it, slowly", RuntimeWarning, stacklevel=2)
     results = []
     for number, (shape, dtype) in enumerate(ports):
 
@@ -52,14 +57,23 @@ def foreign(plan: Plan, node: Node, inputs: list[Value | None], reason: str) -> 
     return tuple(results)
 
 
+def _onnx() -> Any:
+    """The library; None where it is not installed."""
+    try:
+        import onnx.reference  # noqa: PLC0415 - most networks do without
+    except ImportError:
+        return None
+    return onnx
+
+
 def _names(inputs: list) -> list[str]:
     return [f"input{number}" if value is not None else "" for number, value in enumerate(inputs)]
 
 
 def _model(node: Node, inputs: list[Any], known: dict[str, np.ndarray], types: list[Any]) -> Any:
     """A model of this node alone."""
-    from onnx import defs, helper, numpy_helper
-
+    onnx = _onnx()
+    helper = onnx.helper
     outputs = [f"output{number}" if name else "" for number, name in enumerate(node.outputs)]
     proto = helper.make_node(node.op, inputs, outputs, domain=node.domain, **node.attributes)
     graph = helper.make_graph(
@@ -67,31 +81,32 @@ def _model(node: Node, inputs: list[Any], known: dict[str, np.ndarray], types: l
         "node",
         types,
         [helper.make_empty_tensor_value_info(name) for name in outputs if name],
-        [numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in known.items()],
+        [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in known.items()],
     )
-    opsets = [helper.make_opsetid(node.domain, node.opset or defs.onnx_opset_version())]
+    opsets = [helper.make_opsetid(node.domain, node.opset or onnx.defs.onnx_opset_version())]
     return helper.make_model(graph, opset_imports=opsets)
 
 
 def _evaluator(node: Node, count: int) -> Any:
     """What runs a node; None if nothing does."""
-    try:
-        from onnx import helper
-        from onnx.reference import ReferenceEvaluator
-    except ImportError:
+    onnx = _onnx()
+    if onnx is None:
         return None
-    names = [f"input{number}" if number >= len(node.inputs) or node.inputs[number] else "" for number in range(count)]
+    names = [
+        f"input{number}" if number >= len(node.inputs) or node.inputs[number] else ""
+        for number in range(count)
+    ]
     try:
-        types = [helper.make_empty_tensor_value_info(name) for name in names if name]
-        return ReferenceEvaluator(_model(node, names, {}, types))
+        types = [onnx.helper.make_empty_tensor_value_info(name) for name in names if name]
+        return onnx.reference.ReferenceEvaluator(_model(node, names, {}, types))
     except Exception:  # it raises what it likes for an operator that it does not know
         return None
 
 
 def _inferred(node: Node, inputs: list[Value | None]) -> list[tuple[tuple[int, ...], np.dtype]]:
     """The shapes and dtypes of a node's outputs."""
-    from onnx import helper, shape_inference
-
+    onnx = _onnx()
+    helper = onnx.helper
     names = _names(inputs)
     pairs = [(name, value) for name, value in zip(names, inputs, strict=True) if value is not None]
     known = {name: value for name, value in pairs if not isinstance(value, Tensor)}
@@ -100,7 +115,7 @@ def _inferred(node: Node, inputs: list[Value | None]) -> list[tuple[tuple[int, .
         for name, value in pairs
         if isinstance(value, Tensor)
     ]
-    model = shape_inference.infer_shapes(_model(node, names, known, types), data_prop=True)
+    model = onnx.shape_inference.infer_shapes(_model(node, names, known, types), data_prop=True)
     ports = []
     for output in model.graph.output:
         tensor = output.type.tensor_type

@@ -45,7 +45,7 @@ def join_activation(graph: Graph, node: Node) -> bool:
 
 
 def join_scale(graph: Graph, node: Node) -> bool:
-    """A scale and an offset after a convolution, a product, a normalization or another scale become part of it."""
+    """A scale and an offset become part of the convolution, product, normalization or scale before them."""
     if node.op != "Affine" or graph.constant(node.inputs[0]) is not None:
         return False
     scale, offset = _numbers(graph, node)
@@ -72,7 +72,9 @@ def join_scale(graph: Graph, node: Node) -> bool:
         scaled = weight * scale.reshape(shape)
         moved = (0.0 if bias is None else bias.astype(np.float64)) * scale + offset
     filters = weight.shape[across]
-    _set_weights(graph, maker, scaled.astype(weight.dtype), np.broadcast_to(moved, filters).astype(weight.dtype))
+    _set_weights(
+        graph, maker, scaled.astype(weight.dtype), np.broadcast_to(moved, filters).astype(weight.dtype)
+    )
     return _replace_by(graph, maker, node)
 
 
@@ -87,13 +89,15 @@ def _replace_by(graph: Graph, maker: Node, node: Node) -> bool:
 
 
 def _numbers(graph: Graph, node: Node) -> tuple[np.ndarray, np.ndarray]:
-    """Scale and offset of an Affine; each one number or one for each channel."""
+    """Scale and offset of an Affine or a normalization; each one number or one for each channel."""
     scale, offset = graph.constant(node.input(1)), graph.constant(node.input(2))
     return np.float64(1) if scale is None else scale, np.float64(0) if offset is None else offset
 
 
 def _says_nothing(node: Node, scale: np.ndarray, offset: np.ndarray) -> bool:
-    return _plain(node) and scale.size == offset.size == 1 and scale.reshape(()) == 1 and offset.reshape(()) == 0
+    return (
+        _plain(node) and scale.size == offset.size == 1 and scale.reshape(()) == 1 and offset.reshape(()) == 0
+    )
 
 
 def _fits(graph: Graph, maker: Node, node: Node) -> bool:
@@ -134,14 +138,18 @@ def _compose(graph: Graph, first: Node, second: Node) -> bool:
 
 def _into_normalization(graph: Graph, norm: Node, node: Node) -> bool:
     """A layer normalization of the last axis has a scale and an offset of its own."""
-    scale, offset = _numbers(graph, node)
-    size = max(scale.size, offset.size)
-    if len(norm.inputs) > 1 or norm.attributes.get("axis", -1) != -1 or size == 1 or node.attributes["axis"] != -1:
+    if norm.attributes.get("axis", -1) != -1 or node.attributes["axis"] != -1 or not _plain(node):
         return False
-    if not _plain(node):
+    if any(value not in graph.constants for value in norm.inputs[1:]):
         return False
-    arrays = [np.broadcast_to(number.reshape(-1), size).astype(np.float32) for number in (scale, offset)]
-    graph.set_inputs(norm, [norm.inputs[0], *(graph.new_constant(norm.outputs[0], array) for array in arrays)])
+    (a, b), (c, d) = _numbers(graph, norm), _numbers(graph, node)
+    size = max(number.size for number in (a, b, c, d))
+    if size == 1:
+        return False
+    arrays = [np.broadcast_to(number, size).astype(np.float64) for number in (a * c, b * c + d)]
+    graph.set_inputs(
+        norm, [norm.inputs[0], *(graph.new_constant(norm.outputs[0], array) for array in arrays)]
+    )
     return _take_over(graph, norm, node)
 
 
@@ -164,8 +172,13 @@ def join_scale_before(graph: Graph, node: Node) -> bool:
     if np.any(offset) and _pads(node):
         return False
     # Of each filter: the numbers of the channels that it reads.
-    by_group = [np.broadcast_to(number.reshape(-1), channels).reshape(groups, -1) for number in (scale, offset)]
-    factors, added = (np.repeat(n, len(weight) // groups, 0).reshape(*weight.shape[:2], *[1] * (weight.ndim - 2)) for n in by_group)
+    by_group = [
+        np.broadcast_to(number.reshape(-1), channels).reshape(groups, -1) for number in (scale, offset)
+    ]
+    factors, added = (
+        np.repeat(n, len(weight) // groups, 0).reshape(*weight.shape[:2], *[1] * (weight.ndim - 2))
+        for n in by_group
+    )
     with np.errstate(all="ignore"):
         bias = (weight * added).reshape(len(weight), -1).sum(axis=1)
         scaled = (weight * factors).astype(weight.dtype)
@@ -235,7 +248,12 @@ def join_padding(graph: Graph, node: Node) -> bool:
     if node.op != "Conv" or node.attributes.get("auto_pad", "NOTSET") != "NOTSET":
         return False
     maker = _only_source(graph, node, node.inputs[0])
-    if maker is None or maker.op != "Pad" or maker.attributes.get("mode", "constant") != "constant" or maker.input(3):
+    if (
+        maker is None
+        or maker.op != "Pad"
+        or maker.attributes.get("mode", "constant") != "constant"
+        or maker.input(3)
+    ):
         return False
     pads, fill = graph.constant(maker.inputs[1]), graph.constant(maker.input(2))
     if pads is None or (maker.input(2) and (fill is None or np.any(fill))) or np.min(pads, initial=0) < 0:

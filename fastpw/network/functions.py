@@ -1,15 +1,15 @@
 """Activations, however a file writes them: a function of one number is recognised by its values.
 
-Exporters write HardSwish as Clip, Mul and Div, a GELU as Erf or Tanh with some arithmetic, each in its own order.
-So no form is looked for. Nodes that make one value of another, element by element and with single numbers as
-constants, are a function of one number. It is evaluated in float64 at many numbers, at the constants and around
-them, and compared with fastpw's activations.
+Exporters write HardSwish as Clip, Mul and Div, a GELU as Erf or Tanh with some arithmetic, each in its own
+order. So no form is looked for. Nodes that make one value of another, element by element and with single
+numbers as constants, are a function of one number. It is evaluated in float64 at many numbers, at the
+constants and around them, and compared with fastpw's activations.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -72,12 +72,17 @@ def recognise(graph: Graph) -> bool:
             continue
         for region, source in reversed([*_regions(graph, node, position)]):  # the largest first
             found = _function(graph, region, source, node.outputs[0])
-            if found is not None and len(found.steps) < len(region):
+            if found is not None and len(found.steps) < _worth(region):
                 for new in _put(graph, region, source, found):
                     position[new] = position[node]
                 changed = True
                 break
     return changed
+
+
+def _worth(region: Collection[Node]) -> int:
+    """Fewer steps than these are better than the nodes: those that have no layer count double."""
+    return sum(1 if node.op in ("Activation", "Affine") else 2 for node in region)
 
 
 # ---- which nodes are a function of one value
@@ -95,7 +100,9 @@ def _elementwise(graph: Graph, node: Node) -> bool:
     if node.op == "Pow" and constants[1] is not None:
         constants[1] = constants[1].astype(np.float64)
     # (integers, of which shapes are computed, have another arithmetic)
-    return all(constant is None or (constant.size == 1 and constant.dtype.kind == "f") for constant in constants)
+    return all(
+        constant is None or (constant.size == 1 and constant.dtype.kind == "f") for constant in constants
+    )
 
 
 def _of_floats(graph: Graph, region: dict[Node, None]) -> bool:
@@ -103,9 +110,7 @@ def _of_floats(graph: Graph, region: dict[Node, None]) -> bool:
     return any(node.op == "Activation" or any(v in graph.constants for v in node.inputs) for node in region)
 
 
-def _regions(
-    graph: Graph, end: Node, position: dict[Node, int]
-) -> Iterator[tuple[dict[Node, None], str]]:
+def _regions(graph: Graph, end: Node, position: dict[Node, int]) -> Iterator[tuple[dict[Node, None], str]]:
     """Sets of nodes that make the result of the last one from one value, the smallest first."""
     if not _elementwise(graph, end):
         return
@@ -113,7 +118,12 @@ def _regions(
     while True:
         entering = {v for node in region for v in node.inputs if v and v not in graph.constants}
         entering -= {node.outputs[0] for node in region}
-        if len(entering) == 1 and len(region) > 1 and _enclosed(graph, region, end) and _of_floats(graph, region):
+        if (
+            len(entering) == 1
+            and len(region) > 1
+            and _enclosed(graph, region, end)
+            and _of_floats(graph, region)
+        ):
             yield dict(region), next(iter(entering))
         makers = [graph.producer(value) for value in entering]
         makers = [maker for maker in makers if maker in position and _elementwise(graph, maker)]
@@ -126,7 +136,8 @@ def _enclosed(graph: Graph, region: dict[Node, None], end: Node) -> bool:
     """Whether nobody else wants what lies between."""
     inner = [node.outputs[0] for node in region if node is not end]
     return all(
-        value not in graph.results and all(reader in region for reader in graph.readers(value)) for value in inner
+        value not in graph.results and all(reader in region for reader in graph.readers(value))
+        for value in inner
     )
 
 
@@ -150,8 +161,8 @@ def _formula(node: Node) -> Callable[..., Any]:
     if node.op == "Activation":
         return Function(node.attributes["activation"]).at
     if node.op == "Affine":
-        return lambda z, scale, offset=None: z * (1.0 if scale is None else scale) + (
-            0.0 if offset is None else offset
+        return lambda z, scale, offset=None: (
+            z * (1.0 if scale is None else scale) + (0.0 if offset is None else offset)
         )
     return _FORMULAS[node.op]
 
@@ -162,13 +173,17 @@ def _formula(node: Node) -> Callable[..., Any]:
 def _samples(constants: list[float]) -> np.ndarray:
     """Numbers of all sizes, and those around which the function may bend."""
     sizes = 2.0 ** np.arange(-10, 41)
-    near = [c * f for c in constants for f in (1 - 1e-3, 1, 1 + 1e-3)] + [c + s for c in constants for s in (-0.5, 0.5)]
+    near = [c * f for c in constants for f in (1 - 1e-3, 1, 1 + 1e-3)] + [
+        c + s for c in constants for s in (-0.5, 0.5)
+    ]
     near = [c for c in near if math.isfinite(c)]
     return np.unique(np.concatenate([np.linspace(-10, 10, 161), sizes, -sizes, near, np.negative(near)]))
 
 
 def _constants(graph: Graph, region: dict[Node, None]) -> list[float]:
-    numbers = [float(graph.constants[v].reshape(())) for node in region for v in node.inputs if v in graph.constants]
+    numbers = [
+        float(graph.constants[v].reshape(())) for node in region for v in node.inputs if v in graph.constants
+    ]
     for node in region:
         spec = node.attributes.get("activation")
         numbers += [float(n) for n in spec[1:]] if isinstance(spec, (list, tuple)) else []
@@ -190,7 +205,17 @@ def _function(graph: Graph, region: dict[Node, None], source: str, result: str) 
 
 def _guesses(z: np.ndarray, f: np.ndarray) -> Iterator[Function]:
     """What it may be, the plainest first."""
-    for name in ("relu", "relu6", "hard_sigmoid", "hard_swish", "sigmoid", "tanh", "silu", "gelu", "gelu_tanh"):
+    for name in (
+        "relu",
+        "relu6",
+        "hard_sigmoid",
+        "hard_swish",
+        "sigmoid",
+        "tanh",
+        "silu",
+        "gelu",
+        "gelu_tanh",
+    ):
         yield Function(name)
     yield from _clips(z, f)
     if f[-1] > 0:
@@ -198,7 +223,12 @@ def _guesses(z: np.ndarray, f: np.ndarray) -> Iterator[Function]:
     # z * gate(scale * z): the slope of f(z) / z at zero tells the scale.
     h = 2.0**-10
     up, down = (float(f[np.searchsorted(z, at)]) / at for at in (h, -h))
-    for name, slope in (("hard_swish", 1 / 6), ("silu", 1 / 4), ("gelu", (2 * math.pi) ** -0.5), ("gelu_tanh", (2 * math.pi) ** -0.5)):
+    for name, slope in (
+        ("hard_swish", 1 / 6),
+        ("silu", 1 / 4),
+        ("gelu", (2 * math.pi) ** -0.5),
+        ("gelu_tanh", (2 * math.pi) ** -0.5),
+    ):
         scale = (up - down) / (2 * h) / slope
         if scale > 0:
             yield Function(name, scale, 0.0, 1 / scale)

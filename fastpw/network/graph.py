@@ -34,7 +34,7 @@ class Node:
         return self.inputs[number] if number < len(self.inputs) else ""
 
     def __str__(self) -> str:
-        return f"node {self.name or self.outputs[0]!r} ({self.op})"
+        return f"node {self.name or ''.join(self.outputs[:1])!r} ({self.op})"
 
 
 class Graph:
@@ -231,5 +231,10 @@ def rewrite(graph: Graph, *rewritings: Rewriting) -> bool:
         for rewriting in rewritings:
             if not graph.has(node):
                 break
-            changed |= rewriting(graph, node)
+            try:
+                changed |= rewriting(graph, node)
+            except MemoryError:
+                raise
+            except Exception as error:  # an input or an attribute that it cannot be without
+                raise ValueError(f"{node}: it cannot be read: {error!r}") from error
     return changed

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from typing import SupportsIndex
 
 from .._checks.options import integer, shown
 from . import saved
+from .ends import NetworkLayout
+from .graph import Graph
 from .memory import Budget, machine_memory
-from .network import Network, NetworkLayout, check_operators
+from .network import Network, check_operators
+from .simplify import simplify
+
+_ARCHIVE = b"PK\x03\x04"  # what an .npz file begins with
 
 
 def load(
@@ -26,10 +30,11 @@ def load(
         Of an .onnx file (opset 7 or later), which takes ``pip install "fastpw[onnx]"``, or of a file that
         `Network.save` has written, which takes NumPy alone.
     layout : {None, "NHWC"}
-        "NHWC": every input and output of floats with four axes has its channels last. None: all as in the file.
+        "NHWC": every input and output of floats with four axes has its channels last. None: all as in the
+        file.
     memory_limit : int, optional
-        The bytes that the weights and the memory of a call may take. By default those of the machine, or of the
-        container.
+        The bytes that the weights and the memory of a call may take. By default those of the machine, or of
+        the container.
 
     Returns
     -------
@@ -44,19 +49,33 @@ def load(
     TypeError
         The file has a dtype that is not supported, or an argument is none of those above.
     ValueError
-        The file is damaged, holds no network, or one that cannot be run; or more memory is needed than allowed.
-        The message names the node and the reason.
+        The file is damaged, holds no network, or one that cannot be run; or more memory is needed than
+        allowed. The message names the node and the reason.
     """
     if layout not in (None, "NHWC"):
         raise ValueError(f"layout: None or 'NHWC' is needed, got {shown(layout)}")
     limit = machine_memory() if memory_limit is None else integer("memory_limit", memory_limit, 0, 1 << 62)
-    if zipfile.is_zipfile(path):
-        graph = saved.read(path, Budget(limit))
-    else:
-        from . import onnx_file
-        from .simplify import simplify
+    try:
+        graph = _graph(path, limit)
+        check_operators(graph)
+        return Network(graph, layout, limit)
+    except (ImportError, MemoryError, OSError, TypeError, ValueError):
+        raise
+    except Exception as error:  # whatever else a damaged file leads to
+        raise ValueError(f"{path}: no network, or a damaged one: {error!r}") from error
 
-        graph = onnx_file.read(path, Budget(limit))
-        simplify(graph, Budget(limit))
-    check_operators(graph)
-    return Network(graph, layout, limit)
+
+def _graph(path: str | os.PathLike[str], limit: int) -> Graph:
+    with open(path, "rb") as file:
+        archive = file.read(len(_ARCHIVE)) == _ARCHIVE
+    if archive:
+        return saved.read(path, Budget(limit))
+    try:
+        from . import onnx_file  # noqa: PLC0415 - a saved network does without
+    except ImportError as error:
+        raise ImportError(
+            f'{path}: onnx is needed to read it: pip install "fastpw[onnx]"', name="onnx"
+        ) from error
+    graph = onnx_file.read(path, Budget(limit))
+    simplify(graph, Budget(limit))
+    return graph

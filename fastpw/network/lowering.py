@@ -96,7 +96,12 @@ def _gemm(graph: Graph, node: Node) -> bool:
     """With constant B and C it is a Linear; a transposed A is transposed before."""
     get = node.attributes.get
     weight, bias = graph.constant(node.inputs[1]), graph.constant(node.input(2))
-    if weight is None or weight.ndim != 2 or (node.input(2) and bias is None) or get("activation") is not None:
+    if (
+        weight is None
+        or weight.ndim != 2
+        or (node.input(2) and bias is None)
+        or get("activation") is not None
+    ):
         return False
     weight = (weight if get("transB", 0) else weight.T) * weight.dtype.type(get("alpha", 1.0))
     if bias is not None:
@@ -141,7 +146,10 @@ def _clip(graph: Graph, node: Node) -> bool:
         return False
     if any(b is not None and (b.size != 1 or b.dtype.kind != "f") for b in bounds):
         return False
-    low, high = (default if b is None else float(b.reshape(())) for default, b in zip((-np.inf, np.inf), bounds, strict=True))
+    low, high = (
+        default if b is None else float(b.reshape(()))
+        for default, b in zip((-np.inf, np.inf), bounds, strict=True)
+    )
     if not low <= high or bounds == [None, None]:
         return False
     return replace(graph, node, "Activation", node.inputs[:1], activation=clipped(low, high))
@@ -159,7 +167,9 @@ def _prelu(graph: Graph, node: Node) -> bool:
     rank = graph.rank(node.inputs[0])
     if slope.ndim > (rank or 0):
         return False
-    return replace(graph, node, "Activation", node.inputs[:1], activation=["leaky_relu", float(slope.flat[0])])
+    return replace(
+        graph, node, "Activation", node.inputs[:1], activation=["leaky_relu", float(slope.flat[0])]
+    )
 
 
 def _hard_sigmoid(graph: Graph, node: Node) -> bool:

@@ -5,43 +5,27 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from threading import Lock
-from typing import Any, Literal, NamedTuple, TypeAlias
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from . import saved
 from .arena import Arena, Layout
-from .graph import Graph, Port
+from .ends import Ends, NetworkLayout, NetworkPort
+from .fallback import is_foreign, missing
+from .graph import Graph
 from .memory import Budget
 from .operators import OPERATORS
 from .plan import Layers, Plan
 from .planning import make_plan
-from .values import CHANNELS_FIRST, CHANNELS_LAST, Shape
-
-NetworkLayout: TypeAlias = Literal["NHWC"] | None
+from .tables import profile, summary
+from .values import Shape
 
 # Sizes of the inputs for which plans are kept, as layers keep their programs.
 MOST_PLANS = 4
 # Blocks of memory that a plan keeps for as many calls at once.
 MOST_ARENAS = 4
-
-
-class NetworkPort(NamedTuple):
-    """An input or an output of a network.
-
-    Attributes
-    ----------
-    name : str
-        As in the file.
-    shape : tuple of (int or None)
-        In the layout of the network; None where the size may differ from call to call.
-    dtype : numpy.dtype
-    """
-
-    name: str
-    shape: tuple[int | None, ...]
-    dtype: np.dtype[Any]
 
 
 class _Planned:
@@ -69,14 +53,14 @@ class Network:
     Attributes
     ----------
     inputs, outputs : list of named tuples
-        ``name``, ``shape`` and ``dtype`` of each, as `load` was asked for them; a size in ``shape`` is None where
-        it may differ from call to call.
+        ``name``, ``shape`` and ``dtype`` of each, as `load` was asked for them; a size in ``shape`` is None
+        where it may differ from call to call.
 
     Notes
     -----
-    A network does not change. Many threads may call one at once: each call has memory of its own. Plans for the
-    last four sizes of the inputs are kept. It pickles, and its results have the same bits for any number of
-    threads.
+    A network does not change. Many threads may call one at once: each call has memory of its own. Plans for
+    the last four sizes of the inputs are kept. It pickles, and its results have the same bits for any number
+    of threads.
 
     Examples
     --------
@@ -86,7 +70,18 @@ class Network:
     (1, 1000)
     """
 
-    __slots__ = ("__weakref__", "_graph", "_layers", "_layout", "_limit", "_lock", "_plans", "inputs", "outputs")
+    __slots__ = (
+        "__weakref__",
+        "_ends",
+        "_graph",
+        "_layers",
+        "_layout",
+        "_limit",
+        "_lock",
+        "_plans",
+        "inputs",
+        "outputs",
+    )
 
     inputs: list[NetworkPort]
     outputs: list[NetworkPort]
@@ -96,8 +91,8 @@ class Network:
         self._layers = Layers()
         self._plans: dict[tuple[Shape, ...], _Planned] = {}
         self._lock = Lock()
-        self.inputs = [self._outside(port) for port in graph.inputs]
-        self.outputs = [self._outside(port) for port in graph.outputs]
+        self._ends = Ends(graph.inputs, graph.outputs, layout)
+        self.inputs, self.outputs = self._ends.inputs, self._ends.outputs
         shapes = tuple(port.shape for port in graph.inputs)
         if all(None not in shape for shape in shapes):
             self._planned(shapes)  # what does not fit is found when the network is loaded
@@ -124,7 +119,8 @@ class Network:
         """
         if len(self.inputs) != 1 or len(self.outputs) != 1:
             raise TypeError(
-                f"a network with one input and one output is needed, got {self._told()}; use run({{name: array}})"
+                f"a network with one input and one output is needed, got {self._ends.told()}; "
+                "use run({name: array})"
             )
         return self.run({self.inputs[0].name: x})[self.outputs[0].name]
 
@@ -146,7 +142,7 @@ class Network:
         TypeError, ValueError
             The message names the input or the node.
         """
-        arrays = self._checked(inputs)
+        arrays = self._ends.checked(inputs)
         planned = self._planned(tuple(array.shape for array in arrays))
         arena = planned.take()
         with np.errstate(all="ignore"):  # NaN and infinities pass in silence
@@ -155,7 +151,7 @@ class Network:
             for call in arena.calls:
                 call()
             results = {
-                port.name: self._given_out(array, port.dtype)
+                port.name: self._ends.given_out(array, port.dtype)
                 for port, array in zip(self._graph.outputs, arena.outputs, strict=True)
             }
         planned.give_back(arena)
@@ -174,6 +170,10 @@ class Network:
         ValueError
             A node is run by onnx's reference implementation: the message names it.
         """
+        foreign = [node for node in self._graph.nodes if is_foreign(node, OPERATORS)]
+        foreign += [r.node for p in self._plans.values() for r in p.plan.records if r.foreign]
+        if foreign:
+            raise ValueError(f"{foreign[0]}: onnx's reference runs it, which a saved network does without")
         saved.write(path, self._graph)
 
     def summary(self, shape: tuple[int, ...] | None = None) -> str:
@@ -194,9 +194,7 @@ class Network:
         ValueError
             The sizes are not known.
         """
-        from .tables import summary
-
-        planned = self._planned(self._shapes(shape))
+        planned = self._planned(self._ends.planned_for(shape))
         return summary(planned.plan, planned.layout.nbytes, self._graph)
 
     def profile(self, x: ArrayLike | Mapping[str, ArrayLike], *, calls: int = 10) -> str:
@@ -219,76 +217,16 @@ class Network:
         TypeError, ValueError
             As in a call.
         """
-        from .tables import profile
-
-        arrays = self._checked(x if isinstance(x, Mapping) else {self.inputs[0].name: x})
+        arrays = self._ends.checked(x if isinstance(x, Mapping) else {self.inputs[0].name: x})
         planned = self._planned(tuple(array.shape for array in arrays))
         arena = Arena(planned.plan, planned.layout)
         return profile(planned.plan, arena, arrays, calls)
 
     def __repr__(self) -> str:
-        return f"<Network: {self._told()}, {len(self._graph.nodes)} nodes>"
+        return f"<Network: {self._ends.told()}, {len(self._graph.nodes)} nodes>"
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Network, (self._graph, self._layout, self._limit)
-
-    def _told(self) -> str:
-        ends = (
-            ", ".join(f"{port.name} {_shown(port.shape)}" for port in ports) for ports in (self.inputs, self.outputs)
-        )
-        return " -> ".join(ends)
-
-    # ---- shapes and layouts
-
-    def _outside(self, port: Port) -> NetworkPort:
-        """As the caller sees it."""
-        shape = port.shape
-        if self._turned(len(shape), port.dtype):
-            shape = tuple(shape[axis] for axis in CHANNELS_LAST)
-        return NetworkPort(port.name, shape, port.dtype)
-
-    def _turned(self, ndim: int, dtype: np.dtype) -> bool:
-        """Whether the caller has the channels last, where the file has them first."""
-        return self._layout == "NHWC" and ndim == 4 and dtype.kind == "f"
-
-    def _given_out(self, array: np.ndarray, dtype: np.dtype) -> np.ndarray:
-        if self._turned(array.ndim, array.dtype):
-            array = array.transpose(CHANNELS_LAST)
-        if dtype not in (array.dtype, np.float16):
-            dtype = array.dtype  # what the file says of its outputs need not be so
-        return np.array(array, dtype, order="C")
-
-    def _checked(self, inputs: Mapping[str, ArrayLike]) -> list[np.ndarray]:
-        """The arrays with the axes of the file, in its order."""
-        if not isinstance(inputs, Mapping):
-            raise TypeError(f"inputs: a dict of arrays by name is needed, got {type(inputs).__name__}")
-        names = [port.name for port in self.inputs]
-        if set(inputs) != set(names):
-            raise ValueError(f"inputs: {names} are needed, got {[*inputs]}")
-        arrays = []
-        for port in self.inputs:
-            array = np.asarray(inputs[port.name])
-            if array.dtype != port.dtype:
-                raise TypeError(f"input {port.name!r}: {port.dtype} is needed, got {array.dtype}")
-            if not _fits(array.shape, port.shape):
-                raise ValueError(f"input {port.name!r}: shape {_shown(port.shape)} is needed, got {array.shape}")
-            arrays.append(array.transpose(CHANNELS_FIRST) if self._turned(array.ndim, array.dtype) else array)
-        return arrays
-
-    def _shapes(self, shape: tuple[int, ...] | None) -> tuple[Shape, ...]:
-        """Those to plan for, with the axes of the file."""
-        if shape is None:
-            shapes = [port.shape for port in self.inputs]
-        elif len(self.inputs) == 1 and _fits(tuple(shape), self.inputs[0].shape):
-            shapes = [tuple(shape)]
-        else:
-            raise ValueError(f"shape: one that fits {self._told()} is needed, got {shape}")
-        if any(None in s for s in shapes):
-            raise ValueError(f"shape: the sizes of the input are needed, of {self._told()}")
-        turned = [self._turned(len(port.shape), port.dtype) for port in self.inputs]
-        return tuple(
-            tuple(s[axis] for axis in CHANNELS_FIRST) if turn else s for s, turn in zip(shapes, turned, strict=True)
-        )
 
     def _planned(self, shapes: tuple[Shape, ...]) -> _Planned:
         """The plan for inputs of these shapes, made where there is none."""
@@ -307,14 +245,6 @@ class Network:
             return self._plans.setdefault(shapes, planned)
 
 
-def _fits(shape: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
-    return len(shape) == len(wanted) and all(w in (None, n) for n, w in zip(shape, wanted, strict=True))
-
-
-def _shown(shape: tuple[int | None, ...]) -> str:
-    return f"({', '.join('any' if n is None else str(n) for n in shape)})"
-
-
 def check_operators(graph: Graph) -> None:
     """Whether there is somebody to run each node.
 
@@ -323,8 +253,6 @@ def check_operators(graph: Graph) -> None:
     ValueError
         The message lists the operators that are missing.
     """
-    from .fallback import missing
-
-    lacking = missing(graph, set(OPERATORS))
+    lacking = missing(graph, OPERATORS)
     if lacking:
         raise ValueError(f"the network cannot be run: there is no {', no '.join(lacking)}")

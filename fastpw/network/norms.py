@@ -45,7 +45,11 @@ def _square(graph: Graph, value: str) -> str | None:
     power, product = _made_by(graph, value, "Pow"), _made_by(graph, value, "Mul")
     if power is not None:
         exponent = graph.constant(power.inputs[1])
-        return power.inputs[0] if exponent is not None and exponent.size == 1 and exponent.reshape(()) == 2 else None
+        return (
+            power.inputs[0]
+            if exponent is not None and exponent.size == 1 and exponent.reshape(()) == 2
+            else None
+        )
     if product is not None and product.inputs[0] == product.inputs[1]:
         return product.inputs[0]
     return None
@@ -58,7 +62,11 @@ def _deviation(graph: Graph, value: str, source: str | None) -> float | None:
     if added is None or added.input(3):
         return None
     scale, epsilon = graph.constant(added.input(1)), graph.constant(added.input(2))
-    if epsilon is None or epsilon.size != 1 or (scale is not None and (scale.size != 1 or scale.reshape(()) != 1)):
+    if (
+        epsilon is None
+        or epsilon.size != 1
+        or (scale is not None and (scale.size != 1 or scale.reshape(()) != 1))
+    ):
         return None
     variance = _mean(graph, added.inputs[0])
     squared = None if variance is None else _square(graph, variance)

@@ -1,4 +1,4 @@
-"""An .onnx file as a graph. The only module that needs onnx, which parses, checks and infers the number of axes."""
+"""An .onnx file as a graph. onnx, which only this module needs, parses, checks and infers ranks."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper, shape_inference
 
 from .graph import Graph, Node, Port
 from .memory import Budget
@@ -26,17 +28,11 @@ def read(path: str | os.PathLike[str], budget: Budget) -> Graph:
 
     Raises
     ------
-    ImportError
-        onnx is not installed.
     OSError
         The file cannot be read.
     ValueError
         It is no such network. The message says what is wrong, and where.
     """
-    try:
-        import onnx
-    except ImportError as error:
-        raise ImportError(f'{path}: onnx is needed to read it: pip install "fastpw[onnx]"', name="onnx") from error
     budget.check(os.path.getsize(path))
     try:
         model = onnx.load(path, load_external_data=False)
@@ -72,8 +68,6 @@ def _opset(model: Any) -> int:
 
 def _check_sizes(model: Any, budget: Budget) -> None:
     """Whether the constants fit into memory, before any is made."""
-    from onnx import helper
-
     for tensor in model.graph.initializer:
         try:
             if min(tensor.dims, default=0) < 0:
@@ -82,7 +76,7 @@ def _check_sizes(model: Any, budget: Budget) -> None:
             count = 1
             for size in tensor.dims:
                 count *= size
-            budget.take(count * itemsize)
+            budget.take(count * max(itemsize, 4))  # (float16 is widened)
         except KeyError as error:
             raise ValueError(f"constant {tensor.name!r}: {tensor.data_type} is no dtype") from error
         except ValueError as error:
@@ -91,8 +85,6 @@ def _check_sizes(model: Any, budget: Budget) -> None:
 
 def _skeleton(model: Any) -> Any:
     """The model with its large constants as inputs: what is checked is not copied with them."""
-    from onnx import ModelProto, helper
-
     skeleton = ModelProto()
     for field in ("ir_version", "opset_import"):
         value = getattr(model, field)
@@ -115,8 +107,6 @@ def _skeleton(model: Any) -> Any:
 
 def _ranks(skeleton: Any) -> dict[str, int]:
     """How many axes the values have, where ONNX can tell."""
-    from onnx import shape_inference
-
     try:
         graph = shape_inference.infer_shapes(skeleton).graph
     except Exception:  # what it cannot infer is not known, and costs no more than time
@@ -133,7 +123,9 @@ def _graph(model: Any) -> Graph:
     source = model.graph
     constants = {tensor.name: _array(tensor, f"constant {tensor.name!r}") for tensor in source.initializer}
     if source.sparse_initializer:
-        raise ValueError(f"constant {source.sparse_initializer[0].values.name!r}: sparse tensors are not supported")
+        raise ValueError(
+            f"constant {source.sparse_initializer[0].values.name!r}: sparse tensors are not supported"
+        )
     inputs = [_port(port, "input") for port in source.input if port.name not in constants]
     outputs = [_port(port, "output") for port in source.output]
     graph = Graph(inputs, outputs, [], constants)
@@ -145,14 +137,14 @@ def _graph(model: Any) -> Graph:
 
 
 def _port(port: Any, kind: str) -> Port:
-    from onnx import helper
-
     if not port.type.HasField("tensor_type"):
         raise ValueError(f"{kind} {port.name!r}: a tensor is needed")
     tensor = port.type.tensor_type
     if kind == "input" and not tensor.HasField("shape"):
         raise ValueError(f"input {port.name!r}: a number of axes is needed, got none")
-    shape = tuple(d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in tensor.shape.dim)
+    shape = tuple(
+        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else None for d in tensor.shape.dim
+    )
     try:
         dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))
     except KeyError:
@@ -164,8 +156,6 @@ def _port(port: Any, kind: str) -> Port:
 
 def _array(tensor: Any, told: str) -> np.ndarray:
     """The numbers of a constant; those of two bytes are widened."""
-    from onnx import numpy_helper
-
     try:
         array = np.asarray(numpy_helper.to_array(tensor))
     except Exception as error:
@@ -195,8 +185,6 @@ def _enter(graph: Graph, proto: Any, versions: dict[str, int]) -> None:
 
 
 def _attributes(proto: Any) -> Iterator[tuple[str, Any]]:
-    from onnx import TensorProto, helper
-
     for attribute in proto.attribute:
         value = helper.get_attribute_value(attribute)
         if isinstance(value, bytes):
@@ -219,8 +207,6 @@ def _constant(node: Node) -> np.ndarray:
 
 def _with_dtypes(graph: Graph, node: Node) -> None:
     """Cast names a dtype by a number; ConstantOfShape has an array as an attribute."""
-    from onnx import helper
-
     if node.op == "ConstantOfShape":
         number = node.attributes.pop("value", None)
         if number is not None:

@@ -1,8 +1,8 @@
 """A plan: the steps that compute a network for inputs of given shapes.
 
-Operators describe themselves to it. What they ask for is a step of each call, if it depends on an input; if it
-depends on constants and shapes alone, it is computed at once. So constants, and the arithmetic that files do with
-shapes, are gone before the first call.
+Operators describe themselves to it. What they ask for is a step of each call, if it depends on an input; if
+it depends on constants and shapes alone, it is computed at once. So constants, and the arithmetic that files
+do with shapes, are gone before the first call.
 """
 
 from __future__ import annotations
@@ -39,6 +39,7 @@ class Record:
     outputs: list[Value] = field(default_factory=list)
     multiply_adds: int = 0
     layers: int = 0  # how many a chain has
+    foreign: bool = False  # whether onnx's reference runs it
 
 
 class Layers:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .fallback import foreign
+from .fallback import foreign, is_foreign
 from .graph import Graph, Node
 from .memory import Budget
 from .operators import OPERATORS, Unsupported
@@ -48,7 +48,7 @@ def _described(plan: Plan, node: Node, inputs: list[Value | None]) -> tuple[Valu
     """What a node makes of its inputs."""
     plan.begin(node, [value for value in inputs if value is not None])
     started = len(plan.steps)
-    describe = OPERATORS.get(node.op) if not node.domain and not node.opset else None
+    describe = None if is_foreign(node, OPERATORS) else OPERATORS[node.op]
     try:
         try:
             if describe is None:

@@ -21,9 +21,6 @@ _MOST_DESCRIBED = 1 << 26  # bytes of a description
 
 def write(path: str | os.PathLike[str], graph: Graph) -> None:
     """Write a graph to a file."""
-    for node in graph.nodes:
-        if node.domain or node.opset:
-            raise ValueError(f"{node}: it is run by onnx's reference implementation, which a saved network has not")
     names = [*graph.constants]
     described = {
         "version": VERSION,
@@ -60,19 +57,22 @@ def read(path: str | os.PathLike[str], budget: Budget) -> Graph:
     ValueError
         It holds no network, is truncated, or takes more memory than allowed.
     """
-    try:
-        with zipfile.ZipFile(path) as file:
-            described = _described(_get(file, _GRAPH, Budget(_MOST_DESCRIBED)))
-            constants = {
-                _text(name): _get(file, str(number), budget) for number, name in enumerate(described["constants"])
-            }
-        return _graph(described, constants)
-    except OSError:
-        raise
-    except MemoryError:
-        raise
-    except Exception as error:
-        raise ValueError(f"{path}: no saved network, or a damaged one: {error}") from error
+    with open(path, "rb") as opened:
+        try:
+            return _read(opened, budget)
+        except MemoryError:
+            raise
+        except Exception as error:  # of zipfile, of JSON, of what the description lacks
+            raise ValueError(f"{path}: no saved network, or a damaged one: {error}") from error
+
+
+def _read(opened: BinaryIO, budget: Budget) -> Graph:
+    with zipfile.ZipFile(opened) as file:
+        described = _described(_get(file, _GRAPH, Budget(_MOST_DESCRIBED)))
+        constants = {
+            _text(name): _get(file, str(number), budget) for number, name in enumerate(described["constants"])
+        }
+    return _graph(described, constants)
 
 
 def _get(file: zipfile.ZipFile, name: str, budget: Budget) -> np.ndarray:

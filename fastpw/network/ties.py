@@ -6,8 +6,8 @@ import numpy as np
 
 from .graph import Graph, Node
 
-# The widest tile of a product has so many columns, or a divisor of it. A narrower one, for what is left, adds in
-# another order.
+# The widest tile of a product has so many columns, or a divisor of it. A narrower one, for what is left, adds
+# in another order.
 _COLUMNS = 64
 
 
@@ -17,7 +17,11 @@ def equal_filters(graph: Graph, node: Node) -> bool:
     A softmax of large equal scores is a tie. Were they computed in two orders, rounding would decide it.
     """
     weight = graph.constant(node.input(1))
-    if node.op not in ("Conv", "Linear") or weight is None or weight.size != weight.shape[0] * weight.shape[1]:
+    if (
+        node.op not in ("Conv", "Linear")
+        or weight is None
+        or weight.size != weight.shape[0] * weight.shape[1]
+    ):
         return False
     filters, depth = weight.shape[:2]
     missing = -filters % _COLUMNS
@@ -26,11 +30,15 @@ def equal_filters(graph: Graph, node: Node) -> bool:
     rows = np.ascontiguousarray(weight).reshape(filters, depth)
     if not any(np.array_equal(row, rows[0]) for row in rows[max(filters - filters % _COLUMNS, 1) :]):
         return False
-    more = graph.new_constant(node.inputs[1], np.concatenate([weight, np.zeros((missing, *weight.shape[1:]), weight.dtype)]))
+    more = graph.new_constant(
+        node.inputs[1], np.concatenate([weight, np.zeros((missing, *weight.shape[1:]), weight.dtype)])
+    )
     inputs = [node.inputs[0], more]
     bias = graph.constant(node.input(2))
     if bias is not None:
-        inputs.append(graph.new_constant(node.inputs[2], np.concatenate([bias, np.zeros(missing, bias.dtype)])))
+        inputs.append(
+            graph.new_constant(node.inputs[2], np.concatenate([bias, np.zeros(missing, bias.dtype)]))
+        )
     result, wide = node.outputs[0], graph.fresh(node.outputs[0])
     graph.set_inputs(node, inputs)
     graph.set_outputs(node, [wide])

@@ -1,8 +1,8 @@
 """What a plan knows of an array before there is one: its shape, its dtype, and how it lies in memory.
 
-All values keep the axes that ONNX gives them: an image is (N, C, H, W). What is channels-last is their memory:
-the strides say that the channels of a pixel lie side by side. So a Transpose is a view, as it is in NumPy, and
-a layer is given the view (N, H, W, C), which is contiguous.
+All values keep the axes that ONNX gives them: an image is (N, C, H, W). What is channels-last is their
+memory: the strides say that the channels of a pixel lie side by side. So a Transpose is a view, as it is in
+NumPy, and a layer is given the view (N, H, W, C), which is contiguous.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ _FORMULAS: dict[str, Callable[[np.ndarray, Callable[..., Any]], np.ndarray]] = {
     "Celu": lambda x, get: get("alpha", 1.0) * _elu(x / get("alpha", 1.0), 1.0),
     "Elu": lambda x, get: _elu(x, get("alpha", 1.0)),
     "Mish": lambda x, get: x * np.tanh(_softplus(x)),
-    "Selu": lambda x, get: get("gamma", 1.05070102214813232421875) * _elu(x, get("alpha", 1.67326319217681884765625)),
-    "Softplus": lambda x, get: _softplus(x),
+    "Selu": lambda x, get: get("gamma", 1.05070102214813232421875) * _elu(x, get("alpha",
+    1.67326319217681884765625)), "Softplus": lambda x, get: _softplus(x),
     "Softsign": lambda x, get: x / (1 + np.abs(x)),
     "ThresholdedRelu": lambda x, get: np.where(x > get("alpha", 1.0), x, 0),
 }  # fmt: skip

@@ -6,14 +6,14 @@ from itertools import product
 
 import numpy as np
 
+from ..._layer import ConvolutionLayer
 from ...conv2d import Conv2d, conv2d
 from ...depthwise import DepthwiseConv2d
-from ..._layer import ConvolutionLayer
 from ...layer import Conv1x1
 from ..graph import Node
 from ..plan import Bound, Plan
 from ..values import CHANNELS_LAST, Shape, Tensor, Value, channels_last
-from .images import apply, as_image, as_row, bound, is_float, shape_last
+from .images import apply, as_image, as_row, is_float, shape_last
 from .registry import Unsupported, known, operator
 from .scaling import activation_of, finish
 from .windows import Geometry, Sides, geometry
@@ -23,9 +23,11 @@ from .windows import Geometry, Sides, geometry
 def convolution(
     plan: Plan, node: Node, x: Value, weight: Value, bias: Value | None = None, residual: Value | None = None
 ) -> Value:
-    """With what `simplify` has joined to it: attribute `activation`, and a fourth input that is added before."""
+    """With what `simplify` has joined to it: an activation, and a fourth input that is added before."""
     if not (is_float(x) and x.dtype == weight.dtype):
-        raise TypeError(f"float32 or float64 is needed, for x and weight alike, got {x.dtype} and {weight.dtype}")
+        raise TypeError(
+            f"float32 or float64 is needed, for x and weight alike, got {x.dtype} and {weight.dtype}"
+        )
     if isinstance(weight, Tensor) or isinstance(bias, Tensor):
         return _with_computed_weights(plan, node, x, weight, bias, residual)
     ndim, image = x.ndim, as_image(plan, x)
@@ -54,8 +56,8 @@ def layer_for(
     groups = node.attributes.get("group", 1)
     if weight.shape[1] * groups != shape[1]:
         raise ValueError(
-            f"x: {weight.shape[1] * groups} channels are needed by weight {weight.shape} with group={groups}, "
-            f"got shape {shape}"
+            f"x: {weight.shape[1] * groups} channels are needed by weight {weight.shape} "
+            f"with group={groups}, got shape {shape}"
         )
     activation = activation_of(node)
     key = node.name, node.outputs[0], sides, activation
@@ -71,14 +73,10 @@ def _layer(
     options = {"stride": window.stride, "padding": sides, "activation": activation}
     if depth == 1 and groups > 1 and filters % groups == 0:
         per_channel = weight.reshape(groups, filters // groups, *kernel).transpose(2, 3, 0, 1)
-        return DepthwiseConv2d(
-            per_channel, bias, dilation=window.dilation, weight_layout="HWIO", **options
-        )
+        return DepthwiseConv2d(per_channel, bias, dilation=window.dilation, weight_layout="HWIO", **options)
     if kernel == [1, 1]:
         return Conv1x1(weight, bias, groups=groups, weight_layout="OIHW", **options)
-    return Conv2d(
-        weight, bias, dilation=window.dilation, groups=groups, weight_layout="OIHW", **options
-    )
+    return Conv2d(weight, bias, dilation=window.dilation, groups=groups, weight_layout="OIHW", **options)
 
 
 def _with_computed_weights(
@@ -115,7 +113,7 @@ def _with_computed_weights(
 def transposed_convolution(
     plan: Plan, node: Node, x: Value, weight: Value, bias: Value | None = None
 ) -> Value:
-    """One product gives what each pixel adds to all taps of its window; then the taps are added where they lie."""
+    """One product makes what each pixel adds under all taps of its window; then these are added up."""
     weight, bias = known(weight, "a weight"), known(bias, "a bias")
     ndim, image = x.ndim, as_image(plan, x)
     if weight.ndim != ndim or not is_float(x):

@@ -28,8 +28,8 @@ def _divide(a: np.ndarray, b: np.ndarray, out: np.ndarray) -> None:
     np.multiply(quotient, np.sign(a) * np.sign(b), out=out, casting="unsafe")
 
 
-# The error function by a rational approximation with a relative error of the complement below 1.2e-7 (Press et
-# al. 1992, Numerical Recipes, section 6.2, erfcc).
+# The error function by a rational approximation with a relative error of the complement below 1.2e-7 (Press
+# et al. 1992, Numerical Recipes, section 6.2, erfcc).
 _ERFC = (
     -1.26551223, 1.00002368, 0.37409196, 0.09678418, -0.18628806,
     0.27886807, -1.13520398, 1.48851587, -0.82215223, 0.17087277,

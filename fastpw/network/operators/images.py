@@ -44,7 +44,9 @@ def apply(plan: Plan, layer: Layer, x: Value, residual: Value | None = None) -> 
         residual = plan.adjacent(residual, 1)
 
     def bind(x: np.ndarray, residual: np.ndarray | None, y: np.ndarray) -> Bound:
-        return bound(layer, channels_last(x), None if residual is None else channels_last(residual), channels_last(y))
+        return bound(
+            layer, channels_last(x), None if residual is None else channels_last(residual), channels_last(y)
+        )
 
     return plan.step(bind, x, residual, shape=(n, c, h, w), dtype=x.dtype, order=CHANNELS_LAST)
 

@@ -16,7 +16,7 @@ from .registry import Unsupported, known, operator
 
 @operator("Concat")
 def concat(plan: Plan, node: Node, *parts: Value) -> Value:
-    """Side by side along an axis. What has memory of its own, and is seen by nobody else, is computed in place."""
+    """Side by side along an axis. What has memory of its own, seen by nobody else, is computed in place."""
     first = parts[0]
     axis = node.attributes["axis"] % max(first.ndim, 1)
     for part in parts:
@@ -49,7 +49,7 @@ def _told(part: Value) -> str:
 
 
 def _movable(plan: Plan, part: Value) -> bool:
-    """Whether it may be computed in another's memory: no input, no view, and nobody has seen where it lies."""
+    """Whether it may be computed in another's memory: no input, no view, nobody has seen where it lies."""
     own = isinstance(part, Tensor) and part.base is None and not part.viewed and not part.pinned
     return own and not any(part is given for given in plan.inputs)
 
@@ -128,6 +128,4 @@ def tile(plan: Plan, node: Node, x: Value, repeats: Value) -> Value:
     """The array again and again along each axis."""
     times = tuple(int(n) for n in known(repeats, "a number of repeats"))
     shape = tuple(n * t for n, t in zip(x.shape, times, strict=True))
-    return plan.compute(
-        lambda a, out: np.copyto(out, np.tile(a, times)), x, shape=shape, dtype=x.dtype
-    )
+    return plan.compute(lambda a, out: np.copyto(out, np.tile(a, times)), x, shape=shape, dtype=x.dtype)

@@ -36,8 +36,10 @@ def layer_norm(
 
     def bind(x: np.ndarray, scale: np.ndarray | None, offset: np.ndarray | None, y: np.ndarray) -> Bound:
         blocks = [*_blocks(x, y, length)]
-        factor = None if scale is None else np.broadcast_to(scale, x.shape[axis:]).reshape(-1)
-        added = None if offset is None else np.broadcast_to(offset, x.shape[axis:]).reshape(-1)
+        factor, added = (
+            None if a is None else np.broadcast_to(a, x.shape[axis:]).reshape(-1).astype(x.dtype, copy=False)
+            for a in (scale, offset)
+        )
 
         def run() -> None:
             for rows, out in blocks:
@@ -46,11 +48,11 @@ def layer_norm(
                 variance /= length
                 variance += epsilon
                 np.sqrt(variance, out=variance)
-                out /= variance
+                np.divide(out, variance, out=out)
                 if factor is not None:
-                    out *= factor
+                    np.multiply(out, factor, out=out)
                 if added is not None:
-                    out += added
+                    np.add(out, added, out=out)
 
         return run
 

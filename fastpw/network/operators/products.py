@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 
+from ..._typing import Activation
 from ...conv import conv1x1
 from ...layer import Conv1x1
 from ..graph import Node
@@ -18,7 +19,12 @@ from .scaling import activation_of, finish
 
 @operator("Linear")
 def linear(
-    plan: Plan, node: Node, x: Value, weight: np.ndarray, bias: np.ndarray | None = None, residual: Value | None = None
+    plan: Plan,
+    node: Node,
+    x: Value,
+    weight: np.ndarray,
+    bias: np.ndarray | None = None,
+    residual: Value | None = None,
 ) -> Value:
     """activation(x @ weight.T + bias + residual) along the last axis, the weight being (K, C)."""
     if x.ndim == 0 or x.shape[-1] != weight.shape[1]:
@@ -34,7 +40,9 @@ def linear(
     return _by_layer(plan, layer, x, residual, shape)
 
 
-def linear_layer(plan: Plan, node: Node, weight: np.ndarray, bias: np.ndarray | None, activation) -> Conv1x1:
+def linear_layer(
+    plan: Plan, node: Node, weight: np.ndarray, bias: np.ndarray | None, activation: Activation
+) -> Conv1x1:
     """The layer that computes a node, packed once for all plans."""
     key = node.name, node.outputs[0], "linear", activation
     return plan.layer(key, lambda: Conv1x1(weight, bias, activation=activation))

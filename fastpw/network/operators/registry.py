@@ -13,7 +13,7 @@ Describe: TypeAlias = Callable[..., Value | tuple[Value, ...]]
 OPERATORS: dict[str, Describe] = {}
 
 
-class Unsupported(Exception):
+class Unsupported(Exception):  # noqa: N818 - no error: another way is taken
     """The operator is known, but not in this form. ONNX's own implementation may take it."""
 
 

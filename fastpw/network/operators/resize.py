@@ -12,7 +12,12 @@ from .registry import Unsupported, known, operator
 
 @operator("Resize")
 def resize(
-    plan: Plan, node: Node, x: Value, roi: Value | None = None, scales: Value | None = None, sizes: Value | None = None
+    plan: Plan,
+    node: Node,
+    x: Value,
+    roi: Value | None = None,
+    scales: Value | None = None,
+    sizes: Value | None = None,
 ) -> Value:
     """An image in another size. Pixels beyond its edges are those at the edges."""
     axes = [a % x.ndim for a in node.attributes.get("axes") or range(x.ndim)]
@@ -75,8 +80,8 @@ def _mixing(x: np.ndarray, mix: tuple[np.ndarray, np.ndarray, np.ndarray], y: np
     def run() -> None:
         for target, low, high, share in zip(y, lower, upper, shares, strict=True):
             np.subtract(x[high], x[low], out=target)
-            target *= share
-            target += x[low]
+            np.multiply(target, share, out=target)
+            np.add(target, x[low], out=target)
 
     return run
 
@@ -88,7 +93,7 @@ def _places(node: Node, old: int, new: int, scale: float) -> np.ndarray:
     if mode == "asymmetric":
         return index / scale
     if mode == "align_corners":
-        return index * ((old - 1) / (new - 1)) if new > 1 else index * 0
+        return index * ((old - 1) / (old * scale - 1)) if new > 1 else index * 0
     if mode == "pytorch_half_pixel" and new == 1:
         return index * 0
     if mode in ("half_pixel", "pytorch_half_pixel"):

@@ -1,4 +1,5 @@
-"""Scales, offsets and activations of images and rows, and sums of two of them, by layers of one weight per channel.
+"""Scales, offsets and activations of images and rows, and sums of two of them, by layers of one weight per
+channel.
 
 A 1x1 convolution with as many groups as channels multiplies each channel by its weight. It adds a bias and a
 residual, applies an activation and uses all threads, so it serves for whatever has no layer of its own.
@@ -10,8 +11,8 @@ import math
 
 import numpy as np
 
-from ...depthwise import depthwise_conv2d
 from ..._typing import Activation
+from ...depthwise import depthwise_conv2d
 from ...layer import Conv1x1
 from ..graph import Node
 from ..plan import Bound, Plan
@@ -39,9 +40,14 @@ def activation(plan: Plan, node: Node, x: Value) -> Value:
 
 @operator("Affine")
 def affine(
-    plan: Plan, node: Node, x: Value, scale: np.ndarray | None, offset: np.ndarray | None, residual: Value | None = None
+    plan: Plan,
+    node: Node,
+    x: Value,
+    scale: np.ndarray | None,
+    offset: np.ndarray | None,
+    residual: Value | None = None,
 ) -> Value:
-    """activation(x * scale + offset + residual); scale and offset are one number, or one for each along `axis`."""
+    """activation(x * scale + offset + residual); scale and offset: one number, or one each along `axis`."""
     axis = node.attributes.get("axis", -1) % max(x.ndim, 1)
     size = max((a.size for a in (scale, offset) if a is not None), default=1)
     fits = is_float(x) and x.ndim > 0 and size in (1, x.shape[axis])
@@ -177,9 +183,7 @@ def _sum(plan: Plan, a: Value, b: Value) -> Value:
     return plan.compute(np.add, a, b, shape=shape, dtype=a.dtype, order=main_order(shape, a, b))
 
 
-def _broadcast(
-    plan: Plan, x: Value, axis: int, scale: np.ndarray | None, offset: np.ndarray | None
-) -> Value:
+def _broadcast(plan: Plan, x: Value, axis: int, scale: np.ndarray | None, offset: np.ndarray | None) -> Value:
     """x * scale + offset where they broadcast x, or x has other numbers than floats."""
     behind = [1] * (max(x.ndim, 1) - 1 - axis)
     for ufunc, by in ((np.multiply, scale), (np.add, offset)):

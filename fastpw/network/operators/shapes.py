@@ -91,7 +91,8 @@ def _reshaped(array: np.ndarray, shape: Shape) -> np.ndarray:
 def _shuffled_groups(x: Value, shape: Shape) -> int:
     """The groups whose channels a Reshape puts in turn, 0 if it does something else.
 
-    x is (N, C // g, g, H, W), a view of (N, g, C // g, H, W) with adjacent channels, and becomes (N, C, H, W).
+    x is (N, C // g, g, H, W), a view of (N, g, C // g, H, W) with adjacent channels, and becomes (N, C, H,
+    W).
     """
     array = layout(x)
     if array.ndim != 5 or not is_float(x):
@@ -155,21 +156,30 @@ def expand(plan: Plan, node: Node, x: Value, shape: Value) -> Value:
 
 @operator("Slice")
 def slice_(
-    plan: Plan, node: Node, x: Value, starts: Value, ends: Value, axes: Value | None = None, steps: Value | None = None
+    plan: Plan,
+    node: Node,
+    x: Value,
+    starts: Value,
+    ends: Value,
+    axes: Value | None = None,
+    steps: Value | None = None,
 ) -> Value:
     """Every so many elements between two, along some axes."""
     starts = [int(n) for n in known(starts, "a start").reshape(-1)]
     ends = [int(n) for n in known(ends, "an end").reshape(-1)]
-    chosen = range(len(starts)) if axes is None else [int(a) % x.ndim for a in known(axes, "axes").reshape(-1)]
+    chosen = (
+        range(len(starts)) if axes is None else [int(a) % x.ndim for a in known(axes, "axes").reshape(-1)]
+    )
     by = [1] * len(starts) if steps is None else [int(n) for n in known(steps, "a step").reshape(-1)]
     if len({len(starts), len(ends), len(chosen), len(by)}) > 1 or 0 in by or max(chosen, default=0) >= x.ndim:
-        raise ValueError(f"starts, ends, axes and steps (not 0) of one length are needed, got {starts}, {ends}")
+        raise ValueError(
+            f"starts, ends, axes and steps (not 0) of one length are needed, got {starts}, {ends}"
+        )
     index = [slice(None)] * x.ndim
     for axis, start, end, step in zip(chosen, starts, ends, by, strict=True):
         size = x.shape[axis]
-        if step < 0 and end < -size:  # all down to the first
-            end = None
-        index[axis] = slice(start, end, step)
+        # A step backwards ends with the first element where it ends before all.
+        index[axis] = slice(start, None if step < 0 and end < -size else end, step)
     return plan.view(x, lambda a: a[tuple(index)])
 
 
@@ -199,9 +209,13 @@ def depth_to_space(plan: Plan, node: Node, x: Value) -> Value:
     n, c, h, w = x.shape
     b = node.attributes["blocksize"]
     if node.attributes.get("mode", "DCR") == "DCR":
-        x = plan.view(reshape_to(plan, x, (n, b, b, c // b // b, h, w)), lambda a: a.transpose(0, 3, 4, 1, 5, 2))
+        x = plan.view(
+            reshape_to(plan, x, (n, b, b, c // b // b, h, w)), lambda a: a.transpose(0, 3, 4, 1, 5, 2)
+        )
     else:
-        x = plan.view(reshape_to(plan, x, (n, c // b // b, b, b, h, w)), lambda a: a.transpose(0, 1, 4, 2, 5, 3))
+        x = plan.view(
+            reshape_to(plan, x, (n, c // b // b, b, b, h, w)), lambda a: a.transpose(0, 1, 4, 2, 5, 3)
+        )
     return reshape_to(plan, x, (n, c // b // b, h * b, w * b))
 
 
@@ -210,7 +224,6 @@ def space_to_depth(plan: Plan, node: Node, x: Value) -> Value:
     """Pixels become channels: the way back."""
     n, c, h, w = x.shape
     b = node.attributes["blocksize"]
-    x = plan.view(
-        reshape_to(plan, x, (n, c, h // b, b, w // b, b)), lambda a: a.transpose(0, 3, 5, 1, 2, 4)
-    )
+    order = (0, 3, 5, 1, 2, 4) if node.attributes.get("mode", "DCR") == "DCR" else (0, 1, 3, 5, 2, 4)
+    x = plan.view(reshape_to(plan, x, (n, c, h // b, b, w // b, b)), lambda a: a.transpose(order))
     return reshape_to(plan, x, (n, c * b * b, h // b, w // b))

@@ -70,7 +70,9 @@ def geometry(node: Node, axes: int, kernel: Shape | None = None) -> Geometry:
         pads = [0, pads[0], 0, pads[1]]
     auto_pad = get("auto_pad", "NOTSET")
     if auto_pad not in ("NOTSET", "VALID", "SAME_UPPER", "SAME_LOWER"):
-        raise ValueError(f"auto_pad: one of NOTSET, VALID, SAME_UPPER, SAME_LOWER is needed, got {auto_pad!r}")
+        raise ValueError(
+            f"auto_pad: one of NOTSET, VALID, SAME_UPPER, SAME_LOWER is needed, got {auto_pad!r}"
+        )
     if auto_pad == "VALID":
         pads = [0] * 4
     return Geometry(
