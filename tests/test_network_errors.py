@@ -114,7 +114,10 @@ BOMBS = {
     "constant": "y = ConstantOfShape(s)",
     "repeated": "z = ConstantOfShape(s) y = Neg(z)",
     "tiled": "z = Unsqueeze(x, a) v = Unsqueeze(z, a) y = Tile(v, s)",
-    "resized": 'z = Unsqueeze(x, a) v = Unsqueeze(z, a) e = Constant<value = float[0] {}>() y = Resize<mode="nearest">(v, e, e, s)',
+    "resized": (
+        "z = Unsqueeze(x, a) v = Unsqueeze(z, a) e = Constant<value = float[0] {}>() "
+        'y = Resize<mode="nearest">(v, e, e, s)'
+    ),
 }
 
 

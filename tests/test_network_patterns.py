@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 onnx = pytest.importorskip("onnx")
+reference = pytest.importorskip("onnx.reference")
 
 import fastpw  # noqa: E402
 
@@ -21,7 +22,7 @@ def loaded(tmp_path):
             array = array.astype(np.int64 if array.dtype.kind == "i" else np.float32)
             model.graph.initializer.append(onnx.numpy_helper.from_array(array, name))
         onnx.save(model, tmp_path / "network.onnx")
-        return fastpw.load(tmp_path / "network.onnx"), onnx.reference.ReferenceEvaluator(model)
+        return fastpw.load(tmp_path / "network.onnx"), reference.ReferenceEvaluator(model)
 
     return load
 
@@ -137,14 +138,18 @@ FOLDED = {
     "padding": ("a = Pad(x, around) y = Conv<pads = [1, 0, 0, 1]>(a, v)", ["Conv"]),
     "padding with ones": ("a = Pad(x, around, n1) y = Conv(a, v)", ["Pad", "Conv"]),
     "sum": ("z = Conv(x, w) a = Conv(x, w) b = Add(z, a) y = Relu(b)", ["Conv", "Conv add relu"]),
-    "sum with the mean": ("z = Conv(x, w) m = GlobalAveragePool(z) y = Add(m, z)", ["Conv", "GlobalAveragePool", "Add"]),
+    "sum with the mean": (
+        "z = Conv(x, w) m = GlobalAveragePool(z) y = Add(m, z)", ["Conv", "GlobalAveragePool", "Add"],
+    ),
     "normalization of groups": (
         "a = BatchNormalization(x, p4, q4, r4, s4) z = Conv<group = 2>(a, g) y = Relu(z)", ["Conv relu"],
     ),
     "normalization before an activation": (
         "a = BatchNormalization(x, p4, q4, r4, s4) b = Relu(a) y = Conv(b, w)", ["Affine relu", "Conv"],
     ),
-    "transposed": ("z = ConvTranspose<strides = [2, 2]>(x, t) y = BatchNormalization(z, p, q, r, s)", ["ConvTranspose"]),
+    "transposed": (
+        "z = ConvTranspose<strides = [2, 2]>(x, t) y = BatchNormalization(z, p, q, r, s)", ["ConvTranspose"],
+    ),
     "used twice": ("z = Conv(x, w) a = Relu(z) y = Add(z, a)", ["Conv", "Activation relu", "Add"]),
 }  # fmt: skip
 ARRAYS = {
