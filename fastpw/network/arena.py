@@ -54,7 +54,7 @@ class Layout:
 
     def __init__(self, plan: Plan) -> None:
         self.offsets: dict[Tensor, int] = {}
-        self.nbytes = 0
+        self.nbytes: int = 0
         placed: list[tuple[int, int, Life]] = []  # start, end
         for life in sorted(lives(plan), key=lambda life: -life.nbytes):
             start = 0
@@ -78,8 +78,8 @@ class Arena:
         self._block = raw[start : start + layout.nbytes]
         self._offsets = layout.offsets
         self._arrays: dict[Tensor, np.ndarray] = {}
-        self.inputs = [self._array(tensor) for tensor in plan.inputs]
-        self.outputs = [self._array(value) for value in plan.outputs]
+        self.inputs: list[np.ndarray] = [self._array(tensor) for tensor in plan.inputs]
+        self.outputs: list[np.ndarray] = [self._array(value) for value in plan.outputs]
         self.calls: list[Bound] = [
             step.bind(*map(self._array, step.reads), self._array(step.writes)) for step in plan.steps
         ]

@@ -36,8 +36,8 @@ class Ends:
 
     def __init__(self, inputs: Iterable[Port], outputs: Iterable[Port], layout: NetworkLayout) -> None:
         self._layout = layout
-        self.inputs = [self._outside(port) for port in inputs]
-        self.outputs = [self._outside(port) for port in outputs]
+        self.inputs: list[NetworkPort] = [self._outside(port) for port in inputs]
+        self.outputs: list[NetworkPort] = [self._outside(port) for port in outputs]
 
     def told(self) -> str:
         """What a network takes and gives, for a message."""

@@ -51,10 +51,10 @@ class Graph:
         constants: dict[str, np.ndarray],
         results: Iterable[str] = (),
     ) -> None:
-        self.inputs = list(inputs)
-        self.outputs = list(outputs)
-        self.results = list(results) or [port.name for port in self.outputs]  # the values that are given out
-        self.constants = dict(constants)
+        self.inputs: list[Port] = list(inputs)
+        self.outputs: list[Port] = list(outputs)
+        self.results: list[str] = list(results) or [port.name for port in self.outputs]  # the values that are given out
+        self.constants: dict[str, np.ndarray] = dict(constants)
         self.ranks: dict[str, int] = {}  # of the values for which it is known beforehand
         self._nodes: dict[Node, None] = {}
         self._producer: dict[str, Node] = {}

@@ -27,8 +27,8 @@ class Budget:
     """Counts the bytes that a plan takes, and refuses those beyond the limit."""
 
     def __init__(self, limit: int, taken: int = 0) -> None:
-        self.limit = limit
-        self.taken = taken
+        self.limit: int = limit
+        self.taken: int = taken
 
     def check(self, count: int) -> None:
         """Whether so many bytes more are there.

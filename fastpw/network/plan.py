@@ -58,8 +58,8 @@ class Plan:
     """Steps in the order in which they run, and the values at the network's ends."""
 
     def __init__(self, budget: Budget, layers: Layers | None = None) -> None:
-        self.budget = budget
-        self.layers = Layers() if layers is None else layers
+        self.budget: Budget = budget
+        self.layers: Layers = Layers() if layers is None else layers
         self.steps: list[Step] = []
         self.records: list[Record] = []
         self.inputs: list[Tensor] = []

@@ -34,11 +34,11 @@ class Tensor:
         base: Tensor | None = None,
         view: Callable[[np.ndarray], np.ndarray] | None = None,
     ) -> None:
-        self.like = like  # laid out as the array will be, without memory behind it
-        self.base = base
-        self.view = view
-        self.viewed = False  # whether others are views of it
-        self.pinned = False  # whether a step counts on how it lies now
+        self.like: np.ndarray = like  # laid out as the array will be, without memory behind it
+        self.base: Tensor | None = base
+        self.view: Callable[[np.ndarray], np.ndarray] | None = view
+        self.viewed: bool = False  # whether others are views of it
+        self.pinned: bool = False  # whether a step counts on how it lies now
 
     @property
     def shape(self) -> Shape:
