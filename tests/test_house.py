@@ -106,7 +106,7 @@ NETWORK = [
     ["loading"],
     ["network"],
     ["onnx_file", "saved", "simplify", "tables"],
-    ["constants", "ends", "folding", "functions", "norms", "opsets", "ties"],
+    ["chains", "constants", "ends", "folding", "functions", "norms", "opsets", "ties"],
     ["lowering"],
     ["arena", "planning"],
     ["fallback"],
@@ -116,6 +116,7 @@ NETWORK = [
 ]
 OPERATORS = [
     ["__init__"],
+    ["chains"],
     [
         *["activations", "convolutions", "elementwise", "facts", "norms"],
         *["products", "reductions", "resize", "shapes"],

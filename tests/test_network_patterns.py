@@ -211,3 +211,46 @@ def test_transposes_and_concatenations_cost_nothing(loaded):
     net, reference = loaded(body, w=RNG.standard_normal((2, 2, 1, 1)))
     assert agrees(net, reference, 1, 4, 6, 6)
     assert "4 steps of a call" in net.summary((1, 4, 6, 6))  # two convolutions, the Relu, the copy of a
+
+
+def blocks(net):
+    """The operators of the chains of a network, and of what is no chain."""
+    told = []
+    for node in net._chained.nodes:
+        inner = node.attributes.get("nodes", [])
+        told.append(" ".join(part.op for part in inner) if inner else node.op)
+    return told
+
+
+def test_an_inverted_residual_is_a_chain(loaded):
+    """The sum is its own input; the next block, which widens again, begins a chain of its own."""
+    body = """a = Conv(x, wide) b = Relu(a) c = Conv<group = 8, pads = [1, 1, 1, 1]>(b, window)
+    d = Conv(c, narrow) e = Add(d, x) f = Conv(e, wide)
+    g = Conv<group = 8, pads = [1, 1, 1, 1]>(f, window) y = Conv(g, narrow)"""
+    arrays = {
+        "wide": RNG.standard_normal((8, 4, 1, 1)),
+        "window": RNG.standard_normal((8, 1, 3, 3)),
+        "narrow": RNG.standard_normal((4, 8, 1, 1)),
+    }
+    net, reference = loaded(body, **arrays)
+    assert blocks(net) == ["Conv Conv Conv", "Conv Conv Conv"]
+    assert agrees(net, reference, 2, 4, 6, 7)
+    assert "2 of them chains" in net.summary((2, 4, 6, 7))
+
+
+@pytest.mark.parametrize("beside", [(4, 4, 1, 1), (1, 4, 1, 1)])
+def test_a_chain_with_the_sum_of_another(beside, loaded):
+    """A residual of the result's shape, or one that is broadcast."""
+    body = """a = Conv<pads = [1, 1, 1, 1]>(x, window) b = Conv(a, narrow) c = Conv(x, other) d = Add(b, c)
+    y = Relu(d)"""
+    arrays = {"window": (8, 4, 3, 3), "narrow": (4, 8, 1, 1), "other": beside}
+    net, reference = loaded(body, **{name: RNG.standard_normal(shape) for name, shape in arrays.items()})
+    assert agrees(net, reference, 2, 4, 6, 7)
+
+
+def test_a_pool_between(loaded):
+    body = """a = Conv(x, w) b = MaxPool<kernel_shape = [3, 3], strides = [2, 2], ceil_mode = 1>(a)
+    c = Conv(b, v) y = Relu(c)"""
+    net, reference = loaded(body, w=WEIGHT, v=RNG.standard_normal((3, 6, 1, 1)))
+    assert blocks(net) == ["Conv MaxPool Conv"]
+    assert agrees(net, reference, 1, 4, 8, 8)

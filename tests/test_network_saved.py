@@ -141,6 +141,7 @@ def test_more_memory_than_allowed(path):
         (lambda d: d["nodes"][0].__setitem__(0, "Wonder"), "no Wonder"),
         (lambda d: d["nodes"][0].__setitem__(1, ["nothing", "w"]), "'nothing' is made by no node"),
         (lambda d: d["nodes"][0].__setitem__(1, ["y", "w"]), "needs its own result"),
+        (lambda d: d["nodes"].append(d["nodes"][0]), "another node makes 'z', too"),
         (lambda d: d["inputs"][0].__setitem__(1, [-1, 3, 8, 8]), "a shape of numbers >= 0"),
         (lambda d: d.pop("nodes"), "nodes"),
     ],

@@ -12,6 +12,7 @@ lowering.py     nodes of ONNX in our own words: scales, products with constant w
 functions.py    activations, however a file writes them
 norms.py        layer normalizations likewise
 folding.py      what becomes part of the convolution beside it
+chains.py       which nodes become a chain
 ties.py         equal filters give equal results
 planning.py     a plan for given shapes
 tables.py       summary and profile

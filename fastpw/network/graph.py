@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -53,7 +54,9 @@ class Graph:
     ) -> None:
         self.inputs: list[Port] = list(inputs)
         self.outputs: list[Port] = list(outputs)
-        self.results: list[str] = list(results) or [port.name for port in self.outputs]  # the values that are given out
+        self.results: list[str] = list(results) or [
+            port.name for port in self.outputs
+        ]  # the values that are given out
         self.constants: dict[str, np.ndarray] = dict(constants)
         self.ranks: dict[str, int] = {}  # of the values for which it is known beforehand
         self._nodes: dict[Node, None] = {}
@@ -162,6 +165,12 @@ class Graph:
             if value:
                 self._readers.get(value, {}).pop(node, None)
 
+    def freeze(self) -> None:
+        """Give the constants memory that nobody can write, one after the other: layers share it."""
+        for name, array in self.constants.items():
+            if type(array.base) is not bytes or not array.flags.c_contiguous:
+                self.constants[name] = np.ndarray(array.shape, array.dtype, array.tobytes())
+
     # ---- put in order
 
     def prune(self) -> None:
@@ -185,8 +194,12 @@ class Graph:
         Raises
         ------
         ValueError
-            A node needs its own result, or a value that nobody makes.
+            A node needs its own result, or a value that nobody makes; or two nodes make one.
         """
+        made = Counter(value for node in self._nodes for value in node.outputs if value)
+        twice = next((value for value, count in made.items() if count > 1), None)
+        if twice is not None:
+            raise ValueError(f"{self._producer[twice]}: another node makes {twice!r}, too")
         known = {port.name for port in self.inputs} | self.constants.keys() | {""}
         placed: dict[Node, None] = {}
         open_nodes: set[Node] = set()

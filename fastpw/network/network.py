@@ -12,6 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from . import saved
 from .arena import Arena, Layout
+from .chains import with_chains
 from .ends import Ends, NetworkLayout, NetworkPort
 from .fallback import is_foreign, missing
 from .graph import Graph
@@ -72,6 +73,7 @@ class Network:
 
     __slots__ = (
         "__weakref__",
+        "_chained",
         "_ends",
         "_graph",
         "_layers",
@@ -87,6 +89,8 @@ class Network:
     outputs: list[NetworkPort]
 
     def __init__(self, graph: Graph, layout: NetworkLayout, memory_limit: int) -> None:
+        graph.freeze()
+        self._chained = with_chains(graph)
         self._graph, self._layout, self._limit = graph, layout, memory_limit
         self._layers = Layers()
         self._plans: dict[tuple[Shape, ...], _Planned] = {}
@@ -235,7 +239,7 @@ class Network:
             return planned
         weights = sum(array.nbytes for array in self._graph.constants.values())
         budget = Budget(self._limit, weights)
-        plan = make_plan(self._graph, list(shapes), budget, self._layers)
+        plan = make_plan(self._chained, list(shapes), budget, self._layers)
         layout = Layout(plan)
         budget.check(layout.nbytes)
         planned = _Planned(plan, layout)

@@ -86,8 +86,7 @@ def _get(file: zipfile.ZipFile, name: str, budget: Budget) -> np.ndarray:
         data = member.read()
     if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data):
         raise ValueError(f"{entry.filename}: {dtype}{list(shape)} does not fit {len(data)} bytes")
-    array = np.frombuffer(data, dtype)
-    return array.reshape(shape[::-1]).T if fortran else array.reshape(shape)
+    return np.ndarray(shape, dtype, data, order="F" if fortran else "C")
 
 
 def _header(member: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:

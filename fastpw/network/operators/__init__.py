@@ -2,6 +2,7 @@
 
 registry.py      the table of operators
 convolutions.py  Conv, ConvTranspose
+chains.py        chains of these and of pools
 products.py      Linear (a product with constant weights), Gemm, MatMul
 pools.py         MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool
 activations.py   ONNX's activations and BatchNormalization
@@ -17,6 +18,7 @@ facts.py         what shapes and constants tell: Shape, ConstantOfShape, Range
 
 from . import (  # each enters its operators into the table
     activations,
+    chains,
     convolutions,
     elementwise,
     facts,
@@ -35,6 +37,7 @@ __all__ = [
     "OPERATORS",
     "Unsupported",
     "activations",
+    "chains",
     "convolutions",
     "elementwise",
     "facts",

@@ -31,7 +31,7 @@ def convolution(
     if isinstance(weight, Tensor) or isinstance(bias, Tensor):
         return _with_computed_weights(plan, node, x, weight, bias, residual)
     ndim, image = x.ndim, as_image(plan, x)
-    layer = layer_for(plan, node, image.shape, weight, bias)
+    layer = convolution_layer(plan, node, image.shape, weight, bias)
     n, h, w, c = layer.output_shape(shape_last(image.shape))
     plan.count(n * h * w * weight.size)
     shape = (n, c, h, w) if ndim == 4 else (n, c, w)
@@ -40,11 +40,11 @@ def convolution(
         return as_row(plan, apply(plan, layer, image, added), ndim)
     # The residual is broadcast, or broadcasts the result: one after the other.
     plain = Node(node.op, node.inputs, node.outputs, {**node.attributes, "activation": None}, node.name)
-    layer = layer_for(plan, plain, image.shape, weight, bias)
+    layer = convolution_layer(plan, plain, image.shape, weight, bias)
     return finish(plan, as_row(plan, apply(plan, layer, image), ndim), residual, activation_of(node))
 
 
-def layer_for(
+def convolution_layer(
     plan: Plan, node: Node, shape: Shape, weight: np.ndarray, bias: np.ndarray | None
 ) -> ConvolutionLayer:
     """The layer that computes a node for an image (N, C, H, W) of that shape, packed once for all plans."""

@@ -9,54 +9,77 @@ import numpy as np
 from ...pool import AveragePool2d, GlobalAveragePool, MaxPool2d
 from ..graph import Node
 from ..plan import Bound, Plan
-from ..values import CHANNELS_LAST, Value, channels_last
+from ..values import CHANNELS_LAST, Shape, Value, channels_last
 from .images import apply, as_image, as_row, is_float
 from .joins import padded
 from .registry import Unsupported, operator
-from .windows import Geometry, geometry
+from .windows import Geometry, Sides, geometry
 
 
 @operator("MaxPool")
 def max_pool(plan: Plan, node: Node, x: Value) -> Value:
     """The largest of each window; what lies beyond the image does not count."""
-    if len([name for name in node.outputs if name]) > 1:
+    if any(node.outputs[1:]):
         raise Unsupported("with indices")
-    ndim, image = x.ndim, as_image(plan, x)
     if not is_float(x):
         raise Unsupported(f"of {x.dtype}")
+    ndim, image = x.ndim, as_image(plan, x)
+    layer = pool_layer(plan, node, image.shape)
+    if layer is not None:
+        return as_row(plan, apply(plan, layer, image), ndim)
     window = geometry(node, ndim - 2)
-    sides = window.sides(image.shape[2:])
-    more = window.beyond(image.shape[2:])
-    sides = tuple((before, after + extra) for (before, after), extra in zip(sides, more, strict=True))
-    if window.dilation != (1, 1):
-        return as_row(plan, _dilated_max(plan, image, window, sides), ndim)
-    layer = plan.layer(
-        ("max", window.kernel, window.stride, sides),
-        lambda: MaxPool2d(window.kernel, stride=window.stride, padding=sides),
-    )
-    return as_row(plan, apply(plan, layer, image), ndim)
+    return as_row(plan, _dilated_max(plan, image, window, _all_sides(window, image.shape[2:])), ndim)
 
 
 @operator("AveragePool")
 def average_pool(plan: Plan, node: Node, x: Value) -> Value:
     """The mean of each window, with the padding that the node gives, or of the image's pixels alone."""
+    if not is_float(x):
+        raise Unsupported(f"of {x.dtype}")
     ndim, image = x.ndim, as_image(plan, x)
-    window = geometry(node, ndim - 2)
-    if window.dilation != (1, 1) or not is_float(x):
-        raise Unsupported(f"with dilations {window.dilation} of {x.dtype}")
-    sides = window.sides(image.shape[2:])
-    more = window.beyond(image.shape[2:])
-    counts = bool(node.attributes.get("count_include_pad", 0))
-    if counts and any(more):
+    layer = pool_layer(plan, node, image.shape)
+    if layer is None:
+        window = geometry(node, ndim - 2)
+        if window.dilation != (1, 1):
+            raise Unsupported(f"with dilations {window.dilation}")
         # The node's padding counts, what ceil_mode adds to it does not: put zeros into the one by hand.
-        image = padded(plan, image, ((0, 0), (0, 0), *sides), 0)
-        sides, counts = ((0, 0), (0, 0)), False
-    sides = tuple((before, after + extra) for (before, after), extra in zip(sides, more, strict=True))
-    layer = plan.layer(
+        size = image.shape[2:]
+        image = padded(plan, image, ((0, 0), (0, 0), *window.sides(size)), 0)
+        beyond = tuple((0, more) for more in window.beyond(size))
+        layer = _average_layer(plan, window, beyond, False)
+    return as_row(plan, apply(plan, layer, image), ndim)
+
+
+OPERATORS_OF_POOLS = {"AveragePool": average_pool, "MaxPool": max_pool}
+
+
+def pool_layer(plan: Plan, node: Node, shape: Shape) -> MaxPool2d | AveragePool2d | None:
+    """The layer that computes a node for an image (N, C, H, W) of that shape; None where one does not do."""
+    axes = len(node.attributes.get("kernel_shape") or ())
+    window = geometry(node, axes)
+    if axes > 2 or window.dilation != (1, 1):
+        return None
+    sides = _all_sides(window, shape[2:])
+    if node.op == "MaxPool":
+        key = "max", window.kernel, window.stride, sides
+        return plan.layer(key, lambda: MaxPool2d(window.kernel, stride=window.stride, padding=sides))
+    counts = bool(node.attributes.get("count_include_pad", 0))
+    if counts and any(window.beyond(shape[2:])):
+        return None
+    return _average_layer(plan, window, sides, counts)
+
+
+def _average_layer(plan: Plan, window: Geometry, sides: Sides, counts: bool) -> AveragePool2d:
+    return plan.layer(
         ("average", window.kernel, window.stride, sides, counts),
         lambda: AveragePool2d(window.kernel, stride=window.stride, padding=sides, count_padding=counts),
     )
-    return as_row(plan, apply(plan, layer, image), ndim)
+
+
+def _all_sides(window: Geometry, size: Shape) -> Sides:
+    """The padding, and what ceil_mode adds to it."""
+    pairs = zip(window.sides(size), window.beyond(size), strict=True)
+    return tuple((before, after + more) for (before, after), more in pairs)
 
 
 @operator("GlobalAveragePool")
