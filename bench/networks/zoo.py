@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -47,7 +48,10 @@ FORMS: dict[str, dict[str, Any]] = {
         "do_constant_folding": False,
     },
 }
-# Which forms a network is exported in, besides the first two.
+# The newer exporter takes a package of its own.
+if importlib.util.find_spec("onnxscript"):
+    FORMS["dynamo"] = {"dynamo": True, "verbose": False}
+# Which forms a network is exported in, besides the first two and the newer exporter's.
 MORE = {
     "mobilenet_v2": ("batch8", "dynamic_batch", "unfolded"),
     "resnet50": ("batch8",),
@@ -58,7 +62,8 @@ MORE = {
 def names() -> Iterator[tuple[str, str]]:
     """Every network in every form."""
     for network in NETWORKS:
-        for form in ("", "opset13", *MORE.get(network, ())):
+        newer = ("dynamo",) if "dynamo" in FORMS else ()
+        for form in ("", "opset13", *newer, *MORE.get(network, ())):
             yield network, form
 
 
@@ -67,7 +72,7 @@ def export(network: str, form: str, folder: Path, small: bool = False) -> Path:
     path = folder / f"{network}{'_' * bool(form)}{form}{'_small' * small}.onnx"
     if path.exists():
         return path
-    options = dict(FORMS[form])
+    options = {"dynamo": False, **FORMS[form]}
     entry = NETWORKS[network]
     pixels = entry.small if small else entry.pixels
     shape = (options.pop("batch", 1), 3, pixels, pixels)
@@ -81,7 +86,6 @@ def export(network: str, form: str, folder: Path, small: bool = False) -> Path:
             str(path),
             input_names=["x"],
             output_names=["y"],
-            dynamo=False,
             **options,
         )
     return path

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper, numpy_helper, shape_inference
+from onnx import ModelProto, TensorProto, helper, inliner, numpy_helper, shape_inference
 
 from .graph import Graph, Node, Port
 from .memory import Budget
@@ -46,13 +46,14 @@ def read(path: str | os.PathLike[str], budget: Budget) -> Graph:
     try:
         onnx.external_data_helper.load_external_data_for_model(model, os.path.dirname(os.path.abspath(path)))
         if model.functions:
-            model = onnx.inliner.inline_local_functions(model)
+            model = inliner.inline_local_functions(model)
         skeleton = _skeleton(model)
         onnx.checker.check_model(skeleton)
     except Exception as error:
         raise ValueError(f"{path}: {error}") from error
-    graph = _graph(model)
-    graph.ranks = _ranks(skeleton)
+    inferred = _inferred(skeleton)
+    graph = _graph(model, inferred)
+    graph.ranks = {name: len(port.type.tensor_type.shape.dim) for name, port in inferred.items()}
     renew(graph, _opset(model))
     return graph
 
@@ -86,17 +87,13 @@ def _check_sizes(model: Any, budget: Budget) -> None:
 def _skeleton(model: Any) -> Any:
     """The model with its large constants as inputs: what is checked is not copied with them."""
     skeleton = ModelProto()
-    for field in ("ir_version", "opset_import"):
-        value = getattr(model, field)
-        if field == "ir_version":
-            skeleton.ir_version = value
-        else:
-            skeleton.opset_import.extend(value)
+    skeleton.ir_version = model.ir_version
+    skeleton.opset_import.extend(model.opset_import)
     graph, given = skeleton.graph, {port.name for port in model.graph.input}
     graph.name = model.graph.name or "graph"
     graph.node.extend(model.graph.node)
     graph.input.extend(model.graph.input)
-    graph.output.extend(model.graph.output)
+    graph.output.extend(port for port in model.graph.output if _typed(port))
     for tensor in model.graph.initializer:
         if tensor.ByteSize() <= _MUCH:
             graph.initializer.append(tensor)
@@ -105,21 +102,21 @@ def _skeleton(model: Any) -> Any:
     return skeleton
 
 
-def _ranks(skeleton: Any) -> dict[str, int]:
-    """How many axes the values have, where ONNX can tell."""
+def _typed(port: Any) -> bool:
+    """Whether a port says that it is a tensor, and of how many axes."""
+    return port.type.HasField("tensor_type") and port.type.tensor_type.HasField("shape")
+
+
+def _inferred(skeleton: Any) -> dict[str, Any]:
+    """The values of which ONNX can tell the number of axes, by name."""
     try:
         graph = shape_inference.infer_shapes(skeleton).graph
     except Exception:  # what it cannot infer is not known, and costs no more than time
         graph = skeleton.graph
-    ports = [*graph.input, *graph.output, *graph.value_info]
-    return {
-        port.name: len(port.type.tensor_type.shape.dim)
-        for port in ports
-        if port.type.HasField("tensor_type") and port.type.tensor_type.HasField("shape")
-    }
+    return {port.name: port for port in [*graph.input, *graph.output, *graph.value_info] if _typed(port)}
 
 
-def _graph(model: Any) -> Graph:
+def _graph(model: Any, inferred: dict[str, Any]) -> Graph:
     source = model.graph
     constants = {tensor.name: _array(tensor, f"constant {tensor.name!r}") for tensor in source.initializer}
     if source.sparse_initializer:
@@ -127,7 +124,9 @@ def _graph(model: Any) -> Graph:
             f"constant {source.sparse_initializer[0].values.name!r}: sparse tensors are not supported"
         )
     inputs = [_port(port, "input") for port in source.input if port.name not in constants]
-    outputs = [_port(port, "output") for port in source.output]
+    # (some files do not say what their outputs are)
+    outputs = [port if _typed(port) else inferred.get(port.name, port) for port in source.output]
+    outputs = [_port(port, "output") for port in outputs]
     graph = Graph(inputs, outputs, [], constants)
     versions = {"" if o.domain == "ai.onnx" else o.domain: o.version for o in model.opset_import}
     for node in source.node:

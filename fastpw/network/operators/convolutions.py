@@ -123,7 +123,7 @@ def transposed_convolution(
     groups = node.attributes.get("group", 1)
     channels, filters, *taps = kernel.shape
     n, _, *pixels = image.shape
-    outputs, before = _transposed_outputs(node, window, pixels)
+    outputs, before = _transposed_outputs(node, window, pixels, ndim - 2)
     # Of each group: the outputs of all its taps side by side.
     by_taps = kernel.reshape(groups, channels // groups, filters, *taps).transpose(0, 3, 4, 2, 1)
     rows = by_taps.reshape(groups * taps[0] * taps[1] * filters, channels // groups)
@@ -153,9 +153,10 @@ def transposed_convolution(
     return as_row(plan, finish(plan, y, None, activation_of(node)), ndim)
 
 
-def _transposed_outputs(node: Node, window: Geometry, pixels: list[int]) -> tuple[list[int], list[int]]:
+def _transposed_outputs(
+    node: Node, window: Geometry, pixels: list[int], axes: int
+) -> tuple[list[int], list[int]]:
     """The size of the result, and how far its first pixel lies behind the first tap of the first input."""
-    axes = len(node.attributes.get("kernel_shape") or window.kernel)
     extra = list(node.attributes.get("output_padding") or [0, 0])
     wanted = list(node.attributes.get("output_shape") or [])[-axes:]
     if axes == 1 and len(extra) == 1:
@@ -167,7 +168,8 @@ def _transposed_outputs(node: Node, window: Geometry, pixels: list[int]) -> tupl
         for size, stride, reach, more in zip(pixels, window.stride, window.reach, extra, strict=True)
     ]
     if window.auto_pad.startswith("SAME") and not wanted:
-        wanted = [size * stride for size, stride in zip(pixels, window.stride, strict=True)]
+        # (as many as there are, where the kernel is smaller than the stride)
+        wanted = [min(n * s, most) for n, s, most in zip(pixels, window.stride, full, strict=True)]
     if not wanted:
         outputs = [size - sum(sides) for size, sides in zip(full, window.pads, strict=True)]
         return outputs, [sides[0] for sides in window.pads]

@@ -87,19 +87,22 @@ def _mixing(x: np.ndarray, mix: tuple[np.ndarray, np.ndarray, np.ndarray], y: np
 
 
 def _places(node: Node, old: int, new: int, scale: float) -> np.ndarray:
-    """Where the new elements lie among the old ones."""
+    """Where the new elements lie among the old ones.
+
+    In float32, as other runtimes have it: half of them lie on the border between two, where rounding decides.
+    """
     mode = node.attributes.get("coordinate_transformation_mode", "half_pixel")
-    index = np.arange(new, dtype=np.float64)
+    index, scale, half = np.arange(new, dtype=np.float32), np.float32(scale), np.float32(0.5)
     if mode == "asymmetric":
         return index / scale
     if mode == "align_corners":
-        return index * ((old - 1) / (old * scale - 1)) if new > 1 else index * 0
+        return index * np.float32(old - 1) / np.float32(max(new - 1, 1))
     if mode == "pytorch_half_pixel" and new == 1:
         return index * 0
     if mode in ("half_pixel", "pytorch_half_pixel"):
-        return (index + 0.5) / scale - 0.5
+        return (index + half) / scale - half
     if mode == "half_pixel_symmetric":
-        return old / 2 * (1 - new / (old * scale)) + (index + 0.5) / scale - 0.5
+        return np.float32(old / 2 * (1 - new / (old * scale))) + (index + half) / scale - half
     raise Unsupported(f"with coordinate_transformation_mode {mode!r}")
 
 
