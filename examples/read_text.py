@@ -1,5 +1,7 @@
 """Draws a line of text, finds and reads it with the networks of PP-OCRv4, and prints what they read.
 
+Du et al. 2020, PP-OCR: A Practical Ultra Lightweight OCR System, arXiv:2009.09941; here version 4 of it.
+
 pip install "fastpw[onnx]" pillow
 pip install --no-deps rapidocr-onnxruntime     # for its networks: they are .onnx files in the package
 python examples/read_text.py "The quick brown fox"
@@ -111,9 +113,12 @@ def main() -> None:
         return fastpw.load(path, layout="NHWC")
 
     names = characters(recognition)
+    print("drawn:", arguments.text)
     for make in (load, by_onnxruntime) if arguments.peer else (load,):
         detect, recognise = make(detection), make(recognition)
-        print(" ".join(read(image.crop(box), recognise, names) for box in found(image, detect)))
+        for box in found(image, detect):
+            print("found:", *box)
+            print("read: ", read(image.crop(box), recognise, names))
 
 
 if __name__ == "__main__":

@@ -39,6 +39,7 @@ class Record:
     outputs: list[Value] = field(default_factory=list)
     multiply_adds: int = 0
     layers: int = 0  # how many a chain has
+    joined: int = 0  # how many of them run as one with others
     foreign: bool = False  # whether onnx's reference runs it
 
 

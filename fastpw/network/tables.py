@@ -22,9 +22,11 @@ def summary(plan: Plan, nbytes: int, graph: Graph) -> str:
     ]
     total = sum(record.multiply_adds for record in plan.records)
     chains = sum(record.layers > 0 for record in plan.records)
+    joined = sum(record.joined > 0 for record in plan.records)
     weights = sum(array.nbytes for array in graph.constants.values())
     last = [
-        f"{len(plan.records)} nodes, {chains} of them chains, {len(plan.steps)} steps of a call",
+        f"{len(plan.records)} nodes, {chains} of them chains, {joined} of these in bands",
+        f"{len(plan.steps)} steps of a call",
         f"{total:,} multiply-adds",
         f"{weights:,} bytes of weights, {nbytes:,} bytes for what a call computes",
     ]

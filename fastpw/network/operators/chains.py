@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 
 from ..._layer import Layer
 from ...chain import Chain
@@ -35,12 +36,25 @@ def chain(plan: Plan, node: Node, x: Value, *others: Value) -> Value:
             multiply_adds += shape[0] * shape[2] * shape[3] * values[part.inputs[1]].size
     if residual is not None and residual.shape != shape:
         return _one_by_one(plan, nodes, values)
-    own = residual is x
-    key = "chain", own, *map(id, layers)
-    whole = plan.layer(key, lambda: Chain(layers, add_input=own))
     plan.count(multiply_adds)
     plan.records[-1].layers = len(layers)
-    return apply(plan, whole, x, None if own else residual)
+    return _in_parts(plan, layers, x, residual)
+
+
+def _in_parts(plan: Plan, layers: list[Layer], x: Value, residual: Value | None) -> Value:
+    """What the chain would run as one is a step; where a layer stays alone, the plan has the memory."""
+    y = x
+    for part in Chain(layers).describe(shape_last(x.shape)):
+        some = layers[part.first : part.last]
+        added = residual if part.last == len(layers) else None
+        own = added is not None and added is y
+        step = some[0]
+        if len(some) > 1:
+            plan.records[-1].joined += len(some)
+            step = plan.layer(("chain", own, *map(id, some)), partial(Chain, some, add_input=own))
+            added = None if own else added
+        y = apply(plan, step, y, added)
+    return y
 
 
 def _after(layer: Layer, shape: Shape) -> Shape:
