@@ -129,6 +129,15 @@ def test_a_file_that_asks_for_more_than_there_is(name, written):
         fastpw.load(written(text))(np.ones(2, np.float32))
 
 
+def test_many_constants_that_are_large_together(written):
+    """Each of them alone would be allowed."""
+    text = f"""{HEAD} many (float[1000, 1000] x) => (float[1000, 1000] y) <int64[2] s = {{1000, 1000}}>
+    {{ a = ConstantOfShape(s) b = ConstantOfShape(s) c = Add(x, a) y = Mul(c, b) }}"""
+    with pytest.raises(ValueError, match=r"memory_limit=7,000,000 bytes are allowed"):
+        fastpw.load(written(text), memory_limit=7_000_000)
+    assert fastpw.load(written(text), memory_limit=20_000_000).inputs[0].shape == (1000, 1000)
+
+
 def test_a_constant_that_says_it_is_large(written):
     model = onnx.parser.parse_model(SMALL)
     model.graph.initializer[0].dims[0] = 1 << 60

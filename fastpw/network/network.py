@@ -81,6 +81,7 @@ class Network:
         "_limit",
         "_lock",
         "_plans",
+        "_weights",
         "inputs",
         "outputs",
     )
@@ -89,9 +90,11 @@ class Network:
     outputs: list[NetworkPort]
 
     def __init__(self, graph: Graph, layout: NetworkLayout, memory_limit: int) -> None:
+        weights = sum(array.nbytes for array in graph.constants.values())
+        Budget(memory_limit).check(weights)
         graph.freeze()
         self._chained = with_chains(graph)
-        self._graph, self._layout, self._limit = graph, layout, memory_limit
+        self._graph, self._layout, self._limit, self._weights = graph, layout, memory_limit, weights
         self._layers = Layers()
         self._plans: dict[tuple[Shape, ...], _Planned] = {}
         self._lock = Lock()
@@ -237,8 +240,7 @@ class Network:
         planned = self._plans.get(shapes)
         if planned is not None:
             return planned
-        weights = sum(array.nbytes for array in self._graph.constants.values())
-        budget = Budget(self._limit, weights)
+        budget = Budget(self._limit, self._weights)
         plan = make_plan(self._chained, list(shapes), budget, self._layers)
         layout = Layout(plan)
         budget.check(layout.nbytes)

@@ -64,9 +64,12 @@ def _after(layer: Layer, shape: Shape) -> Shape:
 
 def _layer(plan: Plan, node: Node, shape: Shape, values: Mapping[str, Value]) -> Layer | None:
     """The layer that computes a node alone; None where it takes more than a layer."""
-    if node.op != "Conv":
-        return pool_layer(plan, node, shape)
-    return convolution_layer(plan, node, shape, values[node.inputs[1]], values.get(node.input(2)))
+    try:
+        if node.op != "Conv":
+            return pool_layer(plan, node, shape)
+        return convolution_layer(plan, node, shape, values[node.inputs[1]], values.get(node.input(2)))
+    except ValueError as error:  # which of them
+        raise ValueError(f"{node}: {error}") from error
 
 
 def _one_by_one(plan: Plan, nodes: list[Node], values: dict[str, Value]) -> Value:
