@@ -20,7 +20,7 @@ MOST_REPEATED = 0.05
 # A band of fewer pixels reads the weights of its layers for too little work, if they do not stay at hand.
 LEAST_PIXELS = 64
 
-# What lies between two layers and takes so little is at hand in any case.
+# What lies between two layers and takes so little of each thread's cache is at hand in any case.
 SMALL_BETWEEN = CACHES.second
 
 # So many multiply-adds for each byte that lies between take so long that it does not show whether the byte is
@@ -144,8 +144,9 @@ def _as_run(layers, shapes, element) -> _Run | None:
 
 def _against_bands(run: _Run, cut: fusing.Cut) -> str:
     """Why the layers do not run as one in bands of rows; empty if they do."""
-    if run.largest() <= SMALL_BETWEEN:
-        return f"what lies between takes {_bytes(run.largest())}, which stay in the cache in any case"
+    share = run.largest() // cut.threads
+    if share <= SMALL_BETWEEN:
+        return f"what lies between takes {_bytes(share)} for each thread, which stay in the cache in any case"
     if run.work() > MOST_WORK * run.between():
         return f"the {_bytes(run.between())} between are little beside the work of the layers"
     size = fusing.scratch(run.stages, cut.bands, run.element)

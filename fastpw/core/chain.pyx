@@ -31,8 +31,8 @@ cdef class Chain(Program):
     views : (x, y, residual, None)
         The same as planes (N, H, W, C).
     programs : tuple of Forward, Stencil or Pool
-        What each stage computes of a single plane (H, W, C): the first described for one of x, the last for one of y and
-        of the residual, and all else for arrays without gaps. A Forward has one part for each group of channels.
+        What each stage computes of a single plane (H, W, C): the first described for one of x, the last for one of y
+        and of the residual, and all else for arrays without gaps. A Forward has one part for each group of channels.
     stages : tuple of fusing.Stage
         The same.
     cut : fusing.Cut

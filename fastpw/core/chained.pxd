@@ -1,7 +1,7 @@
 """A chain of stages over planes: what is computed, one task of it, and the team that runs them.
 
-A task is a band of rows of the last stage's results, which a thread takes through all stages. Whoever takes the next band of the plane goes on with the rows that are
-there; whoever begins elsewhere makes the rows that it needs anew.
+A task is a band of rows of the last stage's results, which a thread takes through all stages. Whoever takes the next
+band of the plane goes on with the rows that are there; whoever begins elsewhere makes the rows that it needs anew.
 """
 
 from cython.parallel cimport parallel, threadid
@@ -37,7 +37,7 @@ cdef struct Needed:
 cdef struct Progress:
     char *memory
     Py_ssize_t plane, row        # the row that the last stage makes next
-    Py_ssize_t done[MOST_STAGES] # the rows that each stage has made end here
+    Py_ssize_t done[MOST_STAGES]     # the rows that each stage has made end here
 
 
 cdef inline Py_ssize_t rows_of_plane(const Stages *c) noexcept nogil:
@@ -83,7 +83,8 @@ cdef inline void find_ends(const BoundStages *r, const Progress *p, int i, Ends 
     if i < c.count - 1:
         ends.lines[RESIDUAL].base = NULL
         ends.lines[C].base = p.memory + c.stages[i].lines_at
-        ends.lines[C].row, ends.lines[C].room, ends.lines[C].panel = c.stages[i].row, c.stages[i].room, c.stages[i].panel
+        ends.lines[C].row, ends.lines[C].room = c.stages[i].row, c.stages[i].room
+        ends.lines[C].panel = c.stages[i].panel
 
 
 cdef inline void run_stages(const BoundStages *r, Progress *p, const Needed *needed) noexcept nogil:

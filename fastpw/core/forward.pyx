@@ -10,10 +10,10 @@ from libc.stdint cimport PTRDIFF_MAX
 from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
-from fastpw.core.binding cimport Binding, describe_arrays, drop_arrays, find, find_output, may_write
+from fastpw.core.binding cimport describe_arrays, drop_arrays, find, find_output, may_write
 from fastpw.core.gemm cimport Bound, Gemm
 from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
-from fastpw.core.layout cimport Layout, drop_layout, fits, place_of, set_layout
+from fastpw.core.layout cimport drop_layout, fits, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
 from fastpw.core.ndarray cimport axes, first_byte, ndarray, need_columns, shape_of, strides_of, type_of
 from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, new_memory,
