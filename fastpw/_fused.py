@@ -64,10 +64,14 @@ class Fused(Operation):
         return shape
 
     def describe(self, packed: None, x, y, residual, z) -> Chain:
+        # What a program is described for must not change meanwhile, as an array's shape and strides may.
+        x, y, residual = (None if a is None else a.view() for a in (x, y, residual))
         of_planes = tuple(as_planes(self.layers, x, y, residual))
         shapes = [of_planes[0].shape]
         for layer in self.layers:
             shapes.append(layer.output_shape(shapes[-1]))
+        if of_planes[1].shape != shapes[-1]:
+            raise ValueError(f"a result {shapes[-1]} is needed, got an array that was changed meanwhile")
         described = stages(self.layers, shapes)
         cut = fusing.by_bands(described, shapes[0][0], x.itemsize, threads())
         programs = self._programs(of_planes, shapes)

@@ -6,6 +6,37 @@ import numpy as np
 import pytest
 
 import fastpw
+from fastpw import _fusion
+
+
+class Meddler:
+    """A residual that, when it is looked at, reshapes the input."""
+
+    def __init__(self, target, shape, residual):
+        self.target, self.shape, self.residual = target, shape, residual
+
+    def __array__(self, *args, **kwargs):
+        self.target.shape = self.shape
+        return self.residual
+
+
+@pytest.mark.usefixtures("isa", "threads")
+@pytest.mark.parametrize("shape", [(1, 10, 40, 12), (1, 50, 8, 12), (1, 400, 1, 12)], ids=str)
+def test_the_input_is_reshaped_meanwhile(shape, dtype, monkeypatch):
+    """Nothing is read or written where an array of its new shape would lie."""
+    monkeypatch.setattr(_fusion, "SMALL_BETWEEN", 0)
+    monkeypatch.setattr(_fusion, "MOST_REPEATED", 1)
+    layers = (
+        fastpw.Conv1x1(np.ones((72, 12), dtype)),
+        fastpw.DepthwiseConv2d(np.ones((3, 3, 72), dtype), padding=1),
+    )
+    chain = fastpw.Chain(layers)
+    x, canvas = np.ones((1, 40, 10, 12), dtype), np.full((200, 10, 72), -7, dtype)
+    assert chain.describe(x.shape)[0].way == "bands"
+    residual = np.ones((1, 40, 10, 72), dtype)
+    with pytest.raises(ValueError, match="changed meanwhile"):
+        chain(x, residual=Meddler(x, shape, residual), out=canvas[np.newaxis, 80:120])
+    assert np.all(canvas == -7)
 
 
 def test_images_that_cannot_be_had():

@@ -191,6 +191,8 @@ cdef int take_program(Stage *s, program) except -1:
     else:
         sweep = program
         s.windows, s.kernels, s.columns = sweep.windows, sweep.windows.kernels, sweep.windows.columns.outputs
+        if s.windows.rows.inputs != s.rows.inputs or s.windows.rows.outputs != s.rows.outputs:
+            raise ValueError("a window over the rows of its stage is needed")
     return 0
 
 
