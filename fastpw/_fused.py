@@ -29,18 +29,20 @@ def stages(layers: Sequence[Layer], shapes: Sequence[Shape]) -> tuple[fusing.Sta
         if rows is None or 0 in before or 0 in after:
             return None
         *slide, depth = rows
-        follower = layers[number + 1]._operation if number + 1 < len(layers) else None
-        panel = _panel(layer, follower)
+        panel = _panel(layer, layers[number + 1]) if number + 1 < len(layers) else 0
         found.append(
             fusing.Stage(fusing.Slide(*slide, before[-3], after[-3]), after[-2], after[-1], depth, panel)
         )
     return tuple(found)
 
 
-def _panel(layer: Layer, follower: Operation | None) -> int:
+def _panel(layer: Layer, follower: Layer) -> int:
     """Channels of a panel, where they go through both layers before the next panel's: 1x1 and depthwise."""
-    pair = isinstance(layer._operation, Convolution) and isinstance(follower, Depthwise)
-    return layer._packed.panel if pair else 0
+    if not (isinstance(layer._operation, Convolution) and isinstance(follower._operation, Depthwise)):
+        return 0
+    # (weights that were packed for another instruction set may lie in wider vectors)
+    panel = layer._packed.panel
+    return 0 if panel % follower._packed.lanes else panel
 
 
 class Fused(Operation):
@@ -64,10 +66,14 @@ class Fused(Operation):
         return shape
 
     def describe(self, packed: None, x, y, residual, z) -> Chain:
+        # What a program is described for must not change meanwhile, as an array's shape and strides may.
+        x, y, residual = (None if a is None else a.view() for a in (x, y, residual))
         of_planes = tuple(as_planes(self.layers, x, y, residual))
         shapes = [of_planes[0].shape]
         for layer in self.layers:
             shapes.append(layer.output_shape(shapes[-1]))
+        if of_planes[1].shape != shapes[-1]:
+            raise ValueError(f"a result {shapes[-1]} is needed, got an array that was changed meanwhile")
         described = stages(self.layers, shapes)
         cut = fusing.by_bands(described, shapes[0][0], x.itemsize, threads())
         programs = self._programs(of_planes, shapes)

@@ -125,4 +125,7 @@ def placeholder(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     sizes = [dtype.itemsize]
     for size in reversed(shape[1:]):
         sizes.append(sizes[-1] * max(size, 1))
-    return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, sizes[::-1])
+    try:
+        return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, sizes[::-1])
+    except (ValueError, OverflowError):
+        raise _checks.too_large(shape) from None

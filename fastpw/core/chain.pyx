@@ -191,6 +191,8 @@ cdef int take_program(Stage *s, program) except -1:
     else:
         sweep = program
         s.windows, s.kernels, s.columns = sweep.windows, sweep.windows.kernels, sweep.windows.columns.outputs
+        if s.windows.rows.inputs != s.rows.inputs or s.windows.rows.outputs != s.rows.outputs:
+            raise ValueError("a window over the rows of its stage is needed")
     return 0
 
 
@@ -206,6 +208,8 @@ cdef int go_by_panels(Stage *s) except -1:
     if (s.count != 1 or s.parts.gemm.window.count or s.parts.gemm.b.diagonal or next_.parts != NULL
             or next_.windows.weights == NULL):
         raise ValueError("a product of one group, and a stencil that follows, are needed")
+    if s.kernels.tiles[0].nr % next_.kernels.lanes:
+        raise ValueError("panels of whole vectors of the stencil are needed")
     s.by_panels = True
     lay_out_rows(&s.parts.gemm.pixels, C, pixel)
     next_.windows.staged = 0

@@ -86,12 +86,22 @@ def _largest_ring(stages: tuple[Stage, ...], bands: int, element: int) -> int:
 
 def _least_bands(stages: tuple[Stage, ...], element: int) -> int:
     """So few that what lies between the stages stays in the caches, if it can."""
-    rows = stages[-1].rows.outputs
-    for bands in sorted({-(-rows // n) for n in range(1, rows + 1)}):
+
+    def stays(bands):
         small = scratch(stages, bands, element) <= SCRATCH_BYTES
-        if small and _largest_ring(stages, bands, element) <= RING_BYTES:
-            return bands
-    return rows
+        return small and _largest_ring(stages, bands, element) <= RING_BYTES
+
+    if stays(1):
+        return 1
+    # From two on, more bands take no more room. There may be as many as an image has rows, or pixels.
+    too_few, enough = 1, stages[-1].rows.outputs
+    while enough - too_few > 1:
+        bands = (too_few + enough) // 2
+        if stays(bands):
+            enough = bands
+        else:
+            too_few = bands
+    return enough
 
 
 @lru_cache(maxsize=1024)

@@ -63,6 +63,11 @@ cdef class PackedStencil:
     def __dealloc__(self):
         free(self.memory)
 
+    @property
+    def lanes(self):
+        """Channels of a vector."""
+        return self.kernels.lanes
+
 
 cdef Py_ssize_t whole_vectors(Py_ssize_t channels, const fastpw_kernel_set *kernels) noexcept nogil:
     return (channels + kernels.lanes - 1) // kernels.lanes * kernels.lanes
