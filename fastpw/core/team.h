@@ -151,7 +151,7 @@ static int fastpw_threads_granted(int threads)
 enum {
     /* Milliseconds.  What teams saved counts up to MOST: a slow join now and then is let pass, as a quiet machine has
        some.  After a pause SOME is granted, for the thread that has to wake up. */
-    FASTPW_MOST_SAVED = 32, FASTPW_SOME_SAVED = 2, FASTPW_LONGEST_PAUSE = 128,
+    FASTPW_MOST_SAVED = 32, FASTPW_SOME_SAVED = 2, FASTPW_LONGEST_PAUSE = 512,
     /* What a join lost that took a quarter of a millisecond too long counts four times: not one call in a hundred
        should be slow. */
     FASTPW_SLOW = 4, FASTPW_LOSS = 4,
