@@ -95,11 +95,12 @@ class _Run(NamedTuple):
     planes: int
     element: int  # bytes of a number
 
-    def part(self, first: int, way: str, why: str, cut: fusing.Cut) -> Part:
+    def part(self, first: int, cut: fusing.Cut) -> Part:
+        """The layers, of which that is the first, in bands."""
         rows = -(-self.stages[-1].rows.outputs // cut.bands)
         scratch = fusing.scratch(self.stages, cut.bands, self.element)
         last = first + len(self.stages)
-        return Part(first, last, way, why, cut.threads, cut.bands, rows, scratch, self.between())
+        return Part(first, last, "bands", "", cut.threads, cut.bands, rows, scratch, self.between())
 
     def between(self) -> int:
         """Bytes of all results but the last layer's."""
@@ -128,7 +129,7 @@ def _longest(layers, shapes, first, element, threads) -> Part:
         cut = fusing.by_bands(run.stages, run.planes, element, threads)
         why = _against_bands(run, cut)
         if not why:
-            return run.part(first, "bands", "", cut)
+            return run.part(first, cut)
     return Part(first, first + 1, "alone", why, threads, 0, 0, 0, 0)
 
 

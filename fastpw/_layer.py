@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterable
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -298,6 +298,11 @@ class ConvolutionLayer(Layer):
         said += [f"{groups} groups"] * (groups > 1)
         said += [f"activation {self.activation!r}"] * (self.activation is not None)
         return said
+
+
+def dtype_of(layers: Iterable[Layer]) -> np.dtype | None:
+    """That of the first weights; None if there are none."""
+    return next((dtype for dtype in (layer._dtype() for layer in layers) if dtype is not None), None)
 
 
 def _arguments(state: Any, needed: set[str]) -> dict[str, Any]:

@@ -11,17 +11,14 @@ import numpy as np
 
 from . import _checks
 from ._fusion import Description, Joined, Part, describe
-from ._layer import Layer
+from ._layer import Layer, dtype_of
 from ._operation import placeholder
 from ._typing import ArrayLike, FloatArray
-from .core.kept import borrow, give_back
+from .core.kept import LINE, borrow, give_back
 from .runtime import threads
 
 # Plans that a chain keeps, for as many shapes of its input.
 MOST_PLANS = 4
-
-# Bytes of a cache line.
-LINE = 64
 
 
 class _Room(NamedTuple):
@@ -218,8 +215,7 @@ class Chain(Layer):
 
     def _dtype(self) -> np.dtype | None:
         """That of the weights; None if there are none."""
-        dtypes = (layer._dtype() for layer in self.layers)
-        return next((dtype for dtype in dtypes if dtype is not None), None)
+        return dtype_of(self.layers)
 
     def _flat(self) -> tuple[Layer, ...]:
         """The layers, those of chains among them one by one, but for chains that add their own input."""

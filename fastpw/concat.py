@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from . import _checks
-from ._layer import Layer
+from ._layer import Layer, dtype_of
 from ._operation import new
 from ._typing import ArrayLike, FloatArray
 
@@ -114,8 +114,7 @@ class Concat(Layer):
         return False
 
     def _dtype(self) -> np.dtype | None:
-        dtypes = (layer._dtype() for layer in self.layers)
-        return next((dtype for dtype in dtypes if dtype is not None), None)
+        return dtype_of(self.layers)
 
     def _check_input(self, x: np.ndarray) -> None:
         for layer in self.layers:

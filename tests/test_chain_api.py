@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 import fastpw
+from fastpw._fused import Fused
 
 pytestmark = pytest.mark.usefixtures("isa", "threads")
 
@@ -329,3 +330,16 @@ def test_a_subclass_that_says_it_fits():
         with pytest.raises(ValueError, match=r"^x: the result's shape "):
             fastpw.Chain([expand(), project(3)], add_input=True)(X.view(Liar))
     assert np.all(memory == UNTOUCHED)
+
+
+def test_a_program_of_many_groups_says_that_it_is_large():
+    """Else a chain would keep programs of any size."""
+
+    def nbytes(groups):
+        wide = fastpw.Conv1x1(np.ones((256, 256 // groups), np.float32), groups=groups)
+        deep = fastpw.DepthwiseConv2d(np.ones((3, 3, 256), np.float32), padding=1)
+        image = np.ones((1, 8, 8, 256), np.float32)
+        out = np.empty_like(image)
+        return Fused((wide, deep)).describe(None, image, out, None, None).nbytes
+
+    assert nbytes(64) > nbytes(2) > nbytes(1)

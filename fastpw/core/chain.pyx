@@ -164,13 +164,12 @@ cdef class Chain(Program):
 
     @property
     def nbytes(self):
-        """Bytes of the program itself, beside its weights."""
-        return sizeof(Stages)
-
-    @property
-    def bytes_of_thread(self):
-        """Bytes that each thread works in."""
-        return self.stages.bytes_of_thread
+        """Bytes of the program itself and of its stages', beside their weights."""
+        cdef int i
+        cdef Py_ssize_t size = sizeof(Stages)
+        for i in range(self.stages.count):
+            size += self.stages.stages[i].count * sizeof(Part) + <Py_ssize_t>self.programs[i].nbytes
+        return size
 
 
 cdef int take_slide(Slide *s, slide) except -1:

@@ -37,7 +37,7 @@ def new_bytes(size: int) -> np.ndarray:
 
 # Scratch: to ask for it anew takes as long as a small layer. So one piece is kept, of at most this size.
 MOST_SCRATCH = 8 << 20
-LINE = 64
+LINE = 64  # bytes of a cache line
 
 _scratch: list[np.ndarray] = []  # at most one
 
