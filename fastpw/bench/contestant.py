@@ -6,6 +6,7 @@ from typing import Any, TypeAlias
 from fastpw.bench import problem, timing
 from fastpw.bench.blocks.parts import Block
 from fastpw.bench.layers import Layer
+from fastpw.bench.networks.model import Model
 from fastpw.bench.setting import Setting
 
 Pair: TypeAlias = tuple[Callable[[], Any], Callable[[], Any]]  # what is timed; what says what it computed
@@ -25,7 +26,7 @@ class Contestant:
         self.name = name
         self._prepare = prepare
 
-    def prepare(self, layer: Layer | Block, setting: Setting) -> None:
+    def prepare(self, layer: Layer | Block | Model, setting: Setting) -> None:
         """Make arrays, pack weights, compute once and check the result."""
         self._problem = problem.of(layer, setting)
         self.start()

@@ -14,6 +14,8 @@ from fastpw.bench.arrays import Problem, spread
 from fastpw.bench.blocks.parts import Block
 from fastpw.bench.blocks.problem import BlockProblem
 from fastpw.bench.layers import Layer
+from fastpw.bench.networks.model import Model
+from fastpw.bench.networks.problem import ModelProblem
 from fastpw.bench.setting import Setting
 from fastpw.bench.windowed_problem import WindowedBackward
 
@@ -23,10 +25,14 @@ CHECKED_OUTPUTS = 16  # of dweight and dbias, which look at every pixel
 
 
 @lru_cache(maxsize=1)
-def of(layer: Layer | Block, setting: Setting) -> Forward | Backward | WindowedBackward | BlockProblem:
-    """The problem that a layer or a block is in this setting."""
+def of(
+    layer: Layer | Block | Model, setting: Setting
+) -> Forward | Backward | WindowedBackward | BlockProblem | ModelProblem:
+    """The problem that a layer, a block or a network is in this setting."""
     if isinstance(layer, Block):
         return BlockProblem(layer, setting)
+    if isinstance(layer, Model):
+        return ModelProblem(layer, setting)
     if not setting.backward:
         return Forward(layer, setting)
     return (Backward if setting.kind == "pointwise" else WindowedBackward)(layer, setting)

@@ -13,6 +13,7 @@ import fastpw
 from fastpw.bench import contestant, peers, roofs
 from fastpw.bench.blocks.parts import Block
 from fastpw.bench.layers import Layer
+from fastpw.bench.networks.model import Model
 from fastpw.bench.report import Report, Result
 from fastpw.bench.setting import Setting
 from fastpw.bench.timing import Timing, interleave
@@ -53,12 +54,15 @@ class Runner:
     def _new_report(self, implementations, peers_, absent) -> Report:
         return Report(self.setting, implementations, peers_, absent)
 
+    def _new_worker(self, name, peer) -> Worker:
+        return Worker(name, peer.target)
+
     def __enter__(self) -> Runner:
         with ExitStack() as stack:
             stack.enter_context(threads_held(self.setting.threads))
             self._contestants = [contestant.local(*row) for row in self._locals.items()]
             for name, peer in self._peers.items():
-                self._contestants.append(stack.enter_context(closing(Worker(name, peer.target))))
+                self._contestants.append(stack.enter_context(closing(self._new_worker(name, peer))))
             self._measure_memory()
             self._peak = roofs.FmaPeak(self.setting.threads, self.setting.dtype)
             self._stack = stack.pop_all()
@@ -84,7 +88,7 @@ class Runner:
         self.report.results.append(result)
         return result
 
-    def _time(self, layer: Layer | Block) -> tuple[dict[str, Timing], float]:
+    def _time(self, layer: Layer | Block | Model) -> tuple[dict[str, Timing], float]:
         """The timings of those who are right, by name, and the FMA peak beside them, in GFLOP/s."""
         self._everyone(layer, "prepare", layer, self.setting)
         able = self._able(layer)

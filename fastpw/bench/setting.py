@@ -12,6 +12,7 @@ TITLES = {
     "dense": "dense convolutions",
     "depthwise": "depthwise convolutions",
     "block": "blocks of networks",
+    "network": "networks",
 }
 
 
@@ -57,4 +58,6 @@ class Setting:
         what = "gradients of bias + ReLU" if self.backward else "bias + ReLU"
         what = "bias and activations" if self.kind == "block" else what
         where = "new arrays each call" if self.new_arrays else "own arrays"
+        if self.kind == "network":
+            what, where = "one call", "from array to new array"
         return f"{self.dtype}, {what}, {where}, threads: {self.threads}"

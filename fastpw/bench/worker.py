@@ -14,6 +14,7 @@ from multiprocessing.connection import Connection
 from fastpw.bench.blocks.parts import Block
 from fastpw.bench.contestant import Contestant
 from fastpw.bench.layers import Layer
+from fastpw.bench.networks.model import Model
 from fastpw.bench.setting import Setting
 
 PATIENCE = 120  # seconds, for one answer
@@ -26,6 +27,8 @@ class PeerError(Exception):
 class Worker:
     """A Contestant elsewhere: the same methods, which raise PeerError whatever goes wrong."""
 
+    kind: type[Contestant] = Contestant
+
     def __init__(self, name: str, target: str) -> None:
         self.name: str = name
         self._target = target
@@ -34,11 +37,11 @@ class Worker:
     def _start(self):
         context = multiprocessing.get_context("spawn")  # fork would copy a process that has threads
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, self.name, self._target), daemon=True)
+        self._process = context.Process(target=serve, args=(theirs, self.name, self._target, self.kind), daemon=True)
         self._process.start()
         theirs.close()
 
-    def prepare(self, layer: Layer | Block, setting: Setting) -> None:
+    def prepare(self, layer: Layer | Block | Model, setting: Setting) -> None:
         if not self._process.is_alive():
             self._start()
         return self._ask("prepare", layer, setting)
@@ -70,7 +73,7 @@ class Worker:
         self._process.join()
 
 
-def serve(connection: Connection, name: str, target: str) -> None:
+def serve(connection: Connection, name: str, target: str, kind: type[Contestant]) -> None:
     """What the worker does until its parent goes away."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent's business
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)  # runtimes talk; what goes wrong is in the answer
@@ -81,7 +84,7 @@ def serve(connection: Connection, name: str, target: str) -> None:
         except EOFError:
             return
         try:
-            contestant = contestant or Contestant(name, _find(target))
+            contestant = contestant or kind(name, _find(target))
             answer = True, getattr(contestant, method)(*arguments)
         except Exception as error:  # (whatever a foreign runtime raises)
             answer = False, str(error) if isinstance(error, ArithmeticError) else f"{name}: {error!r}"

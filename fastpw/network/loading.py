@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from typing import SupportsIndex
+from collections.abc import Callable
+from typing import SupportsIndex, TypeAlias
 
 from .._checks.options import integer, shown
 from . import saved
@@ -12,6 +13,8 @@ from .graph import Graph
 from .memory import Budget, machine_memory
 from .network import Network, check_operators
 from .simplify import simplify
+
+Watch: TypeAlias = Callable[[str, Graph], None]  # called with "read" or "simplified", and the graph
 
 _ARCHIVE = b"PK\x03\x04"  # what an .npz file begins with
 
@@ -52,11 +55,18 @@ def load(
         The file is damaged, holds no network, or one that cannot be run; or more memory is needed than
         allowed. The message names the node and the reason.
     """
+    return watched(path, layout, memory_limit, lambda stage, graph: None)
+
+
+def watched(
+    path: str | os.PathLike[str], layout: NetworkLayout, memory_limit: SupportsIndex | None, watch: Watch
+) -> Network:
+    """`load`, with a look at the graph as the file has it, and as it is run."""
     if layout not in (None, "NHWC"):
         raise ValueError(f"layout: None or 'NHWC' is needed, got {shown(layout)}")
     limit = machine_memory() if memory_limit is None else integer("memory_limit", memory_limit, 0, 1 << 62)
     try:
-        graph = _graph(path, limit)
+        graph = _graph(path, limit, watch)
         check_operators(graph)
         return Network(graph, layout, limit)
     except (ImportError, MemoryError, OSError, TypeError, ValueError):
@@ -65,11 +75,13 @@ def load(
         raise ValueError(f"{path}: no network, or a damaged one: {error!r}") from error
 
 
-def _graph(path: str | os.PathLike[str], limit: int) -> Graph:
+def _graph(path: str | os.PathLike[str], limit: int, watch: Watch) -> Graph:
     with open(path, "rb") as file:
         archive = file.read(len(_ARCHIVE)) == _ARCHIVE
     if archive:
-        return saved.read(path, Budget(limit))
+        graph = saved.read(path, Budget(limit))
+        watch("read", graph)
+        return graph
     try:
         from . import onnx_file  # noqa: PLC0415 - a saved network does without
     except ImportError as error:
@@ -77,5 +89,7 @@ def _graph(path: str | os.PathLike[str], limit: int) -> Graph:
             f'{path}: onnx is needed to read it: pip install "fastpw[onnx]"', name="onnx"
         ) from error
     graph = onnx_file.read(path, Budget(limit))
+    watch("read", graph)
     simplify(graph, Budget(limit))
+    watch("simplified", graph)
     return graph

@@ -20,7 +20,7 @@ from .memory import Budget
 from .operators import OPERATORS
 from .plan import Layers, Plan
 from .planning import make_plan
-from .tables import profile, summary
+from .tables import NodeTime, node_times, profile, summary
 from .values import Shape
 
 # Sizes of the inputs for which plans are kept, as layers keep their programs.
@@ -224,10 +224,13 @@ class Network:
         TypeError, ValueError
             As in a call.
         """
+        return profile(self._node_times(x, calls), calls)
+
+    def _node_times(self, x: ArrayLike | Mapping[str, ArrayLike], calls: int) -> list[NodeTime]:
+        """What `profile` shows."""
         arrays = self._ends.checked(x if isinstance(x, Mapping) else {self.inputs[0].name: x})
         planned = self._planned(tuple(array.shape for array in arrays))
-        arena = Arena(planned.plan, planned.layout)
-        return profile(planned.plan, arena, arrays, calls)
+        return node_times(planned.plan, Arena(planned.plan, planned.layout), arrays, calls)
 
     def __repr__(self) -> str:
         return f"<Network: {self._ends.told()}, {len(self._graph.nodes)} nodes>"

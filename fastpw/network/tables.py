@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from time import perf_counter
+from typing import NamedTuple
 
 import numpy as np
 
@@ -33,8 +34,18 @@ def summary(plan: Plan, nbytes: int, graph: Graph) -> str:
     return "\n".join([*_lines(("node", "operator", "result", "multiply-adds"), rows), "", *last])
 
 
-def profile(plan: Plan, arena: Arena, arrays: Sequence[np.ndarray], calls: int) -> str:
-    """The nodes that take time, with the shortest of some calls."""
+class NodeTime(NamedTuple):
+    """What a node that takes time is, and the shortest that it took."""
+
+    name: str
+    operator: str
+    shapes: str
+    multiply_adds: int
+    seconds: float
+
+
+def node_times(plan: Plan, arena: Arena, arrays: Sequence[np.ndarray], calls: int) -> list[NodeTime]:
+    """The nodes that take time, in their order, each with the shortest of some calls."""
     seconds = np.full(len(plan.steps), np.inf)
     with np.errstate(all="ignore"):
         for _ in range(max(calls, 1)):
@@ -46,18 +57,24 @@ def profile(plan: Plan, arena: Arena, arrays: Sequence[np.ndarray], calls: int) 
                 seconds[number] = min(seconds[number], perf_counter() - start)
     spent = np.zeros(len(plan.records))
     np.add.at(spent, [step.node for step in plan.steps], seconds)
-    rows = [
-        (_named(record), _told(record), _shapes(record), *_speed(record, time, spent.sum()))
+    return [
+        NodeTime(_named(record), _told(record), _shapes(record), record.multiply_adds, float(time))
         for record, time in zip(plan.records, spent, strict=True)
         if time > 0
     ]
+
+
+def profile(times: Sequence[NodeTime], calls: int) -> str:
+    """The nodes that take time as a table."""
+    total = sum(node.seconds for node in times)
+    rows = [(node.name, node.operator, node.shapes, *_speed(node, total)) for node in times]
     heads = ("node", "operator", "result", "microseconds", "share", "multiply-adds/ns")
-    return "\n".join([*_lines(heads, rows), "", f"{spent.sum() * 1e3:.3f} ms, best of {max(calls, 1)} calls"])
+    return "\n".join([*_lines(heads, rows), "", f"{total * 1e3:.3f} ms, best of {max(calls, 1)} calls"])
 
 
-def _speed(record: Record, time: float, total: float) -> tuple[str, str, str]:
-    rate = f"{record.multiply_adds / time / 1e9:.1f}" if record.multiply_adds else ""
-    return f"{time * 1e6:.1f}", f"{time / total:.1%}", rate
+def _speed(node: NodeTime, total: float) -> tuple[str, str, str]:
+    rate = f"{node.multiply_adds / node.seconds / 1e9:.1f}" if node.multiply_adds else ""
+    return f"{node.seconds * 1e6:.1f}", f"{node.seconds / total:.1%}", rate
 
 
 def _named(record: Record) -> str:

@@ -47,14 +47,18 @@ BLOCKS = {
     "openvino conv": Peer("fastpw.bench.peers.openvino_blocks:convolution", ("openvino",)),
     "openvino matmul": Peer("fastpw.bench.peers.openvino_blocks:matmul", ("openvino",)),
 }
-# Of these, who takes part only where a block consists of 1x1 convolutions:
+NETWORKS = {
+    "ort": Peer("fastpw.bench.peers.onnxruntime_networks:network", ("onnxruntime", "onnx")),
+    "openvino": Peer("fastpw.bench.peers.openvino_networks:network", ("openvino", "onnx")),
+}
+# Of the blocks' peers, who takes part only where a block consists of 1x1 convolutions:
 OF_POINTWISE_BLOCKS = ("ort gemm", "openvino matmul")
 
 
 def table(setting: Setting) -> dict[str, Peer]:
     """The peers of the kind and the pass that are measured, by name."""
-    if setting.kind == "block":
-        return BLOCKS
+    if setting.kind in ("block", "network"):
+        return BLOCKS if setting.kind == "block" else NETWORKS
     if setting.kind == "pointwise":
         return BACKWARD if setting.backward else FORWARD
     return WINDOWED_BACKWARD if setting.backward else WINDOWED
