@@ -37,7 +37,8 @@ class Worker:
     def _start(self):
         context = multiprocessing.get_context("spawn")  # fork would copy a process that has threads
         self._connection, theirs = context.Pipe()
-        self._process = context.Process(target=serve, args=(theirs, self.name, self._target, self.kind), daemon=True)
+        arguments = theirs, self.name, self._target, self.kind
+        self._process = context.Process(target=serve, args=arguments, daemon=True)
         self._process.start()
         theirs.close()
 

@@ -34,7 +34,9 @@ def lines(outputs: Mapping[str, NDArray[Any]], labels: Sequence[str] | None) -> 
             yield f"{name}: {_described(array)}"
             continue
         if labels is not None and len(labels) != rows.shape[1]:
-            raise ValueError(f"--labels: {rows.shape[1]} lines are needed, one for each of {name!r}, got {len(labels)}")
+            raise ValueError(
+                f"--labels: {rows.shape[1]} lines are needed, one for each of {name!r}, got {len(labels)}"
+            )
         for number, row in enumerate(rows[:MOST_ROWS]):
             yield f"{name}: {_described(array)}" if len(rows) == 1 else f"{name}[{number}]: {_described(row)}"
             yield from _largest(row, labels)
@@ -96,4 +98,6 @@ def check_name(path: Path, outputs: int) -> None:
     """Whether so many outputs can be saved under that name, before anything is computed."""
     if path.suffix not in (".npy", ".npz") or (path.suffix == ".npy" and outputs > 1):
         wanted = ".npy or .npz" if outputs == 1 else ".npz"
-        raise ValueError(f"--save: a name that ends in {wanted} is needed for {outputs} output(s), got {path}")
+        raise ValueError(
+            f"--save: a name that ends in {wanted} is needed for {outputs} output(s), got {path}"
+        )

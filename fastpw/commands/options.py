@@ -24,7 +24,7 @@ def positive(text: str) -> int:
 
 
 def shape(text: str) -> tuple[str | None, tuple[int, ...]]:
-    """"x=1,3,224,224" or "1,3,224,224": the name of an input, if there is one, and its shape."""
+    """The name of an input, None if there is none, and its shape: of x=1,3,224,224 or 1,3,224,224."""
     name, equals, sizes = text.rpartition("=")
     try:
         numbers = tuple(int(size) for size in sizes.split(","))

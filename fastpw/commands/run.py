@@ -31,7 +31,7 @@ def add_to(commands: Any) -> None:  # argparse's subparsers
     command.add_argument("model", type=Path, metavar="MODEL", help="an .onnx file, or a saved .npz file")
     command.add_argument("--input", action="append", required=True, metavar="[NAME=]FILE",
                          help="a photograph (with the extra fastpw[images]), an .npy file, or an .npz file "
-                         "with an array for each input; repeated, with names, for several inputs")  # fmt: skip
+                         "with an array for each input; with names, for several inputs")  # fmt: skip
     command.add_argument("--size", type=positive, metavar="SIZE", help="of photographs: pixels of each side")
     command.add_argument("--resize", type=positive, metavar="PIXELS",
                          help="of photographs: the short side before the crop; default: SIZE")  # fmt: skip

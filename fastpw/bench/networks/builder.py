@@ -94,7 +94,7 @@ class Builder:
         activation: str | None = "relu",
         padding: int | None = None,
     ) -> Image:
-        """A convolution, its bias and an activation; without a padding it keeps the size, but for its stride."""
+        """A convolution, its bias and an activation; by default the stride alone changes the size."""
         rows, columns = (kernel, kernel) if isinstance(kernel, int) else kernel
         pads = (rows // 2, columns // 2) if padding is None else (padding, padding)
         inputs = x.channels // groups * rows * columns
@@ -126,16 +126,19 @@ class Builder:
                 return self.node("Mul", [twice.name, self.constant(0.5)], *rest)
             case "hard_sigmoid":
                 return self.node("HardSigmoid", [x.name], *rest, alpha=1 / 6)
-        return self.node({"relu": "Relu", "hard_swish": "HardSwish", "sigmoid": "Sigmoid"}[name], [x.name], *rest)
+        return self.node(
+            {"relu": "Relu", "hard_swish": "HardSwish", "sigmoid": "Sigmoid"}[name], [x.name], *rest
+        )
 
     def pool(
         self, x: Image, kind: str, kernel: int = 3, stride: int = 2, padding: int = 0, up: bool = False
     ) -> Image:
-        """The largest ("Max") or the mean ("Average") of windows; `up`: what is left over has a window, too."""
+        """The largest ("Max") or the mean ("Average") of windows; `up`: their number is rounded up."""
         attributes: dict[str, Any] = {"count_include_pad": 1} if kind == "Average" else {}
         return self.node(
             f"{kind}Pool", [x.name], x.channels, _size(x.pixels, kernel, stride, padding, up),
-            kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[padding] * 4, ceil_mode=int(up), **attributes,
+            kernel_shape=[kernel] * 2, strides=[stride] * 2, pads=[padding] * 4, ceil_mode=int(up),
+            **attributes,
         )  # fmt: skip
 
     def mean(self, x: Image) -> Image:

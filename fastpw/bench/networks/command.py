@@ -37,7 +37,8 @@ def of_networks(
         console.print(rows)
     for note in notes(report):
         say(console, note)
-    say(console, table.summary(report), "bold")
+    if text := table.summary(report):
+        say(console, text, "bold")
     write_json(report, json_path)
     if plot_path:
         plot.save_networks(report, plot_path)

@@ -82,7 +82,9 @@ def inputs_of(net: Network, shapes: Shapes) -> dict[str, NDArray[Any]]:
     given = {names[0] if name is None and len(names) == 1 else name: sizes for name, sizes in shapes}
     for name in given:
         if name not in names:
-            raise ValueError(f"--shape: an input is needed, one of {', '.join(names)}; got {name or 'no name'}")
+            raise ValueError(
+                f"--shape: an input is needed, one of {', '.join(names)}; got {name or 'no name'}"
+            )
     random, inputs = np.random.default_rng(0), {}
     for port in net.inputs:
         shape = tuple(given.get(port.name) or _closed(port.name, port.shape))

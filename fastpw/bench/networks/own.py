@@ -11,7 +11,7 @@ from fastpw.bench.networks.problem import ModelProblem
 from fastpw.network import load
 
 with suppress(ImportError):  # a saved network does without
-    import fastpw.network.onnx_file  # noqa: F401 - so that the first file does not wait for the import
+    import fastpw.network.onnx_file
 
 
 def network(problem: ModelProblem) -> tuple[Callable[[], Any], Callable[[], Any]]:

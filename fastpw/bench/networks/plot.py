@@ -29,7 +29,7 @@ def save_networks(report: ModelReport, path: str) -> None:
         axes.bar_label(bars, fmt="{:.2f}", padding=2, fontsize="x-small")
     axes.set_yticks(places, names)
     axes.invert_yaxis()
-    told = "fastpw is so many times as fast as" if report.peers else "share of the FMA peak"
+    told = "fastpw is so many times as fast as the peer" if report.peers else "share of the FMA peak"
     axes.set(xlabel=told, title=f"{report.setting.title}: {report.setting}")
     axes.axvline(1, color="black", linewidth=1)
     if report.peers:

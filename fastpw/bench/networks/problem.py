@@ -42,7 +42,9 @@ class ModelProblem:
     def check(self, results: Sequence[ArrayLike], name: str) -> None:
         """Raise ArithmeticError if the results of implementation `name` are not the network's."""
         if len(results) != len(self._expected):
-            raise ArithmeticError(f"{self.name}: {name} gave {len(results)} results, not {len(self._expected)}")
+            raise ArithmeticError(
+                f"{self.name}: {name} gave {len(results)} results, not {len(self._expected)}"
+            )
         self.difference = max(
             self._difference(np.asarray(result), expected, name)
             for result, expected in zip(results, self._expected, strict=True)
@@ -69,4 +71,3 @@ class ModelProblem:
 def _arrays(path):
     with np.load(path, allow_pickle=False) as file:
         return [file[name] for name in file.files]
-

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,7 @@ from fastpw.bench.networks.report import Account, ModelReport, ModelResult
 from fastpw.bench.peers import Peer
 from fastpw.bench.runner import Runner
 from fastpw.bench.setting import Setting
-from fastpw.bench.worker import PeerError, Worker
+from fastpw.bench.worker import Worker
 
 OWN: dict[str, Peer] = {"fastpw": Peer("fastpw.bench.networks.own:network", ())}
 
@@ -45,10 +46,8 @@ class _Pages(NamedTuple):
             return None
         if trim := getattr(ctypes.CDLL(None), "malloc_trim", None):
             trim(0)
-        try:
+        with suppress(OSError):  # not allowed: the most since the process began is about the same
             (self.folder / "clear_refs").write_text("5")
-        except OSError:  # not allowed: the most since the process began is about the same
-            pass
         return self._number("VmRSS")
 
     def most(self, before: int | None) -> int | None:

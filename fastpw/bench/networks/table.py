@@ -28,7 +28,6 @@ def of_times(report: ModelReport) -> Any:  # rich.table.Table
     """A row per network: everyone's best time, and how far fastpw's result lies from that in float64."""
     table = _table("network", *(f"{name} ms" for name in report.implementations), "of peak")
     if report.peers:
-        table.add_column("best peer")
         table.add_column("× best", justify="right")
     table.add_column("differs", justify="right")
     for result in report.results:
@@ -36,7 +35,7 @@ def of_times(report: ModelReport) -> Any:  # rich.table.Table
         cells.append(f"{result.fraction():.3f}")
         if report.peers:
             ratio = result.speedup_over(result.best_peer)
-            cells += [result.best_peer or "–", "–" if ratio is None else f"{ratio:.2f}"]
+            cells.append("–" if ratio is None else f"{ratio:.2f}")
         table.add_row(result.layer.name, *cells, f"{result.accounts['fastpw'].difference:.0e}")
     return table
 
@@ -44,7 +43,7 @@ def of_times(report: ModelReport) -> Any:  # rich.table.Table
 def of_starts(report: ModelReport) -> Any:  # rich.table.Table
     """A row per network: from the file to the first answer, the time and the memory of everyone."""
     figures = [(name, unit) for unit in ("load ms", "MiB") for name in report.implementations]
-    table = _table("network", *(f"{name} {unit}" for name, unit in figures))
+    table = _table("network", *(f"{unit}\n{name}" for name, unit in figures))
     for result in report.results:
         cells = [_of(result, name, _load if unit == "load ms" else _memory) for name, unit in figures]
         table.add_row(result.layer.name, *cells)
@@ -93,9 +92,9 @@ def of_nodes(nodes: Sequence[NodeTime]) -> Any:  # rich.table.Table
 
 
 def summary(report: ModelReport) -> str:
-    """The geometric means."""
+    """The geometric means, a line each."""
     own = f"geometric means of {len(report.results)} networks: {report.mean_fraction():.3f} of the FMA peak"
-    lines = [own]
+    lines = [own] if len(report.results) > 1 else []
     for name in report.others:
         if (ratio := report.mean_speedup(name)) is not None:
             lines.append(f"{name}: fastpw {ratio:.3f} × as fast")
