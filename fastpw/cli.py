@@ -69,6 +69,8 @@ def _add_bench(commands):
     which.add_argument("--layers", metavar="FILE.csv",
                        help=f"other layers, in the columns {','.join(layers.COLUMNS)}; "
                        f"of the other kinds {','.join(layers.WINDOW_COLUMNS)}, too")  # fmt: skip
+    which.add_argument("--all", action="store_true",
+                       help="all 60 pointwise layers, not only the 20 that stand for them")  # fmt: skip
     command.add_argument("--threads", type=positive, metavar="N", help="default: what fastpw would use")
     command.add_argument("--backward", action="store_true",
                          help="the gradients; with torch, where installed")  # fmt: skip
@@ -124,6 +126,8 @@ def _bench(options):
                 file=sys.stderr,
             )
             return 2
+    wanted = options.all or options.layers or options.network
+    chosen, note = (chosen, "") if wanted else layers.representative(chosen)
     setting = Setting(
         threads=_threads(options),
         backward=options.backward,
@@ -131,7 +135,8 @@ def _bench(options):
         dtype=options.dtype,
         kind=options.kind,
     )
-    command.main(chosen, setting, options.peers or options.backward, options.json, options.plot)
+    peers = options.peers or options.backward
+    command.main(chosen, setting, peers, options.json, options.plot, note)
     if setting == Setting(threads=setting.threads) and not options.layers:
         from fastpw.bench.networks.command import one_line  # noqa: PLC0415 - as above
 

@@ -147,7 +147,7 @@ def test_bench_shows_and_writes_every_layer(quick, capsys, tmp_path):
     assert cli.main(["bench", "--threads", "1", "--json", str(json_path), "--plot", str(plot_path)]) == 0
     said = capsys.readouterr().out
     assert "nin.tiny" in said
-    assert "2×7×5 /2" in said
+    assert "2×7×5/2" in said
     assert "geometric means of 2 layers" in said.splitlines()[-2]
     assert "a whole network, squeezenet on 1×3×224×224" in said.splitlines()[-1]
     assert plot_path.read_bytes().startswith(b"\x89PNG")

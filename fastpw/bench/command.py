@@ -1,7 +1,7 @@
 """fastpw bench: measure, show a table, write the files that were asked for."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,15 +21,21 @@ def main(
     with_peers: bool = False,
     json_path: str | None = None,
     plot_path: str | None = None,
+    note: str = "",
 ) -> int:
-    """Measure these layers in this setting; returns the exit status."""
+    """Measure these layers in this setting, and show each as soon as it is measured; returns the exit status.
+
+    The note is a line below the title.
+    """
     runner = Runner(setting, implementations.shown(setting), peers.table(setting) if with_peers else {})
-    report = measure(runner, chosen)
-    console = wide_console(table.render(report))
-    say(console, table.title(report), "italic")
-    console.print(table.render(report))
-    for note in table.notes(report):
-        say(console, note)
+    console = Console()
+    rows = table.Table(runner.report, chosen, console.width if console.is_terminal else None)
+    say(console, "\n".join(filter(None, [table.title(runner.report), note])), "italic")
+    say(console, "\n" + rows.head(), "bold")
+    report = measure(runner, chosen, console, lambda result: say(console, rows.row(result)))
+    say(console, "")
+    for line in [*table.notes(report), table.roofs(report)]:
+        say(console, line)
     say(console, table.summary(report), "bold")
     write_json(report, json_path)
     if plot_path:
@@ -47,8 +53,8 @@ def wide_console(*tables: Any) -> Any:  # rich.table.Table, rich.console.Console
 
 
 def say(console: Any, text: str, style: str | None = None) -> None:  # rich.console.Console
-    """Some text, as it is."""
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+    """Some text, as it is: a terminal's lines end between words, a file's where the text says."""
+    console.print(text, style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)
 
 
 def write_json(report: Report, path: str | None) -> None:
@@ -57,16 +63,28 @@ def write_json(report: Report, path: str | None) -> None:
         Path(path).write_text(json.dumps(report.as_dict(), indent=1) + "\n")
 
 
-def measure(runner: Runner, chosen: Sequence[Any]) -> Report:
-    """Measure layers, or what the runner measures, one after the other, and show how far it is."""
+def measure(
+    runner: Runner,
+    chosen: Sequence[Any],
+    console: Any = None,  # rich.console.Console
+    show: Callable[[Any], object] = lambda result: None,
+) -> Report:
+    """Measure layers, or what the runner measures, one after the other, and tell how far it is.
+
+    `show` is called with each result as soon as it is there, and may write it to the `console`.
+    """
     columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
+    # Where rows go to a file, the bar goes to the terminal, if there is one.
+    if console is None or not console.is_terminal:
+        console = Console(stderr=True)
     # (no refresh in the background: its thread would take a core from whoever is being timed)
-    with Progress(*columns, console=Console(stderr=True), transient=True, auto_refresh=False) as progress:
+    options = {"transient": True, "auto_refresh": False, "redirect_stdout": False}
+    with Progress(*columns, console=console, disable=not console.is_terminal, **options) as progress:
         task = progress.add_task("measuring the machine", total=len(chosen))
         progress.refresh()
         with runner:
             for layer in chosen:
                 progress.update(task, description=layer.name, refresh=True)
-                runner.measure(layer)
+                show(runner.measure(layer))
                 progress.update(task, advance=1, refresh=True)
     return runner.report

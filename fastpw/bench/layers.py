@@ -11,6 +11,14 @@ FILES = {"pointwise": "layers.csv", "dense": "dense.csv", "depthwise": "depthwis
 KINDS = tuple(FILES)
 COLUMNS = ["layer", "N", "H", "W", "C", "K", "stride"]
 WINDOW_COLUMNS = ["kh", "kw"]  # which a file of the other kinds has too
+# A third of the pointwise layers, with the geometric means of all: bench/representative.py chose them.
+REPRESENTATIVE = [
+    *["resnet50.c2.reduce", "resnet50.c3.expand", "resnet50.c4.expand", "resnet50.c4.reduce"],
+    *["resnet50.c5.reduce", "mobilenetv1.pw2", "mobilenetv1.pw3", "mobilenetv1.pw6", "mobilenetv2.b2.expand"],
+    *["mobilenetv2.b4.project", "mobilenetv2.b12.project", "mobilenetv2.b15.expand"],
+    *["mobilenetv2.b17.project", "inceptionv3.5b.1x1", "inceptionv3.6b.1x1", "inceptionv3.6b.7x7r"],
+    *["nin.cccp3", "squeezenet.fire2.squeeze", "convnext_t.s4.expand", "mobilenetv2.b2.expand.n8"],
+]
 
 
 @dataclass(frozen=True)
@@ -86,6 +94,14 @@ def _layer(path, row, kind):
     if kind == "depthwise" and layer.C != layer.K:
         raise ValueError(f"{path}: K = C is needed of a depthwise layer, got {came}")
     return layer
+
+
+def representative(known: list[Layer]) -> tuple[list[Layer], str]:
+    """The layers that stand for all, and a line that says so. All, where none of those is among them."""
+    chosen = [layer for layer in known if layer.name in REPRESENTATIVE]
+    if not chosen:
+        return known, ""
+    return chosen, f"{len(chosen)} layers that stand for all {len(known)} (--all measures these)"
 
 
 def networks(kind: str = "pointwise") -> list[str]:

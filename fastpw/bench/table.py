@@ -1,44 +1,119 @@
-"""A Report as a table with a few lines below, by rich."""
+"""A Report as a table, row by row as it is measured, with a few lines around it."""
 
-from typing import Any
+from __future__ import annotations
 
-from rich import box
-from rich.table import Table
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import fastpw
-from fastpw.bench.report import Report, chosen_isa
+from fastpw.bench.layers import Layer
+from fastpw.bench.report import Report, Result, chosen_isa
+
+BEST_OTHER = 14  # characters: the longest name of a peer is shorter
 
 
-def render(report: Report) -> Any:  # rich.table.Table
-    """The table: a row per layer, a gap between networks."""
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
-    table.padding = (0, 1, 0, 0)
-    table.add_column("layer", overflow="fold")
-    table.add_column("pixels", justify="right")
+@dataclass(frozen=True)
+class Column:
+    """One of a table whose rows are written before the last of them is known: it has its width beforehand."""
+
+    head: str
+    width: int
+    cell: Callable[[Result], str]
+    left: bool = False
+    spare: int = 0  # where the terminal is narrow, the columns with the largest go first
+
+    def padded(self, text: str) -> str:
+        return text.ljust(self.width) if self.left else text.rjust(self.width)
+
+
+class Table:
+    """Lines of text for the results of a report.
+
+    Parameters
+    ----------
+    report : Report
+        Its implementations and its setting choose the columns.
+    chosen : sequence of Layer
+        What will be measured: the longest of their names and sizes say how wide columns are.
+    width : int or None, optional
+        Of the terminal, in characters. A narrower table is made by leaving columns out. None: any width.
+    """
+
+    def __init__(self, report: Report, chosen: Sequence[Layer], width: int | None = None) -> None:
+        self._columns = [*_layer_columns(report, chosen), *_figure_columns(report)]
+        while width is not None and len(self.head()) > width and any(c.spare for c in self._columns):
+            most = max(column.spare for column in self._columns)
+            self._columns = [column for column in self._columns if column.spare < most]
+
+    def head(self) -> str:
+        return self._line(column.padded(column.head) for column in self._columns)
+
+    def row(self, result: Result) -> str:
+        return self._line(column.padded(column.cell(result)) for column in self._columns)
+
+    @staticmethod
+    def _line(cells):
+        return " ".join(cells).rstrip()
+
+
+def _layer_columns(report, chosen):
+    """Who a layer is."""
+
+    def column(head, of, left=False):
+        longest = max([len(head), *(len(of(layer)) for layer in chosen)])
+        return Column(head, longest, lambda result: of(result.layer), left)
+
+    yield column("layer", lambda layer: layer.name, left=True)
+    yield column("pixels", _pixels)
     if report.setting.kind != "pointwise":
-        table.add_column("kernel", justify="right")
-    table.add_column("C" if report.setting.kind == "depthwise" else "C → K", justify="right")
+        yield column("kernel", lambda layer: f"{layer.kh}×{layer.kw}")
+    if report.setting.kind == "depthwise":
+        yield column("C", lambda layer: f"{layer.C}")
+    else:
+        yield column("C→K", lambda layer: f"{layer.C}→{layer.K}")
+
+
+def _pixels(layer):
+    batch = f"{layer.N}×" if layer.N > 1 else ""
+    stride = f"/{layer.stride}" if layer.stride > 1 else ""
+    return f"{batch}{layer.H}×{layer.W}{stride}"
+
+
+def _figure_columns(report):
+    """How fast everybody is."""
     for name in report.implementations:
-        table.add_column(f"{name} µs", justify="right")
-    table.add_column("GFLOP/s", justify="right")
-    table.add_column("of peak", justify="right")
+        spare = 0 if name == "fastpw" else 2
+        yield _of(f"{name} µs", lambda r, n: f"{r.timings[n].best * 1e6:.1f}", name, 8, spare)
+    yield Column("GFLOP/s", 7, lambda r: f"{r.gflops():.1f}", spare=1)
+    yield Column("of peak", 7, lambda r: f"{r.fraction():.3f}")
     if report.peers:
-        table.add_column("best other")
-        table.add_column("× best", justify="right")
+        yield Column("best other", BEST_OTHER, lambda r: r.best_other, left=True)
+        yield Column("× best", 6, lambda r: f"{r.speedup(r.best_other):.2f}")
     else:
         for name in report.others:
-            table.add_column(f"× {name}", justify="right")
-    for result in report.results:
-        table.add_row(*_cells(report, result), end_section=_ends_network(report, result))
-    return table
+            yield _of(f"× {name}", lambda r, n: f"{r.speedup(n):.2f}", name, 6)
+
+
+def _of(head, figure, name, least, spare=0):
+    """A column of one implementation, which may have failed on a layer."""
+
+    def cell(result):
+        return figure(result, name) if name in result.timings else "–"
+
+    return Column(head, max(len(head), least), cell, spare=spare)
 
 
 def title(report: Report) -> str:
-    """What was measured, where."""
+    """What is measured."""
     return (
         f"fastpw {fastpw.__version__}, {chosen_isa(report.setting.dtype)}; {report.setting.title}: "
-        f"{report.setting}; FMA peak {report.peak_gflops:.0f} GFLOP/s, memory {report.bandwidth_gbs:.0f} GB/s"
+        f"{report.setting}"
     )
+
+
+def roofs(report: Report) -> str:
+    """What the machine reached in the same run."""
+    return f"FMA peak {report.peak_gflops:.0f} GFLOP/s, memory {report.bandwidth_gbs:.0f} GB/s"
 
 
 def notes(report: Report) -> list[str]:
@@ -62,29 +137,3 @@ def summary(report: Report) -> str:
                 f"fastpw {report.mean_speedup(name):.3f} × as fast{missing}"
             )
     return "\n".join(lines)
-
-
-def _cells(report, result):
-    layer = result.layer
-    yield layer.name
-    batch = f"{layer.N}×" if layer.N > 1 else ""
-    stride = f" /{layer.stride}" if layer.stride > 1 else ""
-    yield f"{batch}{layer.H}×{layer.W}{stride}"
-    if report.setting.kind != "pointwise":
-        yield f"{layer.kh}×{layer.kw}"
-    yield f"{layer.C}" if report.setting.kind == "depthwise" else f"{layer.C} → {layer.K}"
-    for name in report.implementations:
-        yield f"{result.timings[name].best * 1e6:.1f}" if name in result.timings else "–"
-    yield f"{result.gflops():.1f}"
-    yield f"{result.fraction():.3f}"
-    if report.peers:
-        yield result.best_other
-        yield f"{result.speedup(result.best_other):.2f}"
-    else:
-        for name in report.others:
-            yield f"{result.speedup(name):.2f}"
-
-
-def _ends_network(report, result):
-    following = report.results[report.results.index(result) + 1 :]
-    return bool(following) and following[0].layer.network != result.layer.network
