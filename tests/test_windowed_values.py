@@ -188,6 +188,20 @@ def test_depthwise_multiplier(dtype, rng):
     assert np.array_equal(layer(x), expected)
 
 
+def test_only_hwio_has_several_outputs_of_a_channel():
+    """What TFLite and torch write otherwise is told where it goes."""
+    advice = r"; several outputs of a channel need weight_layout='HWIO', \(kh, kw, C, m\)$"
+    for layout, shape in (("HWC", (3, 3, 12)), ("OIHW", (12, 1, 3, 3)), ("1HWC", (1, 3, 3, 12))):
+        layer = fastpw.DepthwiseConv2d(np.ones(shape, "f4"), weight_layout=layout)
+        with pytest.raises(ValueError, match=rf"^x: C = 12 .*, got shape \(5, 5, 3\){advice}"):
+            layer(np.ones((5, 5, 3), "f4"))
+        with pytest.raises(ValueError, match=r"^x: C = 12 .*, got shape \(5, 5, 5\)$"):
+            layer(np.ones((5, 5, 5), "f4"))
+    for layout, shape in (("OIHW", (3, 4, 3, 3)), ("1HWC", (4, 3, 3, 3))):
+        with pytest.raises(ValueError, match=f"^weight: shape .*{advice}"):
+            fastpw.DepthwiseConv2d(np.ones(shape, "f4"), weight_layout=layout)
+
+
 def test_a_kernel_of_one_tap_has_the_bits_of_conv1x1(dtype, rng):
     x, weight = rng.standard_normal((2, 7, 6, 19)).astype(dtype), rng.standard_normal((34, 19)).astype(dtype)
     bias = rng.standard_normal(34).astype(dtype)
