@@ -21,7 +21,7 @@ settings.register_profile(
     "fastpw",
     deadline=None,
     derandomize=True,
-    max_examples=100,
+    max_examples=50,
     # The fixtures set the instruction set and the threads, which hold for all examples.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )

@@ -26,6 +26,17 @@ def pairwise(combined):
     return sorted(kept)
 
 
+def numbered(params):
+    """A number for each value. All combinations share one object for each, which needs no order and no hash.
+
+    An instruction set and a dtype are one value, a kernel set: each has code of its own.
+    """
+    numbers = {name: id(value) for name, value in params.items()}
+    if "isa" in numbers and "dtype" in numbers:
+        numbers["isa"] = numbers["isa"], numbers.pop("dtype")
+    return numbers
+
+
 def thin(items):
     """The tests that run, and the others: of a function that is marked as pairwise, those that are enough."""
     by_function = {}
@@ -34,8 +45,7 @@ def thin(items):
             by_function.setdefault(item.nodeid.partition("[")[0], []).append(item)
     dropped = set()
     for same in by_function.values():
-        # (all combinations share one object for each value; values need no order and no hash)
-        combined = [{name: id(value) for name, value in item.callspec.params.items()} for item in same]
+        combined = [numbered(item.callspec.params) for item in same]
         if len(combined[0]) > 1:
             enough = set(pairwise(combined))
             dropped.update(item for number, item in enumerate(same) if number not in enough)

@@ -8,7 +8,7 @@ import pytest
 import fastpw
 from fastpw import _activations, _bounds, reference
 
-pytestmark = pytest.mark.usefixtures("isa")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa")]
 
 SIZES = [(1, 1), (2, 2), (3, 3), (5, 5), (7, 7), (1, 7), (7, 1), (1, 3), (3, 1), (4, 6)]
 GEOMETRIES = [
