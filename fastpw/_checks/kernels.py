@@ -80,7 +80,8 @@ def depthwise(value: np.ndarray, layout: str) -> np.ndarray:
 def wrong_depthwise_channels(shape: tuple[int, ...], channels: int, layout: str) -> ValueError:
     """What is wrong with an input of a shape; its channels are not those of the weights."""
     error = wrong_channels(shape, channels, 1)
-    if layout == "HWIO" or not shape[-1] or channels % shape[-1]:
+    multiple = shape[-1] and channels % shape[-1] == 0
+    if layout == "HWIO" or not multiple or channels in shape:  # whose place is wrong, not their number
         return error
     return ValueError(f"{error}; {SEVERAL_OUTPUTS}")
 
