@@ -176,6 +176,10 @@ class Depthwise(WindowedConvolution):
         self.bias = self.checked_bias(bias)
         self.window = Window(tuple(size), options.dilation, options.stride, options.padding)
 
+    def need_channels(self, shape: tuple[int, ...]) -> None:
+        if shape[-1] != self.channels:
+            raise _checks.wrong_depthwise_channels(shape, self.channels, self.options.weight_layout)
+
     def pack(self) -> PackedStencil:
         return pack_depthwise(self.weight, self.bias)
 

@@ -6,6 +6,7 @@ from functools import partial
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, settings
+from pairs import thin
 
 import fastpw
 from fastpw import _bounds, _fusion
@@ -20,11 +21,17 @@ settings.register_profile(
     "fastpw",
     deadline=None,
     derandomize=True,
-    max_examples=100,
+    max_examples=50,
     # The fixtures set the instruction set and the threads, which hold for all examples.
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 settings.load_profile("fastpw")
+
+
+def pytest_collection_modifyitems(config, items):
+    items[:], others = thin(items)
+    if others:
+        config.hook.pytest_deselected(items=others)
 
 
 @pytest.fixture(params=ISAS)

@@ -9,6 +9,8 @@ import pytest
 import fastpw
 from fastpw import _activations, _bounds, reference
 
+pytestmark = pytest.mark.pairwise
+
 each_row = pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 
 STEP = 8191  # odd: successive samples differ in their low bits too

@@ -6,7 +6,7 @@ import pytest
 import fastpw
 from fastpw import _activations
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 each_row = pytest.mark.parametrize("row", _activations.TABLE, ids=lambda row: row.name)
 

@@ -7,7 +7,7 @@ import pytest
 
 import fastpw
 
-pytestmark = pytest.mark.usefixtures("isa")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa")]
 
 ALL = ("x", "weight", "bias", "residual")
 

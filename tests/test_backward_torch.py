@@ -8,7 +8,7 @@ from fastpw import _activations
 
 torch = pytest.importorskip("torch", reason="torch is not installed: pip install fastpw[torch]")
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 F = torch.nn.functional
 THEIRS = {

@@ -9,7 +9,7 @@ import fastpw
 from fastpw import _activations, _bounds, reference
 from fastpw.core import machine
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 ALL = ("x", "weight", "bias", "residual")
 UNTOUCHED = -77

@@ -8,7 +8,7 @@ import pytest
 
 import fastpw
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 ALL = ("x", "weight", "bias", "residual")
 N, H, W, C, K = 2, 9, 11, 20, 33

@@ -9,6 +9,8 @@ import pytest
 import fastpw
 from fastpw import reference
 
+pytestmark = pytest.mark.pairwise
+
 LAYOUTS = {
     "OI": lambda w: w,
     "IO": lambda w: w.T,

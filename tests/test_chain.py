@@ -7,7 +7,7 @@ import pytest
 
 import fastpw
 
-pytestmark = pytest.mark.usefixtures("isa", "machine_size")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "machine_size")]
 
 # Random chains of so many layers for each instruction set, dtype and machine.
 CASES = 26

@@ -6,7 +6,7 @@ import pytest
 import fastpw
 from fastpw._fused import Fused
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 UNTOUCHED = -7
 

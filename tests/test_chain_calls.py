@@ -14,6 +14,8 @@ import pytest
 import fastpw
 from fastpw.core import machine
 
+pytestmark = pytest.mark.pairwise
+
 ISAS = list(dict.fromkeys(row["isa"] for row in machine.kernel_sets() if row["runs"]))
 
 # Of 12 channels: more than a layer keeps programs for. Some differ in one size only, one is that of a batch.

@@ -6,7 +6,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import fastpw
 
-pytestmark = pytest.mark.usefixtures("isa", "team", "machine_size")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "team", "machine_size")]
 
 UNTOUCHED = -7
 

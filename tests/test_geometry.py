@@ -9,6 +9,8 @@ import fastpw
 from fastpw import _geometry, _programs, reference
 from fastpw.core import partition
 
+pytestmark = pytest.mark.pairwise
+
 SIDES = [(0, 0), (1, 0), (0, 2), (3, 3), (5, 1)]
 
 

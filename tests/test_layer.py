@@ -7,7 +7,7 @@ import fastpw
 from fastpw import _geometry, reference
 from fastpw.core import machine
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 C, K = 12, 7
 

@@ -226,7 +226,7 @@ def test_no_memory_for_threads():
     starved("print('well' if layer(x, out=out)[-1, -1] == 64 else 'wrong')")
 
 
-@pytest.mark.parametrize("shape", [(1, 1 << 60), (1 << 60, 1), (1 << 30, 1 << 30)])
+@pytest.mark.parametrize("shape", [(1, 1 << 60), (1 << 60, 1), (1 << 22, 1 << 22)])
 def test_more_than_can_be_counted(shape, conv):
     weight = np.broadcast_to(np.float32(1), shape)
     with pytest.raises(MemoryError):

@@ -8,7 +8,7 @@ import pytest
 import fastpw
 from fastpw import _activations, reference
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 SPECIALS = [np.nan, np.inf, -np.inf, 0.0, -0.0]
 

@@ -14,7 +14,7 @@ from fastpw.core import machine
 
 ARGUMENTS = fastpw.Conv1x1._ARGUMENTS
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 
 @pytest.fixture(params=[1, 4, 8], ids=lambda groups: f"{groups}groups")

@@ -9,7 +9,7 @@ import fastpw
 from fastpw import _backward, _convolution, _programs
 from fastpw.core import partition
 
-pytestmark = pytest.mark.usefixtures("threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("threads")]
 
 # Many pixels, which are cut into slices, and few, which the team shares.
 SIZES = [((1, 40, 30), 24, 40), ((7, 7), 96, 200), ((13,), 5, 3)]

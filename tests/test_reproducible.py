@@ -5,7 +5,7 @@ import pytest
 
 import fastpw
 
-pytestmark = pytest.mark.usefixtures("isa")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa")]
 
 # (m, n, k): few rows and many columns, many rows and few columns, depth past every block, odd everything.
 SHAPES = [(49, 512, 300), (3137, 24, 96), (1, 1000, 640), (333, 77, 2050), (5, 3, 7)]

@@ -7,7 +7,7 @@ import fastpw
 from fastpw import _activations, _programs
 from fastpw.core import partition
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 # (m, n, k): whole panels, a narrow last one, odd rows, few and many of them.
 SHAPES = [(1, 64, 3), (13, 32, 8), (700, 96, 16), (97, 80, 33), (250, 77, 5), (64, 16, 300)]

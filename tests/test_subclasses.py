@@ -5,7 +5,7 @@ import pytest
 
 import fastpw
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 WRT = ("x", "weight", "bias", "residual")
 

@@ -8,7 +8,7 @@ from numpy.lib.stride_tricks import as_strided
 
 import fastpw
 
-pytestmark = pytest.mark.usefixtures("isa", "threads")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
 N, H, W, C, K = 2, 9, 11, 20, 33
 

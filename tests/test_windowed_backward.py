@@ -6,7 +6,7 @@ import pytest
 import fastpw
 from fastpw import reference
 
-pytestmark = pytest.mark.usefixtures("isa")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa")]
 
 WRT = ("x", "weight", "bias", "residual")
 GEOMETRIES = [

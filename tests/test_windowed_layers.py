@@ -10,7 +10,7 @@ import pytest
 import fastpw
 from fastpw import reference
 
-pytestmark = pytest.mark.usefixtures("isa")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa")]
 
 
 def layers(dtype=np.float32):
@@ -246,7 +246,8 @@ VALUE_ERRORS = {
     "weight: shape (kh, kw, C) is needed for weight_layout='HWC', got (3, 3, 3, 2)": (
         lambda: fastpw.DepthwiseConv2d(kernel(3, 3, 3, 2))
     ),
-    "weight: shape (C, 1, kh, kw) is needed for weight_layout='OIHW', got (4, 2, 3, 3)": (
+    "weight: shape (C, 1, kh, kw) is needed for weight_layout='OIHW', got (4, 2, 3, 3); "
+    "several outputs of a channel need weight_layout='HWIO', (kh, kw, C, m)": (
         lambda: fastpw.DepthwiseConv2d(kernel(4, 2, 3, 3), weight_layout="OIHW")
     ),
     "padding: less than the size (2, 2) is needed, got ((2, 2), (2, 2))": lambda: fastpw.MaxPool2d(

@@ -8,7 +8,7 @@ import pytest
 import fastpw
 from fastpw import _activations, _bounds, reference
 
-pytestmark = pytest.mark.usefixtures("isa")
+pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa")]
 
 SIZES = [(1, 1), (2, 2), (3, 3), (5, 5), (7, 7), (1, 7), (7, 1), (1, 3), (3, 1), (4, 6)]
 GEOMETRIES = [
@@ -186,6 +186,20 @@ def test_depthwise_multiplier(dtype, rng):
     assert (layer.channels, layer.filters) == (3, 12)
     assert np.array_equal(layer(x), expected)
     assert np.array_equal(layer(x), expected)
+
+
+def test_only_hwio_has_several_outputs_of_a_channel():
+    """What TFLite and torch write otherwise is told where it goes."""
+    advice = r"; several outputs of a channel need weight_layout='HWIO', \(kh, kw, C, m\)$"
+    for layout, shape in (("HWC", (3, 3, 12)), ("OIHW", (12, 1, 3, 3)), ("1HWC", (1, 3, 3, 12))):
+        layer = fastpw.DepthwiseConv2d(np.ones(shape, "f4"), weight_layout=layout)
+        with pytest.raises(ValueError, match=rf"^x: C = 12 .*, got shape \(5, 5, 3\){advice}"):
+            layer(np.ones((5, 5, 3), "f4"))
+        with pytest.raises(ValueError, match=r"^x: C = 12 .*, got shape \(5, 5, 5\)$"):
+            layer(np.ones((5, 5, 5), "f4"))
+    for layout, shape in (("OIHW", (3, 4, 3, 3)), ("1HWC", (4, 3, 3, 3))):
+        with pytest.raises(ValueError, match=f"^weight: shape .*{advice}"):
+            fastpw.DepthwiseConv2d(np.ones(shape, "f4"), weight_layout=layout)
 
 
 def test_a_kernel_of_one_tap_has_the_bits_of_conv1x1(dtype, rng):

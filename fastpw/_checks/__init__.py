@@ -31,7 +31,14 @@ from .arrays import (
     with_channels,
     wrong_channels,
 )
-from .kernels import dense, dense_layout, depthwise, depthwise_layout, filters_first
+from .kernels import (
+    dense,
+    dense_layout,
+    depthwise,
+    depthwise_layout,
+    filters_first,
+    wrong_depthwise_channels,
+)
 from .options import (
     NOTHING,
     ONCE,

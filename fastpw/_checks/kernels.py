@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import array
+from .arrays import array, wrong_channels
 from .options import Pair, shown
 
 # weight_layout -> the weight's shape, and its axes in the order (K, kh, kw, C // groups)
@@ -21,6 +21,7 @@ DEPTHWISE = {
     "HWIO": ("(kh, kw, C, m)", (0, 1, 2, 3)),
     "1HWC": ("(1, kh, kw, C)", (1, 2, 3, 0)),
 }
+SEVERAL_OUTPUTS = "several outputs of a channel need weight_layout='HWIO', (kh, kw, C, m)"
 
 # Where K is found in the weights of any convolution
 FILTERS = {
@@ -67,11 +68,22 @@ def depthwise(value: np.ndarray, layout: str) -> np.ndarray:
     """A view (kh, kw, C, m) of weights, or of their gradient."""
     value = array("weight", value)
     shape, axes = DEPTHWISE[layout]
-    if value.ndim != len(axes) or ("1" in shape and value.transpose(axes).shape[3] != 1):
+    if value.ndim != len(axes):
         raise _wrong_shape(value, layout, DEPTHWISE)
+    if "1" in shape and value.transpose(axes).shape[3] != 1:
+        raise ValueError(f"{_wrong_shape(value, layout, DEPTHWISE)}; {SEVERAL_OUTPUTS}")
     view = value.transpose(axes)
     _has_taps(value, view.shape[:2])
     return view if view.ndim == 4 else view[..., np.newaxis]
+
+
+def wrong_depthwise_channels(shape: tuple[int, ...], channels: int, layout: str) -> ValueError:
+    """What is wrong with an input of a shape; its channels are not those of the weights."""
+    error = wrong_channels(shape, channels, 1)
+    multiple = shape[-1] and channels % shape[-1] == 0
+    if layout == "HWIO" or not multiple or channels in shape:  # whose place is wrong, not their number
+        return error
+    return ValueError(f"{error}; {SEVERAL_OUTPUTS}")
 
 
 def _has_taps(weight: np.ndarray, size: Pair) -> None:
