@@ -15,6 +15,7 @@ from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_FROM_Z
 from fastpw.core.layout cimport Layout, coincide, drop_layout, fits, lie_apart, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
 from fastpw.core.ndarray cimport axes, bytes_of_number, may_be_written, ndarray, need_columns, shape_of, type_of
+from fastpw.core.outer cimport panels_are_lines
 from fastpw.core.panels cimport matrix_of, new_memory
 from fastpw.core.pixels cimport A, AXES, C, Lead, Pixels, join_axes, lay_out_rows, take_inner_axes
 from fastpw.core.steps cimport DATA_DEPTH, DATA_PANELS, DATA_STEP
@@ -168,6 +169,8 @@ cdef int threads_of(const Walk *w, int threads) except -1:
 
 cdef int lay_out_team(const Walk *w, Team *t, int threads) except -1:
     t.threads, t.groups = threads, partition.TASKS_PER_THREAD
+    if threads == 1 and panels_are_lines(w):
+        t.groups = 1                 # (all panels meet some rows before the next)
     t.copies = threads if w.cut.slices > 1 or threads <= partition.MOST_COPIES else 1
     t.member_bytes = w.own.size
     if threads > 1:

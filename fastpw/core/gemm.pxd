@@ -16,6 +16,8 @@ from fastpw.core.gemm_window cimport Window
 cdef enum:
     # Rows of A that are fetched ahead of their use: shorter ones the processor foresees better.
     LONG_ROW = 256
+    # Tiles of fewer rows wait for their own sums.
+    FULL_ROWS = 4
     # Panels that meet so few rows pass by in one long stream, which it foresees, too.
     FORESEEN_ROWS = 3
 
@@ -50,9 +52,12 @@ cdef struct Task:
 
 cdef inline bint in_place(const Gemm *g) noexcept nogil:
     """Whether the rows come in runs long enough to fill tiles, or there are no tiles to fill."""
+    cdef Py_ssize_t run = g.pixels.size[2], height = g.b.kernels.tiles[0].mr
     if g.window.count:
         return False
-    return g.pixels.size[2] == g.pixels.m or g.pixels.size[2] >= g.b.kernels.tiles[0].mr or g.b.diagonal
+    if run == g.pixels.m or g.b.diagonal:
+        return True
+    return run >= height and run // ((run + height - 1) // height) >= FULL_ROWS
 
 
 cdef inline bint fills_lines(const Gemm *g, const Bound *at) noexcept nogil:

@@ -43,6 +43,7 @@ cdef struct Sums:
     bint adds                    # the first block adds to what is there
     bint x_in_place              # x lies at one distance
     bint forms                   # dz is formed by who sums the weights
+    Py_ssize_t pixels            # of a block, that meet all panels before the next
     Py_ssize_t ld                # from row to row of dW
     Py_ssize_t bias_bytes, weights_bytes
     Py_ssize_t slice_bytes       # both, of each slice: db first

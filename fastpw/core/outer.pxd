@@ -11,6 +11,7 @@ from libc.string cimport memset
 
 from fastpw.core.gradients cimport DY, S, XS, Walk, Worker, columns_of_weights, panels_of_weights
 from fastpw.core.kernels cimport fastpw_forming, fastpw_outer_args
+from fastpw.core.panels cimport CACHE_LINE
 from fastpw.core.pixels cimport address, run_length
 from fastpw.core.steps cimport OUTER_DEPTH
 
@@ -19,22 +20,26 @@ cdef enum:
     # Rows at a time for dW, instead of OUTER_DEPTH, of a block that a team shares: with one turn for two, dW need not
     # be read for the second. Not all that they read stays in the first-level cache; but such blocks are small.
     SHARED_DEPTH = 208
-    # Panels of x at a time, if several fit into the first-level cache: dW is then written in long runs.
+    # Panels of x at a time, if several fit into the first-level cache: dW is then written in long runs. Where a few
+    # pixels meet all panels before the next (`by_depths`), the second-level cache holds the panels.
     PANELS_BYTES = 32 << 10
+    DEPTHS_BYTES = 128 << 10
     # Rows of x so many bytes apart, or a multiple, lie in few sets of the first-level cache: they push each other out,
-    # unless they are packed.
+    # unless they are packed. A panel of one cache line has more rows in it than another, and is packed sooner.
     FEW_SETS = 2048
+    FEW_SETS_OF_LINES = 256
     # Tiles of dW that a panel meets, one above the other, for which x need not be packed: packing reads and writes it.
     FEW_TILES = 3
-    # Tiles of dW, one above the other, that meet a panel before the next.
+    # Tiles of dW, one above the other, that meet a panel before the next; and where a few pixels meet all panels.
     SOME_TILES = 4
+    TILES_BY_DEPTHS = 16
 
 
 # Some rows and panels of dW, and how they are summed.
 cdef struct Region:
     Py_ssize_t first, last       # rows of dW
     Py_ssize_t panel, last_panel
-    Py_ssize_t m                 # pixels of the block
+    Py_ssize_t pixel, m          # the first pixel, counted from the block's, and how many
     bint adds                    # to what is there
     char *to                     # dW
     char *bias                   # where sums of dz are added as it is formed; NULL: nowhere
@@ -48,6 +53,17 @@ cdef struct Outer:
     Py_ssize_t ldb, panel_step   # from depth to depth, from panel to panel
     # What B, which is dz, is formed from as the first rows of dW are summed; dy NULL: it is there.
     fastpw_forming forming
+
+
+cdef inline bint panels_are_lines(const Walk *w) noexcept nogil:
+    """Whether a row of a panel is no longer than a cache line. Tiles take long for it then, and meet all panels with
+    what the first-level cache holds of the rows."""
+    return w.kernels.tiles[0].nr * w.kernels.a_size <= CACHE_LINE
+
+
+cdef inline Py_ssize_t depth_of_sums(const Walk *w) noexcept nogil:
+    """Pixels that a tile sums before it adds to what is there."""
+    return SHARED_DEPTH if w.cut.slices == 1 else OUTER_DEPTH
 
 
 # ---- the operands --------------------------------------------------------------------------------------------
@@ -77,31 +93,37 @@ cdef inline void set_outer(const Worker *t, char *bias, Outer *outer) noexcept n
         outer.a, outer.lda = x, w.pixels.stride[XS][2]
 
 
-cdef inline bint spreads(Py_ssize_t ld) noexcept nogil:
-    """Whether rows so far apart use enough sets of the first-level cache."""
-    return ld % FEW_SETS != 0
+cdef inline bint spreads(const Worker *t) noexcept nogil:
+    """Whether a panel of x, where it lies, is no more cache lines than rows, in enough sets of the first-level cache."""
+    cdef const Walk *w = t.walk
+    cdef Py_ssize_t ld = w.pixels.stride[XS][2], lines
+    if not panels_are_lines(w):
+        return ld % FEW_SETS != 0
+    lines = ld | <Py_ssize_t>address(&w.pixels, t.r.rows, XS, t.origin)
+    return 0 < ld <= 2 * CACHE_LINE or lines % CACHE_LINE == 0 and ld % FEW_SETS_OF_LINES != 0
 
 
-cdef inline Py_ssize_t panels_in_place(const Walk *w, Py_ssize_t rows) noexcept nogil:
+cdef inline Py_ssize_t panels_in_place(const Worker *t, Py_ssize_t rows) noexcept nogil:
     """How many panels are read where they lie: those of dz, whose rows are whole cache lines, and whole ones of x, if
     they stay in the first-level cache from one tile to the next, or meet few tiles."""
+    cdef const Walk *w = t.walk
     if w.sums.across:
         return panels_of_weights(w)
-    if w.sums.x_in_place and (spreads(w.pixels.stride[XS][2]) or rows <= FEW_TILES * w.kernels.tiles[0].mr):
+    if w.sums.x_in_place and (rows <= FEW_TILES * w.kernels.tiles[0].mr or spreads(t)):
         return columns_of_weights(w) // w.kernels.tiles[0].nr
     return 0
 
 
-cdef inline void pack_columns(const Worker *t, Py_ssize_t m, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    """Panels first..last-1 of x, in the order in which the weights' sums read them."""
+cdef inline void pack_columns(const Worker *t, const Region *region) noexcept nogil:
+    """Panels of x, in the order in which the weights' sums read them."""
     cdef const Walk *w = t.walk
-    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size
-    cdef Py_ssize_t offset = first * width * element, n = min(last * width, columns_of_weights(w)) - first * width
-    cdef Py_ssize_t row = t.origin, stop = t.origin + m, run
+    cdef Py_ssize_t width = w.kernels.tiles[0].nr, element = w.kernels.a_size, first = region.panel * width
+    cdef Py_ssize_t n = min(region.last_panel * width, columns_of_weights(w)) - first
+    cdef Py_ssize_t start = t.origin + region.pixel, row = start, stop = start + region.m, run
     while row < stop:
         run = run_length(&w.pixels, row, stop)
-        w.kernels.split(run, n, address(&w.pixels, t.r.rows, XS, row) + offset, w.pixels.stride[XS][2],
-                        t.own + (row - t.origin) * width * element, w.own.panel_bytes)
+        w.kernels.split(run, n, address(&w.pixels, t.r.rows, XS, row) + first * element, w.pixels.stride[XS][2],
+                        t.own + (row - start) * width * element, w.own.panel_bytes)
         row += run
 
 
@@ -121,7 +143,7 @@ cdef inline void set_panel(const Worker *t, const Outer *outer, const Region *re
 
 cdef inline void sum_panel(const Worker *t, const Outer *outer, const Region *region, Py_ssize_t panel) noexcept nogil:
     """The rows of one panel of dW over the pixels of a block, some at a time."""
-    cdef Py_ssize_t most = SHARED_DEPTH if t.walk.cut.slices == 1 else OUTER_DEPTH, depth = 0
+    cdef Py_ssize_t most = depth_of_sums(t.walk), depth = 0
     cdef bint forms = outer.forming.dy != NULL and region.first == 0
     cdef fastpw_forming forming = outer.forming
     cdef fastpw_outer_args args
@@ -150,12 +172,33 @@ cdef inline void sum_panels(const Worker *t, const Outer *outer, const Region *a
     cdef Py_ssize_t rows = all_.last - all_.first, panel
     cdef Region region = all_[0]
     if all_.last_panel - all_.panel > 1:
-        rows = SOME_TILES * t.walk.kernels.tiles[0].mr
+        rows = (TILES_BY_DEPTHS if panels_are_lines(t.walk) else SOME_TILES) * t.walk.kernels.tiles[0].mr
     while region.first < all_.last:
         region.last = min(region.first + rows, all_.last)
         for panel in range(all_.panel, all_.last_panel):
             sum_panel(t, outer, &region, panel)
         region.first = region.last
+
+
+cdef inline void sum_pixels(const Worker *t, const Outer *outer, const Region *all_, bint packs) noexcept nogil:
+    """The same over all pixels of the block: some of them at a time through all panels, where the walk says so. The
+    order of the additions is the same either way."""
+    cdef Py_ssize_t step = t.walk.sums.pixels
+    cdef Outer some = outer[0]
+    cdef Region region = all_[0]
+    while region.pixel < all_.m:
+        region.m = min(step, all_.m - region.pixel)
+        if packs:
+            pack_columns(t, &region)
+        sum_panels(t, &some, &region)
+        some.a += step * some.lda
+        if not packs:
+            some.b += step * some.ldb
+        if some.forming.dy != NULL:
+            some.forming.dy += step * some.forming.lddy
+            some.forming.s += step * some.forming.lds
+        region.pixel += region.m
+        region.adds = True
 
 
 cdef inline void add_columns(const Worker *t, const Region *region, const char *x) noexcept nogil:
@@ -180,17 +223,17 @@ cdef inline void sum_weights(const Worker *t, const Region *all_) noexcept nogil
         add_columns(t, &region, t.space + w.block.x_at)
         return
     set_outer(t, all_.bias, &outer)
-    whole = min(all_.last_panel, panels_in_place(w, all_.last - all_.first))
+    region.pixel = 0
+    whole = min(all_.last_panel, panels_in_place(t, all_.last - all_.first))
     if region.panel < whole:
         region.last_panel = whole
-        sum_panels(t, &outer, &region)
+        sum_pixels(t, &outer, &region, False)
         region.panel = whole
     outer.ldb, outer.panel_step = width * w.kernels.a_size, w.own.panel_bytes
     while region.panel < all_.last_panel:
         region.last_panel = min(region.panel + w.own.some_panels, all_.last_panel)
         outer.b = t.own - region.panel * w.own.panel_bytes
-        pack_columns(t, all_.m, region.panel, region.last_panel)
-        sum_panels(t, &outer, &region)
+        sum_pixels(t, &outer, &region, True)
         region.panel = region.last_panel
 
 

@@ -22,6 +22,12 @@ cdef enum:
     DATA_ROWS = 12
     DATA_DEEP = 256
     DATA_FAR_APART = 2048
+    # So many rows pay for packing where it is less deep, and its rows lie less far apart.
+    DATA_MANY_ROWS = 128
+    DATA_SHALLOW = 128
+    DATA_APART = 512
+    # So many rows at a time meet the panels that are packed together: theirs of dz stay in the second-level cache, too.
+    DATA_SOME_ROWS = 96
     # So few rows meet W row by row: to read W takes longer than to compute.
     FEW_ROWS = 2
 
@@ -175,6 +181,21 @@ cdef inline void pack_piece(const Piece *piece, const Task *task) noexcept nogil
                     piece.b.stride_k, piece.packed + b.kernels.tiles[0].head_bytes, b.panel_bytes)
 
 
+cdef inline void run_packed(const Gemm *g, const Bound *at, const Task *task, char *workspace) noexcept nogil:
+    """Some rows at a time against panels that are packed together."""
+    cdef Py_ssize_t count = (task.stop - task.start + DATA_SOME_ROWS - 1) // DATA_SOME_ROWS, tiles, part
+    cdef Py_ssize_t height = g.b.kernels.tiles[0].mr
+    cdef Task some = task[0]
+    tiles = (task.stop - task.start + height - 1) // height
+    for part in range(count):
+        some.stop = min(task.start + (part + 1) * tiles // count * height, task.stop)
+        some.next_stop = min(task.start + (part + 2) * tiles // count * height, task.stop)
+        if not in_place(g):
+            some.next_stop = some.stop
+        run_task(g, at, &some, workspace, False)
+        some.start = some.stop
+
+
 cdef inline void run_piece(Piece *piece, Bound *at, const Task *task, char *workspace) noexcept nogil:
     """Its product, packed first if it is not read in place; then on to the next depths."""
     cdef Gemm *g = &piece.gemm
@@ -183,6 +204,8 @@ cdef inline void run_piece(Piece *piece, Bound *at, const Task *task, char *work
         pack_piece(piece, task)
     if at.b != NULL and task.stop - task.start <= FEW_ROWS:
         run_few(g, at, task)
+    elif at.b == NULL and task.last - task.first > 1:
+        run_packed(g, at, task, workspace)
     else:
         run_task(g, at, task, workspace, False)
     g.entry = FASTPW_FROM_C

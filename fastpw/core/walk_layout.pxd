@@ -2,12 +2,13 @@
 
 from fastpw.core.finish cimport adds_up_beside
 from fastpw.core.gradients cimport (DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, Walk, columns_of_weights,
-                                    copies_x, rows_of_weights)
-from fastpw.core.outer cimport PANELS_BYTES
+                                    copies_x, panels_of_weights, rows_of_weights)
+from fastpw.core.outer cimport DEPTHS_BYTES, PANELS_BYTES, depth_of_sums, panels_are_lines
 from fastpw.core.panels cimport CACHE_LINE, PackedB, bytes_of_panel, bytes_of_panels, splits_depth, whole_lines
 from fastpw.core.pixels cimport at_one_distance
 from fastpw.core.staged cimport staging_bytes
-from fastpw.core.steps cimport DATA_DEEP, DATA_FAR_APART, DATA_ROWS
+from fastpw.core.steps cimport (DATA_APART, DATA_DEEP, DATA_FAR_APART, DATA_MANY_ROWS, DATA_ROWS,
+                                     DATA_SHALLOW)
 
 
 cdef inline bint may_form(const Walk *w) noexcept nogil:
@@ -69,17 +70,32 @@ cdef inline Py_ssize_t bytes_packed(const Walk *w) noexcept nogil:
 
 
 cdef inline bint packs_panels(const Walk *w) noexcept nogil:
-    """Whether panels of W are packed together before few rows meet them. A panel that is one cache line wide takes from
-    each row of W a line of its own, and from rows that lie far apart lines that push each other out of all caches."""
-    return (w.kernels.tiles[0].nr * w.kernels.b_size <= CACHE_LINE and w.pixels.m >= DATA_ROWS
-            and w.data.stride_k >= DATA_FAR_APART and w.data_depth >= DATA_DEEP)
+    """Whether panels of W are packed together before rows meet them. A panel that is one cache line wide takes from each
+    row of W a line of its own, and from rows that lie far apart lines that push each other out of all caches."""
+    if w.kernels.tiles[0].nr * w.kernels.b_size > CACHE_LINE:
+        return False
+    if w.pixels.m >= DATA_MANY_ROWS:
+        return w.data.stride_k >= DATA_APART and w.data_depth >= DATA_SHALLOW
+    return w.pixels.m >= DATA_ROWS and w.data.stride_k >= DATA_FAR_APART and w.data_depth >= DATA_DEEP
+
+
+cdef inline void lay_out_panels(Walk *w) noexcept nogil:
+    """How many panels of x are packed together, and how they lie: a power of two apart, those that are packed together
+    would share a few sets."""
+    cdef Py_ssize_t panels = max(panels_of_weights(w), 1), most = PANELS_BYTES, size, together
+    w.sums.pixels = max(w.cut.block_rows, 1)
+    if panels_are_lines(w):
+        w.sums.pixels, most = min(w.sums.pixels, depth_of_sums(w)), DEPTHS_BYTES
+    size = whole_lines(w.sums.pixels * w.kernels.tiles[0].nr * w.kernels.a_size)
+    w.own.panel_bytes, together = odd_lines(size), max(1, most // size)
+    together = (panels + together - 1) // together
+    w.own.some_panels = (panels + together - 1) // together
 
 
 cdef inline void lay_out_own(Walk *w) noexcept nogil:
     """Where each thread's own buffers begin, and their sizes."""
     cdef Py_ssize_t rows = w.cut.block_rows
-    w.own.panel_bytes = whole_lines(rows * w.kernels.tiles[0].nr * w.kernels.a_size)
-    w.own.some_panels = max(1, PANELS_BYTES // w.own.panel_bytes)
+    lay_out_panels(w)
     w.own.w_at = w.own.some_panels * w.own.panel_bytes if w.wants_weights and not w.diagonal else 0
     w.own.staging_at = w.own.w_at + bytes_packed(w)
     w.own.size = w.own.staging_at
