@@ -40,14 +40,17 @@ def kernel_sources():
     """The kernel sets of the target: one C file per instruction set and dtype, and the one that chooses."""
     if X86:
         isas = ["baseline", "avx2", "avx512"]
+        of_integers = [*isas, "avx_vnni", "avx512_vnni"]
     elif ARM:
         isas = ["neon"]
+        of_integers = [*isas, "neon_dot"]
     else:
         raise SystemExit(
             f"fastpw has kernels for x86-64 and 64-bit ARM, not for {PLATFORM!r}. (With a universal Python "
             "on macOS set _PYTHON_HOST_PLATFORM=macosx-11.0-arm64 and ARCHFLAGS='-arch arm64'.)"
         )
     names = [f"{isa}_{dtype}" for isa in isas for dtype in ("f32", "f64")]
+    names += [f"{isa}_i8" for isa in of_integers]
     return [f"fastpw/kernels/{name}.c" for name in [*names, "dispatch"]]
 
 
@@ -90,6 +93,7 @@ setup(
             extension("backward", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("stencil", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("chain", FLOAT_STATE, LINK + WITHOUT_NAMES),
+            extension("quantized", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("stencil_gradient", FLOAT_STATE, LINK + WITHOUT_NAMES),
         ],
         compiler_directives={

@@ -2,6 +2,7 @@
 
 conv.py          conv1x1: one call
 layer.py         Conv1x1: weights packed once, called many times
+quantized_layer.py  QConv1x1, qconv1x1: int8 weights, exact
 conv2d.py        conv2d, Conv2d: dense kernels of any size
 depthwise.py     depthwise_conv2d, DepthwiseConv2d
 pool.py          MaxPool2d, AveragePool2d, GlobalAveragePool
@@ -10,12 +11,14 @@ concat.py        Concat: branches side by side in one array
 shuffle.py       ChannelShuffle
 network/         load, Network: networks from files
 batch_norm.py    fold_batch_norm
+quantize.py      quantize_weight, quantize, dequantize
 gradients.py     conv1x1_backward: the gradients of such a call
 _fusion.py       which layers of a chain run as one
 _fused.py        the operation of layers that run as one
 _layer.py        what all layers have in common
 _operation.py    what a layer computes: arrays checked, programs found or described
 _convolution.py  the 1x1 convolution as an operation
+_quantized.py    and that of integers
 _windowed.py     the operations whose pixels look at their neighbours
 _gradient_call.py, _backward.py, _window_gradients.py  the backward pass, checked and run
 _programs.py     programs of earlier calls, for those that follow
@@ -24,6 +27,7 @@ _geometry.py     stride, padding, groups: which input pixel feeds which output p
 _activations.py  the table of activations
 _typing.py       what annotations name
 reference.py     the specification, in float64
+quantized_reference.py  the specification of integers, exact
 _bounds.py       how far a result may lie from it
 runtime.py       threads, the instruction set in use, show_config
 core/            Cython: programs, GEMMs and threads
@@ -61,6 +65,8 @@ from .depthwise import DepthwiseConv2d, depthwise_conv2d, depthwise_conv2d_backw
 from .gradients import Gradients, conv1x1_backward
 from .layer import Conv1x1
 from .pool import AveragePool2d, GlobalAveragePool, MaxPool2d
+from .quantize import dequantize, quantize, quantize_weight
+from .quantized_layer import QConv1x1, qconv1x1
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 from .shuffle import ChannelShuffle
 
@@ -79,6 +85,7 @@ __all__ = [
     "Gradients",
     "MaxPool2d",
     "Network",
+    "QConv1x1",
     "__version__",
     "activations",
     "conv1x1",
@@ -87,10 +94,14 @@ __all__ = [
     "conv2d_backward",
     "depthwise_conv2d",
     "depthwise_conv2d_backward",
+    "dequantize",
     "fold_batch_norm",
     "get_num_threads",
     "load",
     "num_threads",
+    "qconv1x1",
+    "quantize",
+    "quantize_weight",
     "set_num_threads",
     "show_config",
 ]

@@ -7,6 +7,9 @@ cdef extern from "kernel_set.h" nogil:
     enum:
         FASTPW_F32
         FASTPW_F64
+        FASTPW_I8
+        FASTPW_U8
+        FASTPW_I32
         FASTPW_LINEAR
         FASTPW_FROM_ZERO
         FASTPW_FROM_BIAS

@@ -6,6 +6,7 @@ from libc.limits cimport INT_MAX
 from libc.stdint cimport int64_t
 
 from fastpw.core cimport team as openmp
+from fastpw.core.integers cimport fastpw_cpu_runs_integers, fastpw_integer_set, fastpw_integer_sets
 from fastpw.core.kernels cimport (FASTPW_F32, FASTPW_F64, FASTPW_N_ACTIVATIONS, FASTPW_READS_Y, FASTPW_READS_Z,
                                   fastpw_activations, fastpw_cpu_runs, fastpw_kernel_set, fastpw_kernel_sets,
                                   fastpw_type_names)
@@ -17,11 +18,17 @@ openmp.look_around()
 # ---- kernel sets ---------------------------------------------------------------------------------------------
 
 cdef const fastpw_kernel_set *chosen[2]        # float32, float64
+cdef const fastpw_integer_set *chosen_integers
 
 
 cdef const fastpw_kernel_set *kernels_for(int type) noexcept:
     """The set in use for numbers of a NumPy type."""
     return chosen[0] if type == FLOAT32 else chosen[1]
+
+
+cdef const fastpw_integer_set *integer_kernels() noexcept:
+    """The set in use for integers."""
+    return chosen_integers
 
 
 cdef const fastpw_kernel_set *best(bytes isa, int type):
@@ -35,17 +42,36 @@ cdef const fastpw_kernel_set *best(bytes isa, int type):
     return NULL
 
 
+cdef const fastpw_integer_set *best_integers(bytes isa):
+    """The same for integers, which have more instruction sets."""
+    cdef int i = 0
+    while fastpw_integer_sets[i] != NULL:
+        if (fastpw_cpu_runs_integers(fastpw_integer_sets[i])
+                and (isa is None or <bytes>fastpw_integer_sets[i].isa == isa)):
+            return fastpw_integer_sets[i]
+        i += 1
+    return NULL
+
+
 def choose_isa(name=None):
-    """Use the kernels of one instruction set from now on; None: the best that this CPU runs."""
+    """Use the kernels of one instruction set from now on; None: the best that this CPU runs.
+
+    Where a set is for integers alone, floats have the one that belongs to it.
+    """
+    global chosen_integers
     isa = None if name is None else name.encode()
+    cdef const fastpw_integer_set *integers = best_integers(isa)
+    if isa is not None and integers != NULL:
+        isa = <bytes>integers.floats
     cdef const fastpw_kernel_set *f32 = best(isa, FASTPW_F32)
     cdef const fastpw_kernel_set *f64 = best(isa, FASTPW_F64)
-    if f32 == NULL or f64 == NULL:
-        built = list(dict.fromkeys(row["isa"] for row in kernel_sets()))
-        runs = list(dict.fromkeys(row["isa"] for row in kernel_sets() if row["runs"]))
+    if f32 == NULL or f64 == NULL or integers == NULL:
+        sets = [*kernel_sets(), *integer_sets()]
+        built = list(dict.fromkeys(row["isa"] for row in sets))
+        runs = list(dict.fromkeys(row["isa"] for row in sets if row["runs"]))
         raise ValueError(f"instruction set {name!r} is not available: built are {', '.join(built)}; "
                          f"this CPU runs {', '.join(runs)}")
-    chosen[0], chosen[1] = f32, f64
+    chosen[0], chosen[1], chosen_integers = f32, f64, integers
 
 
 def kernel_sets():
@@ -61,6 +87,20 @@ def kernel_sets():
             "tiles": [(s.tiles[t].mr, s.tiles[t].nr, s.tiles[t].depth_step, s.tiles[t].least_depth)
                       for t in range(s.n_tiles)],
         })
+        i += 1
+    return rows
+
+
+def integer_sets():
+    """Every kernel set for integers: isa, the isa for floats that belongs to it, whether this CPU runs it, whether it
+    is in use, its tile (rows, columns, depths of a step)."""
+    rows = []
+    cdef const fastpw_integer_set *s
+    cdef int i = 0
+    while fastpw_integer_sets[i] != NULL:
+        s = fastpw_integer_sets[i]
+        rows.append({"isa": s.isa.decode(), "floats": s.floats.decode(), "runs": bool(fastpw_cpu_runs_integers(s)),
+                     "chosen": s == chosen_integers, "tile": (s.mr, s.nr, s.depth_step)})
         i += 1
     return rows
 

@@ -13,6 +13,9 @@ cdef extern from *:
     """
     enum:
         FLOAT32 "NPY_FLOAT32"
+        INT8 "NPY_INT8"
+        UINT8 "NPY_UINT8"
+        INT32 "NPY_INT32"
 
     ctypedef class numpy.ndarray [object PyArrayObject, check_size ignore]:
         pass
@@ -34,4 +37,7 @@ cdef inline int need_columns(ndarray array, Py_ssize_t columns) except -1:
 
 
 cdef inline Py_ssize_t bytes_of_number(ndarray array) noexcept:
-    return 4 if type_of(array) == FLOAT32 else 8
+    cdef int type = type_of(array)
+    if type == INT8 or type == UINT8:
+        return 1
+    return 4 if type == FLOAT32 or type == INT32 else 8

@@ -1,7 +1,15 @@
 /* The kernel sets that this library holds, and which of them this CPU runs. */
 #include <string.h>
 
-#include "kernel_set.h"
+#if defined(__x86_64__)
+#  include <cpuid.h>
+#elif defined(__linux__)
+#  include <sys/auxv.h>
+#elif defined(__APPLE__)
+#  include <sys/sysctl.h>
+#endif
+
+#include "integer_set.h"
 
 #define NAME_OF(tag, name, size) name,
 const char *const fastpw_type_names[] = {FASTPW_TYPES(NAME_OF)};
@@ -28,6 +36,31 @@ int fastpw_cpu_runs(const fastpw_kernel_set *set)
     if (!strcmp(set->isa, "avx2")) return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
     return 1;
 }
+
+#define DECLARE_INTEGERS(isa) extern const fastpw_integer_set fastpw_##isa##_i8
+DECLARE_INTEGERS(avx512_vnni);
+DECLARE_INTEGERS(avx512);
+DECLARE_INTEGERS(avx_vnni);
+DECLARE_INTEGERS(avx2);
+DECLARE_INTEGERS(baseline);
+const fastpw_integer_set *const fastpw_integer_sets[] = {
+    &fastpw_avx512_vnni_i8, &fastpw_avx512_i8, &fastpw_avx_vnni_i8, &fastpw_avx2_i8, &fastpw_baseline_i8, NULL};
+
+/* AVX-VNNI is bit 4 of EAX in CPUID's leaf 7, subleaf 1; not every compiler's builtin knows its name. */
+static int has_avx_vnni(void)
+{
+    unsigned a, b, c, d;
+    return __get_cpuid_count(7, 1, &a, &b, &c, &d) && a >> 4 & 1;
+}
+
+int fastpw_cpu_runs_integers(const fastpw_integer_set *set)
+{
+    const int avx512 = fastpw_cpu_runs(&fastpw_avx512_f32), avx2 = fastpw_cpu_runs(&fastpw_avx2_f32);
+    if (set == &fastpw_avx512_vnni_i8) return avx512 && __builtin_cpu_supports("avx512vnni");
+    if (set == &fastpw_avx512_i8) return avx512;
+    if (set == &fastpw_avx_vnni_i8) return avx2 && has_avx_vnni();
+    return set == &fastpw_baseline_i8 || avx2;
+}
 #elif defined(__aarch64__)
 DECLARE(neon);
 const fastpw_kernel_set *const fastpw_kernel_sets[] = {BOTH(neon), NULL};
@@ -36,6 +69,28 @@ int fastpw_cpu_runs(const fastpw_kernel_set *set)
 {
     (void)set;
     return 1;
+}
+
+extern const fastpw_integer_set fastpw_neon_dot_i8, fastpw_neon_i8;
+const fastpw_integer_set *const fastpw_integer_sets[] = {&fastpw_neon_dot_i8, &fastpw_neon_i8, NULL};
+
+static int has_dot_products(void)
+{
+#  if defined(__linux__)
+    enum { ASIMDDP = 1 << 20 };              /* HWCAP_ASIMDDP, which old headers lack */
+    return (getauxval(AT_HWCAP) & ASIMDDP) != 0;
+#  elif defined(__APPLE__)
+    int has = 0;
+    size_t size = sizeof has;
+    return !sysctlbyname("hw.optional.arm.FEAT_DotProd", &has, &size, NULL, 0) && has;
+#  else
+    return 0;
+#  endif
+}
+
+int fastpw_cpu_runs_integers(const fastpw_integer_set *set)
+{
+    return set == &fastpw_neon_i8 || has_dot_products();
 }
 #else
 #  error "fastpw has kernels for x86-64 and 64-bit ARM"

@@ -24,7 +24,10 @@
  * nothing, because types of one size can differ (float16 and bfloat16, int8 and uint8). */
 #define FASTPW_TYPES(TYPE)     \
     TYPE(F32, "float32", 4)    \
-    TYPE(F64, "float64", 8)
+    TYPE(F64, "float64", 8)    \
+    TYPE(I8, "int8", 1)        \
+    TYPE(U8, "uint8", 1)       \
+    TYPE(I32, "int32", 4)
 
 #define FASTPW_TYPE_TAG(tag, name, size) FASTPW_##tag,
 #define FASTPW_TYPE_SIZE(tag, name, size) FASTPW_SIZE_OF_##tag = size,

@@ -1,8 +1,9 @@
 /* The vector type and its operations.
  *
  * This is the only file that asks for the instruction set.  A file of a kernel
- * set defines one of ISA_BASELINE, ISA_AVX2, ISA_AVX512, ISA_NEON and one of
- * REAL_F32, REAL_F64, and includes this file before any other.
+ * set defines one of ISA_BASELINE, ISA_AVX2, ISA_AVX512, ISA_NEON (for integers
+ * also ISA_AVX_VNNI, ISA_AVX512_VNNI, ISA_NEON_DOT) and one of REAL_F32,
+ * REAL_F64, and includes this file before any other.
  *
  * Kernels write arithmetic with the compiler's vector extensions (a + b * c).
  * This file has the operations that the extensions lack.  vec_lanes.h has loads
@@ -29,6 +30,19 @@
 #else
 #  define TARGET(features) PRAGMA(GCC target(features))
 #endif
+/* A dot product takes the products of pairs of int16, or of groups of four bytes, into sums of int32. */
+#if defined(ISA_AVX512_VNNI)
+#  define ISA_AVX512
+#  define DOT_OF_BYTES 1
+#elif defined(ISA_AVX_VNNI)
+#  define ISA_AVX2
+#  define DOT_OF_BYTES 1
+#elif defined(ISA_NEON_DOT)
+#  define ISA_NEON
+#  define DOT_OF_BYTES 1
+#else
+#  define DOT_OF_BYTES 0
+#endif
 #if defined(ISA_AVX512)
 #  define VEC_BYTES 64
 #  define VEC_REGISTERS 32
@@ -37,23 +51,34 @@
 #  ifdef REAL_F32
 #    define OUTER_FORMS 1
 #  endif
+#  ifdef ISA_AVX512_VNNI
+TARGET("avx512f,avx512vl,avx512bw,avx512dq,avx512vnni,avx2,fma,prfchw")
+#  else
 TARGET("avx512f,avx512vl,avx512bw,avx512dq,avx2,fma,prfchw")
+#  endif
 #elif defined(ISA_AVX2)
 #  define VEC_BYTES 32
 #  define VEC_REGISTERS 16
 #  define WIDE_UNROLLS 1
+#  ifdef ISA_AVX_VNNI
+TARGET("avxvnni,avx2,fma,prfchw")
+#  else
 TARGET("avx2,fma,prfchw")
+#  endif
 #elif defined(ISA_NEON)
 #  define VEC_BYTES 16
 #  define VEC_REGISTERS 32
 /* FMLA multiplies by one lane of a register, so kernels need no broadcast. */
 #  define VEC_MULTIPLIES_BY_LANE 1
+#  ifdef ISA_NEON_DOT
+TARGET("arch=armv8.2-a+dotprod")
+#  endif
 #else
 #  define VEC_BYTES 16
 #  define VEC_REGISTERS 16
 #endif
 /* clang has to be told where its attribute ends. */
-#if defined(__clang__) && (defined(ISA_AVX512) || defined(ISA_AVX2))
+#if defined(__clang__) && (defined(ISA_AVX512) || defined(ISA_AVX2) || defined(ISA_NEON_DOT))
 #  define TARGET_END PRAGMA(clang attribute pop)
 #else
 #  define TARGET_END
@@ -179,6 +204,29 @@ INLINE vec vec_add_product(vec sum, vec a, vec b)
 #else
 #  define VEC_ADDS_IN_PLACE 0
 INLINE vec vec_add_product(vec sum, vec a, vec b) { return sum + a * b; }
+#endif
+
+/* v as it is, rounded: nothing is fused with the product that it is. */
+INLINE vec vec_rounded(vec v)
+{
+#if defined(__x86_64__)
+    __asm__("" : "+v"(v));
+#else
+    __asm__("" : "+w"(v));
+#endif
+    return v;
+}
+
+/* a * b + c with one rounding. */
+#if defined(ISA_AVX512) || defined(ISA_AVX2)
+INLINE vec vec_fused(vec a, vec b, vec c) { return (vec)X86_VEC(fmadd)(a, b, c); }
+#elif defined(ISA_NEON)
+INLINE vec vec_fused(vec a, vec b, vec c) { return vec_chain(c, a, b); }
+#else
+#  define VEC_FUSES_IN_SOFTWARE 1             /* vec_dot.h */
+#endif
+#ifndef VEC_FUSES_IN_SOFTWARE
+#  define VEC_FUSES_IN_SOFTWARE 0
 #endif
 
 /* Loads a vector into a register. Without it, GCC lets each of a few instructions load the vector anew. */
