@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -28,6 +28,7 @@ class Program(Protocol):
     """Described for arrays laid out in one way; binds others that are laid out so, and runs."""
 
     nbytes: int
+    room: int  # bytes that a run takes beside its arrays, at most
 
     def __call__(self, x, residual, out, out_z) -> np.ndarray | None:
         """y, or None if the arrays have to be checked first."""
@@ -65,6 +66,10 @@ class Operation:
     def stage(self, shape: tuple[int, ...]) -> RowsOfStage | None:
         """How rows of the result depend on those of (N, H, W, C); None: the layer is no stage of a chain."""
         return None
+
+    def room(self, packed: Any, x: np.ndarray, y: np.ndarray, residual: np.ndarray | None) -> int:
+        """Bytes that a run takes beside these arrays, which are checked, at most."""
+        return self.describe(packed, x, y, residual, None).room
 
     def run(self, known: Iterable[Program], packed: Any, arrays: tuple) -> tuple[np.ndarray, Program]:
         """Check the arrays (x, residual, out, out_z) of a call and run it: y, and the program that ran.
@@ -117,6 +122,25 @@ class Weighted(Operation):
     def need_channels(self, shape: tuple[int, ...]) -> None:
         if shape[-1] != self.channels:
             raise _checks.wrong_channels(shape, self.channels, self.options.groups)
+
+
+class HeldBack:
+    """Memory for runs that follow each other and write what is the caller's: none is to be refused some.
+
+    Who is refused after all is given it, and runs again.
+    """
+
+    def __init__(self, room: int) -> None:
+        self._memory: np.ndarray | None = np.empty(room, np.uint8)
+
+    def run(self, call: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        try:
+            return call(*arguments, **options)
+        except MemoryError:
+            if self._memory is None:  # those before gave it back
+                raise
+            self._memory = None
+            return call(*arguments, **options)
 
 
 def new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:

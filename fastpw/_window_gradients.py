@@ -8,7 +8,8 @@ the stride, since the inputs of a phase meet the same taps.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Collection, Iterator
+from functools import partial
 
 import numpy as np
 
@@ -17,7 +18,7 @@ from ._convolution import Convolution
 from ._convolution import options as pointwise_options
 from ._geometry import Phase, Taps, met, met_by_inputs
 from ._gradient_call import GradientCall
-from ._operation import Program, new
+from ._operation import HeldBack, Program, new
 from ._windowed import (
     Dense,
     Depthwise,
@@ -60,37 +61,43 @@ class WindowCall(GradientCall):
         super().__init__(convolution, wanted, _checks.flag("accumulate", accumulate), arrays, out)
 
     def run(self) -> Gradients:
+        """All memory is there before anything is written that is the caller's: dx comes first then."""
+        outputs = self.outputs
         if not self.inputs[0].size or not self.wanted:
-            self._clear(self.outputs)
+            self._clear(outputs)
             return self.results()
-        dz = self._through_activation()
-        if self.outputs.dweight is not None:
-            self._add_weights(images(dz), images(self.inputs[1]))
-        if self.outputs.dx is not None:
-            self._add_inputs(images(dz), images(self.outputs.dx))
+        dz, dbias = self._through_activation()
+        dweight = None
+        if outputs.dweight is not None:
+            dweight = self._sum_weights(images(dz), images(self.inputs[1]))
+        if outputs.dx is not None:
+            self._write_inputs(images(dz), images(outputs.dx))
+        # (where dresidual lies, dy may lie, too, which may be dz)
+        for out, got in (outputs.dweight, dweight), (outputs.dbias, dbias), (outputs.dresidual, dz):
+            if out is not None and out is not got:
+                self._put(out, got)
         return self.results()
 
-    # dz, dbias, dresidual
+    def _put(self, out: np.ndarray, got: np.ndarray) -> None:
+        if self.accumulate:
+            np.add(out, got, out=out)
+        else:
+            np.copyto(out, got)
 
-    def _through_activation(self) -> np.ndarray:
-        """dz; dbias and dresidual, if they are wanted."""
-        dbias, dresidual = self.outputs.dbias, self.outputs.dresidual
+    # dz, dbias
+
+    def _through_activation(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """dz, and its sums for dbias, if that is wanted."""
         dz = dy = np.ascontiguousarray(self.inputs[0])
         read = self._read_by_derivative()
-        sums = None if dbias is None else np.empty(dbias.shape, dy.dtype)
+        sums = None if self.outputs.dbias is None else np.empty(dy.shape[-1:], dy.dtype)
         activation = self.convolution.options.activation
         if read is not None:
             dz = new(dy.shape, dy.dtype)
             form(dy, np.ascontiguousarray(read), dz, sums, activation, threads())
         elif sums is not None:
             form(dy, None, None, sums, activation, threads())
-        if dresidual is not None:
-            if self.accumulate and dz is dy:  # where dresidual may lie
-                dz = dy.copy()
-            dresidual[...] = dresidual + dz if self.accumulate else dz
-        if dbias is not None:
-            dbias[...] = dbias + sums if self.accumulate else sums
-        return dz
+        return dz, sums
 
     def _read_by_derivative(self) -> np.ndarray | None:
         """y or z, whichever the activation's derivative is read from; recomputed if it was not given."""
@@ -115,33 +122,48 @@ class WindowCall(GradientCall):
 
     # dweight
 
-    def _add_weights(self, dz: np.ndarray, x: np.ndarray) -> None:
+    def _sum_weights(self, dz: np.ndarray, x: np.ndarray) -> np.ndarray:
+        """dweight, in the array for it if that is not the caller's."""
+        out = self.outputs.dweight
+        callers = self.given is not None and self.given[1] is not None
+        sums = np.empty_like(out) if callers else out
+        self._write_weights(dz, x, sums)
+        return sums
+
+    def _write_weights(self, dz: np.ndarray, x: np.ndarray, dweight: np.ndarray) -> None:
         raise NotImplementedError
 
     # dx
 
-    def _phase_views(self, dx: np.ndarray) -> Iterator[tuple[np.ndarray, Phase, Phase]]:
-        """The inputs of each phase along both axes, and what they meet."""
+    def _write_inputs(self, dz: np.ndarray, dx: np.ndarray) -> None:
+        """Phase by phase: the inputs of each along both axes meet the same taps. All are described first."""
+        phases, unmet = [], []
         for down, across in met_by_inputs(dx.shape[1:3], self.convolution.window):
             view = dx[:, down.inputs, across.inputs]
-            if down.count and across.count:
-                yield view, down, across
-            elif not self.accumulate:
-                view.fill(0)
-
-    def _add_inputs(self, dz: np.ndarray, dx: np.ndarray) -> None:
-        for view, down, across in self._phase_views(dx):
-            if view.size:
-                taps = Taps(
-                    (down.count, across.count), (down.step, across.step), (1, 1), (down.origin, across.origin)
-                )
-                earlier = view if self.accumulate else None
-                program = self._phase(dz, view, earlier, taps, (down.taps, across.taps))
-                while not program.run_checked(dz, earlier, view, None, None, None):
-                    program = self._phase(dz, view, earlier, taps, (down.taps, across.taps))
+            if not (down.count and across.count):
+                unmet.append(view)
+            elif view.size:
+                arrays = dz, view, view if self.accumulate else None
+                describe = partial(self._phase, *arrays, _taps(down, across), (down.taps, across.taps))
+                phases.append((describe(), describe, arrays))
+        held = HeldBack(max((program.room for program, *_ in phases), default=0))
+        self._clear(unmet)
+        for phase in phases:
+            held.run(_run_phase, *phase)
 
     def _phase(self, dz, view, earlier, taps: Taps, of_weight: tuple[slice, slice]) -> Program:
         raise NotImplementedError
+
+
+def _taps(down: Phase, across: Phase) -> Taps:
+    """Of dz, that the inputs of a phase meet."""
+    return Taps((down.count, across.count), (down.step, across.step), (1, 1), (down.origin, across.origin))
+
+
+def _run_phase(program: Program, describe: Callable[[], Program], arrays: tuple) -> None:
+    dz, view, earlier = arrays
+    while not program.run_checked(dz, earlier, view, None, None, None):
+        program = describe()
 
 
 class DenseCall(WindowCall):
@@ -164,12 +186,12 @@ class DenseCall(WindowCall):
                 some = dz[:, outputs, columns], x[:, inputs, from_]
                 yield i, j, *(some if some[0].size else (None, None))
 
-    def _add_weights(self, dz: np.ndarray, x: np.ndarray) -> None:
+    def _write_weights(self, dz: np.ndarray, x: np.ndarray, dweight: np.ndarray) -> None:
         options, weight = self.convolution.options, self._weight()
-        dweight = _checks.dense(self.outputs.dweight, options.weight_layout)
+        dweight = _checks.dense(dweight, options.weight_layout)
         for i, j, outputs, inputs in self._tap_views(dz, x):
             if outputs is None:
-                self._clear([dweight[:, i, j]])
+                dweight[:, i, j] = 0
                 continue
             conv1x1_backward(
                 outputs,
@@ -178,7 +200,6 @@ class DenseCall(WindowCall):
                 groups=options.groups,
                 wrt="weight",
                 out=(None, dweight[:, i, j], None, None),
-                accumulate=self.accumulate,
             )
 
     def _phase(self, dz, view, earlier, taps: Taps, of_weight: tuple[slice, slice]) -> Program:
@@ -203,37 +224,35 @@ class DepthwiseCall(WindowCall):
         multiplier = self.convolution.multiplier
         return x if multiplier == 1 else np.repeat(x, multiplier, axis=-1)
 
-    def _add_weights(self, dz: np.ndarray, x: np.ndarray) -> None:
+    def _write_weights(self, dz: np.ndarray, x: np.ndarray, dweight: np.ndarray) -> None:
         """All taps at once. Of repeated channels, the sums go to an array of their own first."""
-        dweight = _checks.depthwise(self.outputs.dweight, self.convolution.options.weight_layout)
+        dweight = _checks.depthwise(dweight, self.convolution.options.weight_layout)
         if self.convolution.multiplier == 1:
-            self._sum_taps(dz, x, dweight[..., 0], self.accumulate)
+            self._sum_taps(dz, x, dweight[..., 0])
             return
         sums = np.empty((*dweight.shape[:2], dz.shape[-1]), dz.dtype)
-        self._sum_taps(dz, self._repeated(x), sums, False)
-        sums = sums.reshape(dweight.shape)
-        dweight[...] = dweight + sums if self.accumulate else sums
+        self._sum_taps(dz, self._repeated(x), sums)
+        dweight[...] = sums.reshape(dweight.shape)
 
-    def _sum_taps(self, dz: np.ndarray, x: np.ndarray, dweight: np.ndarray, accumulate: bool) -> None:
+    def _sum_taps(self, dz: np.ndarray, x: np.ndarray, dweight: np.ndarray) -> None:
         """By the program of an earlier call, if it fits."""
-        key = SUMS, self.convolution.window, accumulate
+        key = SUMS, self.convolution.window
         known = program = _programs.backward.find(x, dweight, key)
         while program is None or not program.run_checked(x, dz, dweight):
             taps = tuple(self.convolution.window.taps(*x.shape[1:3]))
-            program = StencilGradient((x, dz, dweight), taps, accumulate, threads)
+            program = StencilGradient((x, dz, dweight), taps, False, threads)
         if program is not known:
             _programs.backward.keep(x, dweight, key, program)
 
-    def _add_inputs(self, dz: np.ndarray, dx: np.ndarray) -> None:
+    def _write_inputs(self, dz: np.ndarray, dx: np.ndarray) -> None:
         """Where a channel was repeated, the sum over what became of it."""
         multiplier = self.convolution.multiplier
         if multiplier == 1:
-            super()._add_inputs(dz, dx)
+            super()._write_inputs(dz, dx)
             return
         repeated = np.zeros((*dx.shape[:-1], dz.shape[-1]), dx.dtype)
-        super()._add_inputs(dz, repeated)
-        sums = repeated.reshape(*dx.shape, multiplier).sum(axis=-1)
-        dx[...] = dx + sums if self.accumulate else sums
+        super()._write_inputs(dz, repeated)
+        self._put(dx, repeated.reshape(*dx.shape, multiplier).sum(axis=-1))
 
     def _phase(self, dz, view, earlier, taps: Taps, of_weight: tuple[slice, slice]) -> Program:
         packed = pack_depthwise(self._weight()[of_weight], None)

@@ -10,7 +10,7 @@ import numpy as np
 
 from . import _checks, _geometry
 from ._geometry import Taps, Window
-from ._operation import Operation, Program, RowsOfStage, Weighted
+from ._operation import Operation, Program, RowsOfStage, Weighted, placeholder
 from .core.forward import Forward, PackedWeights
 from .core.stencil import PackedStencil, Pool, Stencil
 from .runtime import threads
@@ -160,6 +160,10 @@ class ForRepeated(NamedTuple):
     def nbytes(self) -> int:
         return self.program.nbytes
 
+    @property
+    def room(self) -> int:
+        return self.program.room
+
 
 class Depthwise(WindowedConvolution):
     """Each output channel looks at one input channel: weights (kh, kw, C, m), m outputs of each channel."""
@@ -186,6 +190,17 @@ class Depthwise(WindowedConvolution):
     def stage(self, shape: tuple[int, ...]) -> RowsOfStage | None:
         return super().stage(shape) if self.multiplier == 1 else None
 
+    def _of_repeated(self) -> Depthwise:
+        """The same for channels that were repeated."""
+        weight = self.weight.reshape(*self.weight.shape[:2], self.filters)
+        return Depthwise(weight, self.bias, self.options._replace(weight_layout="HWC"))
+
+    def room(self, packed: PackedStencil, x: np.ndarray, y: np.ndarray, residual: np.ndarray | None) -> int:
+        if self.multiplier == 1:
+            return super().room(packed, x, y, residual)
+        repeated = placeholder((*x.shape[:-1], self.filters), x.dtype)
+        return repeated.nbytes + self._of_repeated().room(packed, repeated, y, residual)
+
     def run(self, known, packed: PackedStencil, arrays: tuple):
         """Where a channel has several outputs, it is repeated first."""
         if self.multiplier == 1:
@@ -193,9 +208,7 @@ class Depthwise(WindowedConvolution):
         x, *others = arrays
         x = self.checked_input(x)
         self.output_shape(x.shape)
-        weight = self.weight.reshape(*self.weight.shape[:2], self.filters)
-        of_repeated = Depthwise(weight, self.bias, self.options._replace(weight_layout="HWC"))
-        y, used = of_repeated.run(known, packed, (np.repeat(x, self.multiplier, axis=-1), *others))
+        y, used = self._of_repeated().run(known, packed, (np.repeat(x, self.multiplier, axis=-1), *others))
         return y, used if isinstance(used, ForRepeated) else ForRepeated(used)
 
     def describe(self, packed: PackedStencil, *arrays: np.ndarray | None) -> Stencil:

@@ -217,6 +217,14 @@ class Chain(Layer):
         """That of the weights; None if there are none."""
         return dtype_of(self.layers)
 
+    def _room(self, x: np.ndarray, y: np.ndarray, residual: np.ndarray | None = None) -> int:
+        plan = self._plan_for(x)
+        between = [placeholder(shape, plan.dtype) for shape, _ in plan.room.places]
+        ends = [x, *between[: len(plan.steps) - 1], y]
+        added = [None] * (len(plan.steps) - 1) + [x if self.add_input else residual]
+        rooms = map(lambda step, *arrays: step._room(*arrays), plan.steps, ends, ends[1:], added)
+        return plan.room.size + max(rooms)
+
     def _flat(self) -> tuple[Layer, ...]:
         """The layers, those of chains among them one by one, but for chains that add their own input."""
         found = []

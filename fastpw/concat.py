@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 
 from . import _checks
 from ._layer import Layer, dtype_of
-from ._operation import new
+from ._operation import HeldBack, new
 from ._typing import ArrayLike, FloatArray
+from .runtime import threads
+
+MOST_ROOMS = 16
 
 
 class Concat(Layer):
@@ -41,14 +44,15 @@ class Concat(Layer):
     """
 
     _ARGUMENTS = ("layers",)
-    __slots__ = _ARGUMENTS
+    __slots__ = ("_rooms", *_ARGUMENTS)
 
     layers: tuple[Layer, ...]
+    _rooms: dict[tuple, int]  # what calls take, by the layouts of their arrays
 
     def __init__(self, layers: Iterable[Layer]) -> None:
         if hasattr(self, "layers"):
             raise self._does_not_change("__init__")
-        self._set(layers=_checks.layers("layers", layers, Layer))
+        self._set(layers=_checks.layers("layers", layers, Layer), _rooms={})
 
     def __call__(
         self, x: ArrayLike, *, residual: ArrayLike | None = None, out: FloatArray | None = None
@@ -84,11 +88,31 @@ class Concat(Layer):
         y = new(shape, dtype) if out is None else _checks.output("out", out, shape, dtype)
         if out is not None:
             x = _checks.unwritten(x, (y,))
+        held = HeldBack(0 if out is None else self._room_for(x, y))
+        for layer, part in self._parts(y, shapes):
+            held.run(layer, x, out=part)
+        return y if out is None else out
+
+    def _parts(self, y: np.ndarray, shapes: list[tuple[int, ...]]) -> Iterator[tuple[Layer, np.ndarray]]:
+        """Each layer, and its slice of the result."""
         start = 0
         for layer, (*_, channels) in zip(self.layers, shapes, strict=True):
-            layer(x, out=y[..., start : start + channels])
+            yield layer, y[..., start : start + channels]
             start += channels
-        return y if out is None else out
+
+    def _room_for(self, x: np.ndarray, y: np.ndarray) -> int:
+        """`_room`, looked up for arrays that are laid out as those of an earlier call."""
+        key = x.shape, x.strides, y.strides, x.dtype, threads()
+        room = self._rooms.get(key)
+        if room is None:
+            room = self._room(x, y)
+            if len(self._rooms) >= MOST_ROOMS:
+                self._rooms.clear()
+            self._rooms[key] = room
+        return room
+
+    def _room(self, x: np.ndarray, y: np.ndarray, residual: np.ndarray | None = None) -> int:
+        return max(layer._room(x, part) for layer, part in self._parts(y, self._shapes(x.shape)))
 
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         return self._joined(self._shapes(_checks.shape("shape", shape)))

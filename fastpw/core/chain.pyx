@@ -163,6 +163,12 @@ cdef class Chain(Program):
         return 0
 
     @property
+    def room(self):
+        """Bytes that a run takes beside its arrays, at most."""
+        cdef Py_ssize_t members = min(<Py_ssize_t>self.most_threads, tasks(&self.stages))
+        return chain_bytes(&self.stages, <int>members) if members else 0
+
+    @property
     def nbytes(self):
         """Bytes of the program itself and of its stages', beside their weights."""
         cdef int i

@@ -58,4 +58,5 @@ cdef class Forward:
     cdef int keep(self, const Part *part) except -1
     cdef bint find_weights(self, weight, bias, char **places) noexcept
     cdef int pack_and_run(self, char *const *places) except -1
+    cdef Py_ssize_t workspace(self, int members) noexcept
     cdef int run_parts(self, char *const *places, const char *packed) except -1

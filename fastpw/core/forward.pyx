@@ -376,16 +376,28 @@ cdef class Forward:
             free(memory)
         return 0
 
+    cdef Py_ssize_t workspace(self, int members) noexcept:
+        """What the parts need, which run one after the other."""
+        cdef const Part *part
+        cdef Py_ssize_t size = 0, number
+        for number in range(self.count):
+            part = &self.parts[number]
+            size = max(size, gemm_bytes(&part.schedule, min(members, part.schedule.threads)))
+        return size
+
+    @property
+    def room(self):
+        """Bytes that a run takes beside its arrays, at most."""
+        cdef Py_ssize_t size = self.workspace(self.most_threads)
+        return size if self.packed is not None else size + self.weights.groups * self.weights.packed_bytes
+
     cdef int run_parts(self, char *const *places, const char *packed) except -1:
         """All memory is there before anything is written."""
         cdef const Part *part
         cdef char *memory = NULL
-        cdef Py_ssize_t size = 0
         cdef Bound at
         cdef int members = team(self.most_threads) if self.most_threads > 1 else 1, number, i
-        for number in range(self.count):
-            part = &self.parts[number]
-            size = max(size, gemm_bytes(&part.schedule, min(members, part.schedule.threads)))
+        cdef Py_ssize_t size = self.workspace(members)
         if size:
             memory = new_memory(size, "the workspace")
         at.b, at.b_ahead, at.ahead = NULL, NULL, NULL

@@ -184,6 +184,11 @@ cdef class Sweep(Program):
         return 0
 
     @property
+    def room(self):
+        """Bytes that a run takes beside its arrays, at most."""
+        return sweep_bytes(&self.windows, self.most_threads) if self.most_threads else 0
+
+    @property
     def nbytes(self):
         """Bytes of the program itself, beside its weights."""
         return sizeof(Windows) + self.windows.n * self.windows.kernels.a_size
@@ -301,6 +306,11 @@ cdef class Shuffle(Program):
             at[A] = places[A] + outer_offset(&self.lead, A, number)
             at[C] = places[C] + outer_offset(&self.lead, C, number)
             run_interleaved(&self.how, at, members)
+        return 0
+
+    @property
+    def room(self):
+        """Bytes that a run takes beside its arrays: none."""
         return 0
 
     @property
