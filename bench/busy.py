@@ -2,6 +2,8 @@
 
     python bench/busy.py              256 -> 256 at 14 x 14: fastpw with a thread for each CPU, and with one
     python bench/busy.py --peers      and LiteRT, torch and ONNX Runtime, where installed
+    python bench/busy.py --networks   whole networks: a thread for each CPU beside one busy loop, as a
+                                      multiple of one thread without; exit status 1 where it is above 1.3
 
 Each implementation has a process of its own and makes a block of calls in each round; nobody else computes
 then but the busy loops, each of them pinned to a CPU.
@@ -11,8 +13,10 @@ import argparse
 import os
 import subprocess
 import sys
+import tempfile
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 from rich import box
@@ -22,11 +26,15 @@ from rich.table import Table
 import fastpw
 from fastpw.bench import implementations, peers
 from fastpw.bench.layers import Layer
+from fastpw.bench.networks import catalogue
+from fastpw.bench.networks.command import Built
+from fastpw.bench.networks.run import OWN, ModelWorker
 from fastpw.bench.setting import Setting
 from fastpw.bench.worker import PeerError, Worker
 
 LAYER = Layer("busy", 1, 14, 14, 256, 256, 1)
 PEERS = ["litert", "torch onednn", "ort conv"]
+MOST = 1.3  # times the time on one thread: of a network beside a busy loop
 LOOP = "import os, sys; os.sched_setaffinity(0, {int(sys.argv[1])})\nprint(flush=True)\nwhile True: pass"
 
 
@@ -52,6 +60,8 @@ def busy(cpus):
 def main(arguments=None):
     options = parse(arguments)
     cpus = sorted(os.sched_getaffinity(0))
+    if options.networks is not None:
+        return networks(options.networks or list(catalogue.NETWORKS), cpus, options)
     setting = Setting(threads=len(cpus))
     loops = {"quiet": [], "one CPU busy": cpus[-1:], "all CPUs busy": cpus}
     with ExitStack() as stack:
@@ -62,11 +72,14 @@ def main(arguments=None):
                 with busy(loops[state]):
                     calls[state, name] += workers[name].burst(options.seconds)
     Console(width=None if sys.stdout.isatty() else 100).print(table(calls, setting))
+    return 0
 
 
 def parse(arguments):
     parser = argparse.ArgumentParser(description="Measure calls beside busy loops.")
     parser.add_argument("--peers", action="store_true", help=f"with {', '.join(PEERS)}, where installed")
+    parser.add_argument("--networks", nargs="*", choices=catalogue.NETWORKS, metavar="NAME",
+                        help="whole networks: all, or those named")  # fmt: skip
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--seconds", type=float, default=0.5, help="of each block of calls")
     return parser.parse_args(arguments)
@@ -105,5 +118,41 @@ def table(calls, setting):
     return shown
 
 
+# ---- networks --------------------------------------------------------------------------------------------
+
+
+def networks(names, cpus, options):
+    """A line for each; returns the exit status."""
+    print(
+        f"{'network':20}{'1 thread':>10}{f'{len(cpus)}, one CPU busy':>20}{'ratio':>8}   ms, means of calls"
+    )
+    slow = []
+    with tempfile.TemporaryDirectory() as folder:
+        for model in Built(names, Path(folder), as_onnx=False):
+            alone, beside = (1e3 * np.mean(calls) for calls in beside_a_loop(model, cpus, options))
+            print(f"{model.name:20}{alone:10.2f}{beside:20.2f}{beside / alone:8.2f}", flush=True)
+            slow += [model.name] * (beside > MOST * alone)
+    if slow:
+        print(f"more than {MOST} times the time on one thread: {', '.join(slow)}")
+    return 1 if slow else 0
+
+
+def beside_a_loop(model, cpus, options):
+    """The seconds of calls on one thread without the loop, and on a thread for each CPU beside it."""
+    settings = [Setting(threads=n, new_arrays=True, kind="network") for n in (1, len(cpus))]
+    states, calls = ([], cpus[-1:]), ([], [])
+    with ExitStack() as stack:
+        workers = [
+            stack.enter_context(closing(ModelWorker("fastpw", OWN["fastpw"].target))) for _ in settings
+        ]
+        for worker, setting in zip(workers, settings, strict=True):
+            worker.prepare(model, setting)
+        for _ in range(options.rounds):
+            for worker, busy_cpus, seconds in zip(workers, states, calls, strict=True):
+                with busy(busy_cpus):
+                    seconds.extend(worker.burst(options.seconds))
+    return calls
+
+
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

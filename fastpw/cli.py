@@ -60,7 +60,7 @@ def _add_bench(commands):
     command.add_argument("--model", metavar="FILE", type=Path,
                          help="the network in an .onnx file, or in one that fastpw has saved: times, memory, "
                          "and the nodes that take longest")  # fmt: skip
-    command.add_argument("--shape", action="append", type=shape, metavar="[NAME=]N,C,H,W", default=[],
+    command.add_argument("--shape", action="append", type=shape, metavar="[NAME=]N,C,H,W",
                          help="of a model's input, where its file leaves sizes open; default: a batch of 1, "
                          "and images of 224 x 224")  # fmt: skip
     which = command.add_mutually_exclusive_group()
@@ -174,7 +174,7 @@ def _bench_networks(options):
     if options.model is None:
         return command.of_networks(options.networks or list(zoo.NETWORKS), *rest)
     try:
-        return command.of_model(options.model, options.shape, *rest)
+        return command.of_model(options.model, options.shape or [], *rest)
     except (ImportError, OSError, TypeError, ValueError, MemoryError, ArithmeticError) as error:
         print(f"fastpw bench --model: {error}", file=sys.stderr)
         return 2
@@ -200,7 +200,7 @@ def _complaint(options, subject, also):
         "--layers": options.layers is not None,
         "--backward": options.backward,
         "--dtype": options.dtype != "float32",
-        **{name: getattr(options, name[2:]) not in (None, []) for name in also},
+        **{name: getattr(options, name[2:]) is not None for name in also},
     }
     for name, given in others.items():
         if given:
