@@ -131,7 +131,8 @@ def networks(names, cpus, options):
         for model in Built(names, Path(folder), as_onnx=False):
             alone, beside = (1e3 * np.mean(calls) for calls in beside_a_loop(model, cpus, options))
             print(f"{model.name:20}{alone:10.2f}{beside:20.2f}{beside / alone:8.2f}", flush=True)
-            slow += [model.name] * (beside > MOST * alone)
+            if beside > MOST * alone:
+                slow.append(model.name)
     if slow:
         print(f"more than {MOST} times the time on one thread: {', '.join(slow)}")
     return 1 if slow else 0

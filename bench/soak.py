@@ -2,6 +2,7 @@
 
     python bench/soak.py              ten minutes
     python bench/soak.py --seconds 60 --seed 7
+    python bench/soak.py --networks      calls of networks with images of random sizes instead
 
 Shapes, dtypes, strides, options, instruction sets, teams and entrances are drawn at random, in several Python
 threads at once; the reference decides. A failure prints the seed of its call: --call SEED makes it again.
@@ -12,6 +13,7 @@ import ctypes
 import sys
 import threading
 import time
+from functools import cache
 from itertools import count
 from pathlib import Path
 
@@ -19,7 +21,11 @@ import numpy as np
 
 import fastpw
 from fastpw import _activations, _bounds
+from fastpw.bench.networks import catalogue
 from fastpw.core import machine
+from fastpw.network import Network
+from fastpw.network.memory import Budget, machine_memory
+from fastpw.network.simplify import simplify
 
 ISAS = list(dict.fromkeys(row["isa"] for row in machine.kernel_sets() if row["runs"]))
 MOST_GROWTH = 16 << 20  # bytes, after the first quarter: holes that allocators keep
@@ -77,6 +83,50 @@ class Call:
         return f"{shapes}, {self.options}, {self.threads} threads"
 
 
+class NetworkCall:
+    """One call of a small network with a random batch of images, the same for the same seed."""
+
+    NAMES = (
+        "mobilenet_v1",
+        "mobilenet_v2",
+        "mobilenet_v3_large",
+        "efficientnet_b0",
+        "resnet50",
+        "squeezenet",
+    )
+
+    def __init__(self, seed):
+        draw = np.random.default_rng(seed)
+        self.name = str(draw.choice(self.NAMES))
+        shape = int(draw.integers(1, 4)), 3, *map(int, draw.integers(40, 120, 2))
+        self.x = draw.standard_normal(shape, dtype=np.float32)
+        self.threads = [int(n) for n in draw.permutation([1, 2, 3])]
+
+    def check(self):
+        """Makes the call with two teams, and on one image of the batch; returns what was wrong."""
+        net, answers = open_network(self.name), []
+        for threads in self.threads[:2]:
+            with fastpw.num_threads(threads):
+                answers.append(net(self.x))
+        if not np.array_equal(*answers):
+            return "the bits on other threads"
+        largest = np.abs(answers[0]).max()
+        if not np.isfinite(largest) or np.abs(net(self.x[-1:])[0] - answers[0][-1]).max() > 1e-4 * largest:
+            return "the answer to one image alone"
+        return None
+
+    def __str__(self):
+        return f"{self.name}, x {self.x.shape}, {self.threads} threads"
+
+
+@cache
+def open_network(name):
+    """A small one for images of any size."""
+    graph = catalogue.build_small(name, open_sizes=True)
+    simplify(graph, Budget(machine_memory()))
+    return Network(graph, None, machine_memory())
+
+
 def status(field):
     """A number of /proc/self/status; 0 where there is none."""
     try:
@@ -99,25 +149,25 @@ def resident():
     return status("VmRSS") << 10
 
 
-def work(seeds, until, failed):
+def work(seeds, until, failed, kind):
     """One thread's calls; where one goes wrong, its seed and what it was."""
     while time.monotonic() < until and not failed:
         seed = next(seeds)
         try:
-            wrong = Call(seed).check()
+            wrong = kind(seed).check()
         except Exception as error:
             wrong = repr(error)
         if wrong:
             failed.append((seed, wrong))
 
 
-def soak(seconds, first_seed, callers):
+def soak(seconds, first_seed, callers, kind):
     """Rounds of new threads, each round on another instruction set."""
     start, seeds, failed, settled = time.monotonic(), count(first_seed), [], None
     for number in count():
         machine.choose_isa(ISAS[number % len(ISAS)])
         until = time.monotonic() + seconds / 40
-        threads = [threading.Thread(target=work, args=(seeds, until, failed)) for _ in range(callers)]
+        threads = [threading.Thread(target=work, args=(seeds, until, failed, kind)) for _ in range(callers)]
         for thread in threads:
             thread.start()
         for thread in threads:
@@ -133,7 +183,7 @@ def soak(seconds, first_seed, callers):
         f"memory {growth / 2**20:+.1f} MiB since a quarter of the time" if settled else "too short for memory"
     )
     for seed, wrong in failed:
-        print(f"--call {seed}: {wrong} is wrong: {Call(seed)}")
+        print(f"--call {seed}: {wrong} is wrong: {kind(seed)}")
     return 1 if failed or (settled and growth > MOST_GROWTH) else 0
 
 
@@ -147,15 +197,20 @@ def main():
     parser.add_argument(
         "--call", type=int, metavar="SEED", help="make one call again, on each instruction set"
     )
+    parser.add_argument("--networks", action="store_true", help="calls of networks instead")
     given = parser.parse_args()
+    kind = NetworkCall if given.networks else Call
+    if given.networks:
+        for name in NetworkCall.NAMES:
+            open_network(name)
     if given.call is None:
         one_arena()
-        return soak(given.seconds, given.seed, given.callers)
-    print(Call(given.call))
+        return soak(given.seconds, given.seed, given.callers, kind)
+    print(kind(given.call))
     wrong = {}
     for isa in ISAS:
         machine.choose_isa(isa)
-        wrong[isa] = Call(given.call).check()
+        wrong[isa] = kind(given.call).check()
         print(f"{isa}: {wrong[isa] or 'right'}")
     return 1 if any(wrong.values()) else 0
 
