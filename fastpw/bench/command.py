@@ -1,7 +1,7 @@
 """fastpw bench: measure, show a table, write the files that were asked for."""
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +65,7 @@ def write_json(report: Report, path: str | None) -> None:
 
 def measure(
     runner: Runner,
-    chosen: Sequence[Any],
+    chosen: Collection[Any],
     console: Any = None,  # rich.console.Console
     show: Callable[[Any], object] = lambda result: None,
 ) -> Report:

@@ -43,7 +43,8 @@ class Builder:
         self, pixels: int | None, width: float = 1.0, depth: float = 1.0, classes: int = 1000
     ) -> None:
         self._random = np.random.default_rng(0)
-        self._width, self._depth, self.classes = width, depth, classes
+        self._width, self._depth = width, depth
+        self.classes: int = classes
         self._nodes: list[Node] = []
         self._constants: dict[str, NDArray[Any]] = {}
         self._ranks: dict[str, int] = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -87,30 +87,32 @@ def one_line(setting: Setting) -> str:
         return table.line(_measured(models, setting, with_peers=False))
 
 
-class Built(Sequence[Model]):
+class Built(Collection[Model]):
     """Networks of the catalogue, each built when its turn comes: in .onnx files for all, or saved."""
 
     def __init__(self, names: Iterable[str], folder: Path, as_onnx: bool) -> None:
         self._names, self._folder, self._as_onnx = list(names), folder, as_onnx
 
+    def __contains__(self, model: object) -> bool:
+        return isinstance(model, Model) and model.name in self._names
+
     def __len__(self) -> int:
         return len(self._names)
 
-    def __getitem__(self, number):
-        name = self._names[number]
+    def _build(self, name: str) -> Model:
         path = self._folder / f"{name}.{'onnx' if self._as_onnx else 'npz'}"
         write = files.write_onnx if self._as_onnx else files.write_saved
         write(catalogue.build(name), path)
         return model.prepare(name, path, self._folder)
 
     def __iter__(self) -> Iterator[Model]:
-        for number in range(len(self)):
-            built = self[number]
+        for name in self._names:
+            built = self._build(name)
             yield built
             Path(built.path).unlink()  # together they take half a gigabyte
 
 
-def _measured(models: Sequence[Model], setting: Setting, with_peers: bool) -> ModelReport:
+def _measured(models: Collection[Model], setting: Setting, with_peers: bool) -> ModelReport:
     runner = ModelRunner(setting, peers.table(setting) if with_peers else {})
     measure(runner, models)
     return runner.report
