@@ -68,11 +68,11 @@ class Layout(NamedTuple):
 
     def make(self, draw, dtype):
         inner = [size * abs(step) if step else 1 for size, step in zip(self.shape, self.steps, strict=True)]
-        befores = [before for before, _ in self.around]
+        starts = [before for before, _ in self.around]
         sizes = [size + sum(around) for size, around in zip(inner, self.around, strict=True)]
         flat = numbers(draw, math.prod(sizes), dtype, self.offset)
         block = flat.reshape(sizes[::-1]).T if self.backwards else flat.reshape(sizes)
-        block = block[tuple(slice(b, b + size) for b, size in zip(befores, inner, strict=True))]
+        block = block[tuple(slice(b, b + size) for b, size in zip(starts, inner, strict=True))]
         view = block[tuple(slice(None, None, step or 1) for step in self.steps)]
         return Memory(np.broadcast_to(view, self.shape) if 0 in self.steps else view, flat)
 

@@ -43,7 +43,7 @@ API = {
     "Layers of layers": ["Chain", "Concat"],
     "Networks": ["load", "Network"],
     "Threads and the machine": ["get_num_threads", "set_num_threads", "num_threads", "show_config"],
-    "Integers, and what else there is": [],
+    "Integers, and more": [],
 }
 
 

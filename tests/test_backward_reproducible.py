@@ -13,7 +13,13 @@ ALL = ("x", "weight", "bias", "residual")
 
 # (pixels, K, C): one block and several, slices of pixels and shared weights, odd everything.
 SHAPES = [
-    (49, 512, 300), (3137, 24, 96), (1, 1000, 640), (1500, 200, 190), (2101, 72, 20), (999, 33, 7), (5, 3, 7),
+    (49, 512, 300),
+    (3137, 24, 96),
+    (1, 1000, 640),
+    (1500, 200, 190),
+    (2101, 72, 20),
+    (999, 33, 7),
+    (5, 3, 7),
 ]
 
 

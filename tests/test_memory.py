@@ -34,6 +34,7 @@ def peak_of(call):
 
 # ---- large results -----------------------------------------------------------------------------------------
 
+
 def large_result(value):
     """Of 40 MiB."""
     return fastpw.conv1x1(np.full((10 * MIB, 1), value, "f4"), np.ones((1, 1), "f4"))

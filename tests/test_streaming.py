@@ -41,9 +41,7 @@ def aligned(shape, dtype):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_forward(shape, activation, dtype, rng, streams):
     m, n, k = shape
-    x, weight, bias, residual = (
-        rng.standard_normal(s).astype(dtype) for s in ((m, k), (n, k), n, (m, n))
-    )
+    x, weight, bias, residual = (rng.standard_normal(s).astype(dtype) for s in ((m, k), (n, k), n, (m, n)))
     expected, expected_z = np.empty((m, n), dtype), np.empty((m, n), dtype)
     options = {"residual": residual, "activation": activation}
     fastpw.conv1x1(x, weight, bias, **options, out=expected, out_z=expected_z)
