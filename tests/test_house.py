@@ -109,7 +109,7 @@ NETWORK = [
     ["chains", "constants", "ends", "folding", "functions", "norms", "opsets", "ties"],
     ["lowering"],
     ["arena", "planning"],
-    ["fallback"],
+    ["fallback", "fusing"],
     ["operators"],
     ["plan"],
     ["graph", "memory", "values"],
@@ -122,7 +122,8 @@ OPERATORS = [
         *["products", "reductions", "resize", "shapes"],
     ],
     ["pools", "scaling"],
-    ["images", "joins"],
+    ["joins", "rows"],
+    ["images"],
     ["registry", "windows"],
 ]
 
@@ -173,7 +174,7 @@ CORE = [
     ["outer", "finish", "clear"],
     ["steps"],
     ["gradients"],
-    ["schedule", "planes", "shuffle"],
+    ["schedule", "planes", "rowwise", "shuffle"],
     ["staged"],
     ["gemm"],
     ["ahead", "binding", "tap_panels", "gemm_window", "windows"],

@@ -7,6 +7,7 @@ products.py      Linear (a product with constant weights), Gemm, MatMul
 pools.py         MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool
 activations.py   ONNX's activations and BatchNormalization
 scaling.py       Affine, Activation, and the sum and the product of images
+rows.py          programs on elements, normal rows and means, by kernels
 elementwise.py   functions of one, two or more arrays, element by element
 reductions.py    ReduceMean and its like, Softmax
 norms.py         LayerNormalization, LRN, InstanceNormalization
@@ -28,6 +29,7 @@ from . import (  # each enters its operators into the table
     products,
     reductions,
     resize,
+    rows,
     scaling,
     shapes,
 )
@@ -47,6 +49,7 @@ __all__ = [
     "products",
     "reductions",
     "resize",
+    "rows",
     "scaling",
     "shapes",
 ]

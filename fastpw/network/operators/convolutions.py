@@ -32,6 +32,9 @@ def convolution(
         return _with_computed_weights(plan, node, x, weight, bias, residual)
     ndim, image = x.ndim, as_image(plan, x)
     layer = convolution_layer(plan, node, image.shape, weight, bias)
+    y = _with_gates(plan, layer, x, weight, residual)
+    if y is not None:
+        return y
     n, h, w, c = layer.output_shape(shape_last(image.shape))
     plan.count(n * h * w * weight.size)
     shape = (n, c, h, w) if ndim == 4 else (n, c, w)
@@ -77,6 +80,53 @@ def _layer(
     if kernel == [1, 1]:
         return Conv1x1(weight, bias, groups=groups, weight_layout="OIHW", **options)
     return Conv2d(weight, bias, dilation=window.dilation, groups=groups, weight_layout="OIHW", **options)
+
+
+def _with_gates(
+    plan: Plan, layer: ConvolutionLayer, x: Value, weight: np.ndarray, residual: Value | None
+) -> Value | None:
+    """A 1x1 of an image times a number for each channel: its weights take the numbers, if they are fewer.
+
+    None where x is no such product, or has fewer pixels than the layer filters.
+    """
+    source, gates = plan.gated.get(x, (None, None)) if isinstance(x, Tensor) else (None, None)
+    if source is None or not isinstance(layer, Conv1x1) or not layer._operation.plain or layer.groups > 1:
+        return None
+    n, c, h, w = x.shape
+    shape = (n, len(weight), h, w)
+    if len(weight) > h * w or c == 1 or (residual is not None and residual.shape != shape):
+        return None
+    source, gates = plan.adjacent(source, 1), plan.adjacent(gates, 1)
+    residual = None if residual is None else plan.adjacent(residual, 1)
+    plan.count(n * h * w * weight.size)
+
+    def bind(x: np.ndarray, gates: np.ndarray, residual: np.ndarray | None, y: np.ndarray) -> Bound:
+        rest = [None] * n if residual is None else channels_last(residual)
+        images = zip(channels_last(x), gates[:, :, 0, 0], rest, channels_last(y), strict=True)
+        calls = [Gated(layer, *image) for image in images]
+        return calls[0] if n == 1 else lambda: [call() for call in calls]
+
+    return plan.step(bind, source, gates, residual, shape=shape, dtype=x.dtype, order=CHANNELS_LAST)
+
+
+class Gated:
+    """A 1x1 layer bound to the arrays of an image (H, W, C), with a gate for each channel."""
+
+    __slots__ = ("_arrays", "_layer", "_program")
+
+    def __init__(
+        self, layer: Conv1x1, x: np.ndarray, gates: np.ndarray, residual: np.ndarray | None, y: np.ndarray
+    ) -> None:
+        self._layer, self._arrays = layer, (gates, x, residual, y)
+        self._program = self._described()
+
+    def __call__(self) -> None:
+        while not self._program.gated(*self._arrays):  # (for another number of threads)
+            self._program = self._described()
+
+    def _described(self):
+        _, x, residual, y = self._arrays
+        return self._layer._operation.describe(self._layer._packed, x, y, residual, None)
 
 
 def _with_computed_weights(
