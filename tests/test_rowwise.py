@@ -21,6 +21,11 @@ def close(result, wanted):
     return np.allclose(result, wanted, rtol=0, atol=np.finfo(result.dtype).eps * 40 * (1 + scale))
 
 
+@pytest.fixture(params=[np.float32, np.float64])
+def dtype(request):
+    return request.param
+
+
 @pytest.fixture
 def everywhere(isa):
     """Runs a call that fills an array on several numbers of threads, and holds it to the same bits."""
@@ -41,7 +46,8 @@ def everywhere(isa):
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_program(shape, dtype, everywhere):
     """silu((x * gate + second) / 3 - x), with a gate for each channel of each image."""
-    x, second = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)[::-1]
+    x, second = numbers(*shape, dtype=dtype), numbers(*shape, dtype=dtype)
+    second = second[::-1] if len(shape) > 1 else second
     gate = np.broadcast_to(numbers(shape[-1], dtype=dtype) + dtype(2), shape)
     y = np.empty(shape, dtype)
     program = [(2, 0, 1, 0.0, LINEAR), (0, 3, 2, 0.0, LINEAR), (3, 4, -1, 3.0, LINEAR), (1, 5, 0, 0.0, LINEAR),
