@@ -119,7 +119,7 @@ OPERATORS = [
     ["chains"],
     [
         *["activations", "convolutions", "elementwise", "facts", "norms"],
-        *["products", "reductions", "resize", "shapes"],
+        *["products", "reductions", "resize", "shapes", "transposed"],
     ],
     ["pools", "scaling"],
     ["joins", "rows"],

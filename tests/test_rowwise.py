@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from fastpw.core.stencil import Rows
 
 import fastpw
 from fastpw._checks.options import activation
-from fastpw.core.stencil import Rows
 from fastpw.runtime import threads
 
 LINEAR = activation(None)
@@ -50,8 +50,8 @@ def test_a_program(shape, dtype, everywhere):
     second = second[::-1] if len(shape) > 1 else second
     gate = np.broadcast_to(numbers(shape[-1], dtype=dtype) + dtype(2), shape)
     y = np.empty(shape, dtype)
-    program = [(2, 0, 1, 0.0, LINEAR), (0, 3, 2, 0.0, LINEAR), (3, 4, -1, 3.0, LINEAR), (1, 5, 0, 0.0, LINEAR),
-               (4, 6, 6, 0.0, activation("silu"))]  # fmt: skip
+    steps = (2, 0, 1, 0.0), (0, 3, 2, 0.0), (3, 4, -1, 3.0), (1, 5, 0, 0.0)
+    program = [*((*step, LINEAR) for step in steps), (4, 6, 6, 0.0, activation("silu"))]
     result = everywhere(lambda: Rows((x, y, gate, second), program, threads), y)
     z = (x.astype(np.float64) * gate + second) / 3 - x
     assert close(result, z / (1 + np.exp(-z)))

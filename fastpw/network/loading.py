@@ -11,7 +11,6 @@ from .ends import NetworkLayout
 from .graph import Graph
 from .memory import Budget, machine_memory
 from .network import Network, check_operators
-from .simplify import simplify
 
 _ARCHIVE = b"PK\x03\x04"  # what an .npz file begins with
 
@@ -71,11 +70,11 @@ def _graph(path: str | os.PathLike[str], limit: int) -> Graph:
     if archive:
         return saved.read(path, Budget(limit))
     try:
-        from . import onnx_file  # noqa: PLC0415 - a saved network does without
+        from . import onnx_file, simplify  # noqa: PLC0415 - a saved network does without
     except ImportError as error:
         raise ImportError(
             f'{path}: onnx is needed to read it: pip install "fastpw[onnx]"', name="onnx"
         ) from error
     graph = onnx_file.read(path, Budget(limit))
-    simplify(graph, Budget(limit))
+    simplify.simplify(graph, Budget(limit))
     return graph

@@ -1,7 +1,8 @@
 """The operators, each described to a plan as steps on NumPy arrays and fastpw's layers.
 
 registry.py      the table of operators
-convolutions.py  Conv, ConvTranspose
+convolutions.py  Conv
+transposed.py    ConvTranspose
 chains.py        chains of these and of pools
 products.py      Linear (a product with constant weights), Gemm, MatMul
 pools.py         MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool
@@ -32,6 +33,7 @@ from . import (  # each enters its operators into the table
     rows,
     scaling,
     shapes,
+    transposed,
 )
 from .registry import OPERATORS, Unsupported
 
@@ -52,4 +54,5 @@ __all__ = [
     "rows",
     "scaling",
     "shapes",
+    "transposed",
 ]
