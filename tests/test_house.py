@@ -111,7 +111,7 @@ NETWORK = [
     ["chains", "constants", "ends", "folding", "functions", "norms", "opsets", "ties"],
     ["lowering"],
     ["arena", "planning"],
-    ["fallback"],
+    ["fallback", "fusing"],
     ["operators"],
     ["plan"],
     ["graph", "memory", "values"],
@@ -121,10 +121,11 @@ OPERATORS = [
     ["chains"],
     [
         *["activations", "convolutions", "elementwise", "facts", "norms"],
-        *["products", "reductions", "resize", "shapes"],
+        *["products", "reductions", "resize", "shapes", "transposed"],
     ],
     ["pools", "scaling"],
-    ["images", "joins"],
+    ["joins", "rows"],
+    ["images"],
     ["registry", "windows"],
 ]
 
@@ -175,7 +176,7 @@ CORE = [
     ["outer", "finish", "clear"],
     ["steps"],
     ["gradients"],
-    ["schedule", "planes", "shuffle", "integer_gemm"],
+    ["schedule", "planes", "rowwise", "shuffle", "integer_gemm"],
     ["staged"],
     ["gemm"],
     ["ahead", "binding", "tap_panels", "gemm_window", "windows"],

@@ -10,7 +10,7 @@ A call is described once for arrays laid out in one way, then bound to arrays an
 compiled modules
 forward.pyx           the forward pass as a program
 backward.pyx          the backward pass as a program
-stencil.pyx           depthwise convolutions, pools and shuffles as programs
+stencil.pyx           depthwise convolutions, pools and shuffles as programs; Rows, those of networks
 stencil_gradient.pyx  what is summed for a window's weights, and dz
 chain.pyx             layers that follow each other, as one program
 machine.pyx           the kernel sets in use, and threads
@@ -41,6 +41,7 @@ sweep.pxd             its tasks, and the team that runs them
 windows.pxd           one task: a band of rows, a block of channels
 bands.py              how it is cut into these
 shuffle.pxd           channels of groups in turn
+rowwise.pxd           elements and rows: operations, normalizations, means
 what they stand on
 binding.pxd           the arrays of a program: whether others fit it, and may be written
 pixels.pxd            rows over three axes: where the pixels of each operand lie

@@ -57,6 +57,7 @@ cdef class Forward:
     cdef Py_ssize_t depth_of_row(self) except -1
     cdef int keep(self, const Part *part) except -1
     cdef bint find_weights(self, weight, bias, char **places) noexcept
+    cdef bint takes_gates(self, gates) noexcept
     cdef int pack_and_run(self, char *const *places) except -1
     cdef Py_ssize_t workspace(self, int members) noexcept
     cdef int run_parts(self, char *const *places, const char *packed) except -1

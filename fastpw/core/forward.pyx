@@ -16,8 +16,8 @@ from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
 from fastpw.core.layout cimport drop_layout, fits, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
 from fastpw.core.ndarray cimport axes, first_byte, ndarray, need_columns, shape_of, strides_of, type_of
-from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, new_memory,
-                                 pack, splits_depth, whole_lines)
+from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, gate_panels,
+                                 new_memory, pack, splits_depth, whole_lines)
 from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
 from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
 from fastpw.core.staged cimport staging_bytes, stages_results
@@ -359,6 +359,36 @@ cdef class Forward:
             return False
         places[WEIGHT], places[BIAS] = place_of(weight), place_of(bias)
         return True
+
+    def gated(self, gates, x, residual, y):
+        """Run with each weight times the gate of its channel of x: y is that of x * gates; says whether the arrays
+        have the program's layouts. There is one group and no window; that y may be written has been checked."""
+        cdef char *places[ARRAYS]
+        cdef const Weights *w = &self.weights
+        cdef const char *factors
+        cdef char *memory
+        cdef int members
+        if not (self.takes_gates(gates) and find(&self.binding, self.threads, x, residual, None, places)
+                and find_output(&self.binding, y, places)):
+            return False
+        memory = new_memory(w.packed_bytes, "weights times gates")
+        factors = place_of(gates)
+        try:
+            members = team(self.most_threads if w.b.n * w.b.k >= partition.SMALL_PACKING else 1)
+            with nogil:
+                gate_panels(&w.b, self.packed.memory, factors, memory, members)
+            self.run_parts(places, memory)
+        finally:
+            free(memory)
+        return True
+
+    cdef bint takes_gates(self, gates) noexcept:
+        cdef const Weights *w = &self.weights
+        if self.packed is None or w.groups > 1 or w.taps or w.b.diagonal or type(gates) is not ndarray:
+            return False
+        return (axes(<ndarray>gates) == 1 and shape_of(<ndarray>gates)[0] == w.b.k
+                and kernels_for(type_of(<ndarray>gates)) == w.b.kernels
+                and (w.b.k == 1 or strides_of(<ndarray>gates)[0] == w.b.kernels.b_size))
 
     cdef int pack_and_run(self, char *const *places) except -1:
         cdef const Weights *w = &self.weights

@@ -170,6 +170,35 @@ cdef extern from "kernel_set.h" nogil:
         char *sums
         Py_ssize_t ldsums
 
+    enum:
+        FASTPW_ACTIVATE
+        FASTPW_MOST_INPUTS
+        FASTPW_MOST_OPERATIONS
+
+    ctypedef struct fastpw_operation:
+        int32_t op, a, b
+        double number
+        fastpw_epilogue epilogue
+
+    ctypedef struct fastpw_elements_args:
+        Py_ssize_t m, n
+        const char *inputs[FASTPW_MOST_INPUTS]
+        Py_ssize_t ld[FASTPW_MOST_INPUTS]
+        int32_t operations
+        const fastpw_operation *program
+        char *c
+        Py_ssize_t ldc
+
+    ctypedef struct fastpw_normal_args:
+        Py_ssize_t m, n
+        const char *a
+        Py_ssize_t lda
+        const char *weights
+        const char *bias
+        double epsilon
+        char *c
+        Py_ssize_t ldc
+
     ctypedef struct fastpw_tile:
         int32_t mr, nr, depth_step, least_depth, head_bytes
         void (*pack)(char *, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t,
@@ -200,6 +229,10 @@ cdef extern from "kernel_set.h" nogil:
         void (*pool)(const fastpw_pool_args *) noexcept nogil
         void (*interleave)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *,
                            Py_ssize_t) noexcept nogil
+        void (*elements)(const fastpw_elements_args *) noexcept nogil
+        void (*normal)(const fastpw_normal_args *) noexcept nogil
+        void (*row_sums)(Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, double, char *) noexcept nogil
+        void (*gate)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const char *, const char *, char *) noexcept nogil
         double (*peak)(int64_t) noexcept nogil
 
     const fastpw_kernel_set **fastpw_kernel_sets

@@ -129,3 +129,24 @@ cdef inline void pack(const PackedB *b, const Unpacked *from_, char *to, int thr
     else:
         for j in prange(b.count, num_threads=threads, schedule="static"):
             pack_panel(b, from_, j, to + j * b.panel_bytes)
+
+
+cdef inline void gate_panel(const PackedB *b, const char *panels, const char *gates, Py_ssize_t panel,
+                            char *to) noexcept nogil:
+    cdef const fastpw_tile *tile = tile_of(b, panel)
+    cdef Py_ssize_t at = panel * b.panel_bytes
+    memcpy(to + at, panels + at, tile.head_bytes)
+    at += tile.head_bytes
+    b.kernels.gate(b.k, tile.nr, tile.depth_step, panels + at, gates, to + at)
+
+
+cdef inline void gate_panels(const PackedB *b, const char *panels, const char *gates, char *to,
+                             int threads) noexcept nogil:
+    """All of B, each row of it times its gate."""
+    cdef Py_ssize_t j
+    if threads == 1:
+        for j in range(b.count):
+            gate_panel(b, panels, gates, j, to)
+    else:
+        for j in prange(b.count, num_threads=threads, schedule="static"):
+            gate_panel(b, panels, gates, j, to)

@@ -49,6 +49,12 @@ SMALL_SUMS_BYTES = 32 << 10
 # As SMALL_WORK, for writing zeros.
 SMALL_CLEARING_BYTES = 256 << 10
 
+# What is computed element by element: bytes of a task, which stay in the first-level cache with what else it
+# reads; of a call that is worth a second thread; and of one that keeps the GIL.
+ROWWISE_TASK_BYTES = 32 << 10
+ROWWISE_SMALL_BYTES = 128 << 10
+ROWWISE_BRIEF_BYTES = 16 << 10
+
 # A block's rows of A stay in the second-level cache while the panels pass by.
 A_BLOCK_BYTES = CACHES.second // 2
 

@@ -3,7 +3,8 @@
 from fastpw.core.binding cimport Binding
 from fastpw.core.kernels cimport fastpw_kernel_set
 from fastpw.core.panels cimport Matrix
-from fastpw.core.pixels cimport Lead
+from fastpw.core.pixels cimport OPERANDS, Lead
+from fastpw.core.rowwise cimport Rowwise
 from fastpw.core.shuffle cimport Interleaved
 from fastpw.core.windows cimport Windows
 
@@ -49,3 +50,16 @@ cdef class Pool(Sweep):
 cdef class Shuffle(Program):
     cdef Interleaved how
     cdef Lead lead
+
+
+cdef class Rows:
+    cdef Rowwise how
+    cdef Lead lead
+    cdef tuple arrays            # and with what they are computed: they stay where they are
+    cdef object threads
+    cdef int most_threads
+    cdef char *places[OPERANDS]
+
+    cdef int take_operations(self, list operations) except -1
+    cdef int cut(self) except -1
+    cdef void finish(self, char *sums) noexcept

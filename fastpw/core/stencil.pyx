@@ -2,6 +2,8 @@
 """Windows over planes of pixels as programs: stencils (one weight per channel for each tap) and pools.
 
     y[p, c] = act(bias[c] + sum over taps of x[tap, c] * weight[tap, c] + residual[p, c])
+
+And, in the same module because each takes room of its own, what moves or computes rows: shuffles, Rows.
 """
 
 from libc.math cimport INFINITY
@@ -11,12 +13,13 @@ from libc.string cimport memset
 
 from fastpw.core.binding cimport Binding, describe_arrays, drop_arrays, find, find_output, may_write
 from fastpw.core.forward cimport empty
-from fastpw.core.kernels cimport fastpw_kernel_set
+from fastpw.core.kernels cimport FASTPW_MOST_INPUTS, FASTPW_MOST_OPERATIONS, fastpw_kernel_set, fastpw_operation
 from fastpw.core.layout cimport Layout, place_of
 from fastpw.core.machine cimport kernels_for, team
-from fastpw.core.ndarray cimport ndarray, need_columns, type_of
+from fastpw.core.ndarray cimport axes, holds, ndarray, need_columns, shape_of, strides_of, type_of
 from fastpw.core.panels cimport Matrix, copy_numbers, matrix_of, new_memory, whole_lines
 from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
+from fastpw.core.rowwise cimport MOST_MEMBERS, NORMAL, PROGRAM, SUMS, run_rowwise, tasks_of
 from fastpw.core.sweep cimport run_windows, sweep_bytes
 from fastpw.core.planes cimport count_taps, far, fill, need_planes, set_slide
 from fastpw.core.shuffle cimport Interleaved, run_interleaved
@@ -317,3 +320,114 @@ cdef class Shuffle(Program):
     def nbytes(self):
         """Bytes of the program itself."""
         return sizeof(Interleaved) + sizeof(Lead)
+
+
+# ---- rows ----------------------------------------------------------------------------------------------------
+
+cdef class Rows:
+    """What is computed element by element or row by row, described for arrays that stay where they are, and bound.
+
+    Parameters
+    ----------
+    arrays : (x, y, second, third)
+        Arrays of one shape and type with adjacent numbers along the last axis, y the result; the last two may be None.
+        All but y may be broadcast along other axes. For means: (x, y) of shapes (N, ..., C), along at most three axes
+        of rows, and (N, C).
+    what : list, tuple or None
+        A program, its operations as (operator, a, b, number, (activation, alpha, beta)): the values a and b by their
+        numbers (0 to 2 are x, second and third; then what the operations give; b of -1: the number) (kernel_set.h).
+        (weights, bias, epsilon), (C,) arrays: rows with mean 0 and variance 1, then scaled and moved; with an epsilon
+        below 0 their softmax. None: means over all axes between the first and the last, whose parts are cut from the
+        shape alone and added in their order.
+    threads : callable
+        Says how many threads a call may use.
+    """
+
+    def __init__(self, tuple arrays, what, threads):
+        cdef Rowwise *r = &self.how
+        cdef ndarray y = arrays[C]
+        cdef ndarray array
+        cdef int operand
+        self.arrays, self.threads = (arrays, what), threads
+        r.kernels, r.n, r.planes = kernels_for(type_of(y)), shape_of(y)[axes(y) - 1], 1
+        for operand in range(<int>len(arrays)):
+            array = arrays[operand]
+            if array is None:
+                continue
+            need_columns(array, r.n)
+            if not holds(array, type_of(y)) or (r.n > 1 and strides_of(array)[axes(array) - 1] != r.kernels.a_size):
+                raise ValueError("rows of adjacent numbers of one type are needed")
+            self.places[operand] = place_of(array)
+        if isinstance(what, list):
+            r.kind = PROGRAM
+            self.take_operations(what)
+        elif what is not None:
+            r.kind = NORMAL
+            weights, bias, r.epsilon = what
+            r.weights, r.bias = place_of(weights), place_of(bias)
+        else:
+            r.kind = SUMS
+            x, arrays = arrays[A], (arrays[A][0], None)
+            r.planes, r.plane = shape_of(x)[0], strides_of(x)[0]
+        join_axes(&self.lead, arrays)
+        take_inner_axes(&self.lead, &r.pixels)
+        self.cut()
+
+    cdef int take_operations(self, list operations) except -1:
+        cdef fastpw_operation *operation
+        cdef Py_ssize_t i
+        for i in range(len(operations)):
+            operation = &self.how.program[i]
+            operation.op, operation.a, operation.b, operation.number, activation = operations[i]
+            operation.epilogue.activation, operation.epilogue.alpha, operation.epilogue.beta = activation
+            if i >= FASTPW_MOST_OPERATIONS or not (0 <= operation.a < FASTPW_MOST_INPUTS + i > operation.b):
+                raise ValueError(f"at most {FASTPW_MOST_OPERATIONS} operations on values that are there are needed")
+        self.how.operations = <int>len(operations)
+        return 0
+
+    cdef int cut(self) except -1:
+        """Into tasks, from the shape alone; and how many threads that is worth."""
+        cdef Rowwise *r = &self.how
+        cdef Py_ssize_t element = r.kernels.a_size, size, wanted = partition.ROWWISE_TASK_BYTES // element
+        r.block_columns = min(r.n, wanted) if r.kind == PROGRAM else r.n
+        r.block_rows = max(wanted // max(r.block_columns, 1) // 4 * 4, 1)    # (sums take four rows at a time)
+        size = r.pixels.m * outer_places(&self.lead) * r.planes * r.n * element
+        r.brief = size < <Py_ssize_t>partition.ROWWISE_BRIEF_BYTES
+        self.most_threads = 1 if size else 0
+        if size >= <Py_ssize_t>partition.ROWWISE_SMALL_BYTES:
+            self.most_threads = <int>min(tasks_of(r), <Py_ssize_t>MOST_MEMBERS)
+        return 0
+
+    def __call__(self):
+        """Compute, on the threads that there are now."""
+        cdef Rowwise *r = &self.how
+        cdef char *at[OPERANDS]
+        cdef char *sums = NULL
+        cdef Py_ssize_t number
+        cdef int operand, members = self.most_threads
+        if members > 1:
+            members = min(members, <int>self.threads())
+            members = team(members) if members > 1 else 1
+        if members == 0:
+            return
+        if r.kind == SUMS:
+            sums = new_memory(tasks_of(r) * r.n * r.kernels.c_size, "sums of rows")
+        for number in range(outer_places(&self.lead)):
+            for operand in range(OPERANDS):
+                at[operand] = self.places[operand]
+                if at[operand] != NULL:
+                    at[operand] += outer_offset(&self.lead, operand, number)
+            run_rowwise(r, at, sums, members)
+        if r.kind == SUMS:
+            self.finish(sums)
+
+    cdef void finish(self, char *sums) noexcept:
+        """The means, from the sums of all tasks."""
+        cdef Rowwise *r = &self.how
+        cdef Py_ssize_t row = r.n * r.kernels.c_size, blocks = tasks_of(r) // r.planes, plane
+        cdef char *to
+        for plane in range(r.planes):
+            to = self.places[C] + plane * row
+            memset(to, 0, row)
+            r.kernels.row_sums(blocks, r.n, sums + plane * blocks * row, row, <double>r.pixels.m, to)
+        free(sums)

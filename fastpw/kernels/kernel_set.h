@@ -232,6 +232,45 @@ typedef struct {
     char *sums; ptrdiff_t ldsums;            /* from tap to tap */
 } fastpw_stencil_gradient_args;
 
+/* Arithmetic element by element, a row of the table for each: its code and its value in vectors. */
+#define FASTPW_OPERATORS(ROW)     \
+    ROW(ADD,      a + b)          \
+    ROW(SUBTRACT, a - b)          \
+    ROW(MULTIPLY, a * b)          \
+    ROW(DIVIDE,   a / b)
+
+#define FASTPW_OPERATOR_CODE(NAME, value) FASTPW_##NAME,
+enum fastpw_operator { FASTPW_OPERATORS(FASTPW_OPERATOR_CODE) FASTPW_ACTIVATE };
+
+/* One operation of a program.  Its operands are values by their numbers: first come the inputs, then what the
+ * operations compute, in order. */
+typedef struct {
+    int32_t op, a, b;                  /* b below 0: `number` */
+    double number;
+    fastpw_epilogue epilogue;                /* of FASTPW_ACTIVATE, which has no b */
+} fastpw_operation;
+
+enum { FASTPW_MOST_INPUTS = 3, FASTPW_MOST_OPERATIONS = 6 };
+
+/* C[i][j] = what the last operation makes of the elements [i][j] of the inputs. */
+typedef struct {
+    ptrdiff_t m, n;
+    const char *inputs[FASTPW_MOST_INPUTS]; ptrdiff_t ld[FASTPW_MOST_INPUTS];
+    int32_t operations;
+    const fastpw_operation *program;
+    char *c; ptrdiff_t ldc;
+} fastpw_elements_args;
+
+/* Each row of A with mean 0 and variance 1, C[i][j] = (A[i][j] - mean) / sqrt(variance + epsilon) * weights[j] + bias[j];
+ * or, with an epsilon below 0, its softmax. */
+typedef struct {
+    ptrdiff_t m, n;
+    const char *a; ptrdiff_t lda;
+    const char *weights, *bias;
+    double epsilon;
+    char *c; ptrdiff_t ldc;
+} fastpw_normal_args;
+
 /* A register tile: at most mr x nr sums at a time.
  *
  * Its panel is nr columns of B: a head of head_bytes, the nr biases, then ceil(k / depth_step) steps of
@@ -281,6 +320,12 @@ typedef struct {
     /* to[i][j * groups + g] = from[i][g * n + j], for m rows. */
     void (*interleave)(ptrdiff_t m, ptrdiff_t groups, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to,
                        ptrdiff_t ldto);
+    void (*elements)(const fastpw_elements_args *);
+    void (*normal)(const fastpw_normal_args *);
+    /* sums[j] = (sums[j] + the sum over i of a[i][j]) / divisor, for m rows of n columns. */
+    void (*row_sums)(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, double divisor, char *sums);
+    /* The weights of a panel, each times its depth's gate: k depths, of `columns` columns, in steps of `step`. */
+    void (*gate)(ptrdiff_t k, ptrdiff_t columns, ptrdiff_t step, const char *from, const char *gates, char *to);
     /* Runs `rounds` of independent fused multiply-adds in registers; returns
      * the floating-point operations done: the machine's limit, to measure against. */
     double (*peak)(int64_t rounds);

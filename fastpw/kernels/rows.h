@@ -3,10 +3,12 @@
 #ifndef FASTPW_ROWS_H
 #define FASTPW_ROWS_H
 
+#include "elements.h"
 #include "few_rows.h"
 #include "gradient.h"
 #include "interleave.h"
 #include "kernel_set.h"
+#include "normal.h"
 #include "outer.h"
 #include "peak.h"
 #include "pool.h"
@@ -34,6 +36,7 @@ _Static_assert(sizeof(real) == SIZE(REAL), "vec.h and kernel_set.h agree about t
         .gradient = gradient, .column_sums = column_sums,                                               \
         .split = split_rows, .transpose = transpose,                                                    \
         .stencil = stencil, .stencil_gradient = stencil_gradient, .pool = pool,                         \
-        .interleave = interleave, .peak = peak}
+        .interleave = interleave, .elements = elements, .normal = normal, .row_sums = row_sums,         \
+        .gate = gate, .peak = peak}
 
 #endif

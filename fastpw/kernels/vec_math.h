@@ -106,6 +106,14 @@ INLINE vec dropped_exp_minus(vec z)
     return (1 + r * exp_slope(r)) * scale;
 }
 
+/* exp(x) * 2^LIFT for LOWEST <= x <= 0. */
+INLINE vec lifted_exp(vec x)
+{
+    vec scale;
+    const vec r = exp_reduce(x, LIFT, &scale);
+    return (1 + r * exp_slope(r)) * scale;
+}
+
 /* 1 / (1 + exp(-z)).  The sum is brought down by 2^LIFT, because exp(-z) would overflow where the result is
  * subnormal. */
 INLINE vec sigmoid_in_range(vec z) { return DROPPED(1.0) / (dropped_exp_minus(z) + DROPPED(1.0)); }

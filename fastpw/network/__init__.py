@@ -15,6 +15,7 @@ folding.py      what becomes part of the convolution beside it
 chains.py       which nodes become a chain
 ties.py         equal filters give equal results
 planning.py     a plan for given shapes
+fusing.py       steps of a plan that become one, or none
 tables.py       summary and profile
 fallback.py     operators that fastpw has not, by onnx's reference
 operators/      the operators, each described to a plan

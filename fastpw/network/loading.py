@@ -12,7 +12,6 @@ from .ends import NetworkLayout
 from .graph import Graph
 from .memory import Budget, machine_memory
 from .network import Network, check_operators
-from .simplify import simplify
 
 Watch: TypeAlias = Callable[[str, Graph], None]  # called with "read" or "simplified", and the graph
 
@@ -83,13 +82,13 @@ def _graph(path: str | os.PathLike[str], limit: int, watch: Watch) -> Graph:
         watch("read", graph)
         return graph
     try:
-        from . import onnx_file  # noqa: PLC0415 - a saved network does without
+        from . import onnx_file, simplify  # noqa: PLC0415 - a saved network does without
     except ImportError as error:
         raise ImportError(
             f'{path}: onnx is needed to read it: pip install "fastpw[onnx]"', name="onnx"
         ) from error
     graph = onnx_file.read(path, Budget(limit))
     watch("read", graph)
-    simplify(graph, Budget(limit))
+    simplify.simplify(graph, Budget(limit))
     watch("simplified", graph)
     return graph

@@ -23,11 +23,25 @@ Bind = Callable[..., Bound]  # given the arrays that are read and the one that i
 Made = TypeVar("Made")
 
 
+class Operation(NamedTuple):
+    """One of a program on elements, as `Rows` of core takes it."""
+
+    op: int
+    a: int
+    b: int
+    number: float
+    activation: tuple[int, float, float]
+
+
+Program = tuple[Operation, ...]
+
+
 class Step(NamedTuple):
     node: int  # the number of the record
     bind: Bind
     reads: tuple[Value | None, ...]
     writes: Tensor
+    program: Program = ()  # of a step that computes element by element
 
 
 @dataclass
@@ -65,6 +79,7 @@ class Plan:
         self.records: list[Record] = []
         self.inputs: list[Tensor] = []
         self.outputs: list[Value] = []
+        self.gated: dict[Tensor, tuple[Value, Value]] = {}  # products of images and gates, and of what
         self._copies: dict[tuple[Tensor, int], Value] = {}
 
     def begin(self, node: Node, inputs: list[Value]) -> None:
@@ -83,12 +98,13 @@ class Plan:
         shape: Shape,
         dtype: np.dtype,
         order: Order | None = None,
+        program: Program = (),
     ) -> Value:
         """A value that is computed: `bind(*arrays read, array written)` is what a call runs."""
         order = order or tuple(range(len(shape)))
         if any(isinstance(value, Tensor) for value in reads):
             out = self.new(shape, dtype, order)
-            self.steps.append(Step(len(self.records) - 1, bind, reads, out))
+            self.steps.append(Step(len(self.records) - 1, bind, reads, out, program))
             return out
         self.budget.take(nbytes(shape, dtype))
         lying = np.empty([shape[axis] for axis in order], dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from .fallback import foreign, is_foreign
+from .fusing import fuse
 from .graph import Graph, Node
 from .memory import Budget
 from .operators import OPERATORS, Unsupported
@@ -36,6 +37,7 @@ def make_plan(graph: Graph, shapes: list[Shape], budget: Budget, layers: Layers)
     for value in plan.outputs:
         if isinstance(value, Tensor):
             budget.check(nbytes(value.shape, value.dtype))
+    fuse(plan)
     return plan
 
 

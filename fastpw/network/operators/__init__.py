@@ -1,12 +1,14 @@
 """The operators, each described to a plan as steps on NumPy arrays and fastpw's layers.
 
 registry.py      the table of operators
-convolutions.py  Conv, ConvTranspose
+convolutions.py  Conv
+transposed.py    ConvTranspose
 chains.py        chains of these and of pools
 products.py      Linear (a product with constant weights), Gemm, MatMul
 pools.py         MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool
 activations.py   ONNX's activations and BatchNormalization
 scaling.py       Affine, Activation, and the sum and the product of images
+rows.py          programs on elements, normal rows and means, by kernels
 elementwise.py   functions of one, two or more arrays, element by element
 reductions.py    ReduceMean and its like, Softmax
 norms.py         LayerNormalization, LRN, InstanceNormalization
@@ -28,8 +30,10 @@ from . import (  # each enters its operators into the table
     products,
     reductions,
     resize,
+    rows,
     scaling,
     shapes,
+    transposed,
 )
 from .registry import OPERATORS, Unsupported
 
@@ -47,6 +51,8 @@ __all__ = [
     "products",
     "reductions",
     "resize",
+    "rows",
     "scaling",
     "shapes",
+    "transposed",
 ]

@@ -12,7 +12,7 @@ from ..graph import Node
 from ..plan import Plan
 from ..values import Tensor, Value, order_of
 from .registry import known, operator
-from .scaling import activate, activation_of, add, finish, gate, main_order
+from .scaling import activate, activation_of, add, combine, finish, main_order
 
 Function = Callable[..., Any]  # function(*arrays, out=array)
 
@@ -112,13 +112,10 @@ def of_two(plan: Plan, node: Node, *values: Value) -> Value:
 def _pair(plan: Plan, op: str, a: Value, b: Value) -> Value:
     if a.dtype != b.dtype:
         raise TypeError(f"two arrays of one dtype are needed, got {a.dtype} and {b.dtype}")
-    if op == "Add":
-        return add(plan, a, b)
-    if op == "Mul":
-        for x, gates in ((a, b), (b, a)):
-            y = gate(plan, x, gates)
-            if y is not None:
-                return y
+    if op in ("Add", "Sub", "Mul", "Div"):
+        y = combine(plan, op, a, b)
+        if y is not None:
+            return y
     shape = np.broadcast_shapes(a.shape, b.shape)
     dtype = _result_dtype(op, a.dtype)
     return plan.compute(_TWO[op], a, b, shape=shape, dtype=dtype, order=main_order(shape, a, b))

@@ -10,6 +10,7 @@ from ..graph import Node
 from ..plan import Bound, Plan
 from ..values import CHANNELS_LAST, Value, axis_last, order_of
 from .registry import Unsupported, operator
+from .rows import normal_rows
 
 # Elements that a normalization takes through all its passes at a time: they stay in the second-level cache.
 BLOCK = 1 << 15
@@ -26,6 +27,10 @@ def layer_norm(
     if any(node.outputs[1:]):
         raise Unsupported("with the mean and the deviation as results")
     axis = node.attributes.get("axis", -1) % x.ndim
+    if axis == x.ndim - 1:
+        y = normal_rows(plan, x, scale, offset, node.attributes.get("epsilon", 1e-5))
+        if y is not None:
+            return y
     epsilon = x.dtype.type(node.attributes.get("epsilon", 1e-5))
     length = math.prod(x.shape[axis:])
     order = order_of(x) if axis == x.ndim - 1 else tuple(range(x.ndim))

@@ -6,13 +6,14 @@ from itertools import product
 
 import numpy as np
 
-from ...pool import AveragePool2d, GlobalAveragePool, MaxPool2d
+from ...pool import AveragePool2d, MaxPool2d
 from ..graph import Node
 from ..plan import Bound, Plan
-from ..values import CHANNELS_LAST, Shape, Value, channels_last
+from ..values import CHANNELS_LAST, Shape, Value
 from .images import apply, as_image, as_row, is_float
 from .joins import padded
 from .registry import Unsupported, operator
+from .rows import means
 from .windows import Geometry, Sides, geometry
 
 
@@ -91,14 +92,7 @@ def global_average_pool(plan: Plan, node: Node, x: Value) -> Value:
 
 def mean_of_images(plan: Plan, x: Value) -> Value:
     """(N, C, H, W) to (N, C, 1, 1)."""
-    layer = plan.layer("global", GlobalAveragePool)
-    shape = (*x.shape[:2], 1, 1)
-
-    def bind(x: np.ndarray, y: np.ndarray) -> Bound:
-        image, out = channels_last(x), y[:, :, 0, 0]
-        return lambda: layer(image, out=out)
-
-    return plan.step(bind, plan.adjacent(x, 1), shape=shape, dtype=x.dtype, order=CHANNELS_LAST)
+    return means(plan, x, CHANNELS_LAST)
 
 
 @operator("GlobalMaxPool")

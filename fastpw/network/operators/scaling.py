@@ -1,8 +1,7 @@
-"""Scales, offsets and activations of images and rows, and sums of two of them, by layers of one weight per
-channel.
+"""Scales, offsets and activations of images and rows, and what is made of two of them.
 
 A 1x1 convolution with as many groups as channels multiplies each channel by its weight. It adds a bias and a
-residual, applies an activation and uses all threads, so it serves for whatever has no layer of its own.
+residual, and applies an activation. What is the same for all channels is a program on elements.
 """
 
 from __future__ import annotations
@@ -12,18 +11,13 @@ import math
 import numpy as np
 
 from ..._typing import Activation
-from ...depthwise import depthwise_conv2d
 from ...layer import Conv1x1
 from ..graph import Node
 from ..plan import Bound, Plan
-from ..values import CHANNELS_LAST, Tensor, Value, adjacent, axis_last, dense, order_of
+from ..values import CHANNELS_LAST, Tensor, Value, axis_last, order_of
 from .images import bound, is_float
 from .registry import operator
-
-# Channels of a layer that is used on rows made of a whole array: the more, the fewer rows.
-_WIDTHS = (256, 128, 64, 32, 16, 8, 4, 2, 1)
-# Fewer channels than these, and rows are made of the whole array.
-_FEW = 16
+from .rows import FIRST_RESULT, activated, arithmetic, elements, pair, per_channel, then
 
 
 def activation_of(node: Node) -> Activation:
@@ -84,41 +78,26 @@ def finish(plan: Plan, y: Value, residual: Value | None, activation: Activation)
 
 def add(plan: Plan, a: Value, b: Value, activation: Activation = None) -> Value:
     """activation(a + b)"""
-    if not (is_float(a) and a.shape == b.shape and a.dtype == b.dtype and a.ndim):
-        return activate(plan, _sum(plan, a, b), activation)
-    if not (isinstance(a, Tensor) or isinstance(b, Tensor)):
-        return activate(plan, _sum(plan, a, b), activation)
-    axis = order_of(a)[-1]
-    channels = a.shape[axis]
-    if adjacent(a, axis) and adjacent(b, axis) and channels >= _FEW:
-        return _by_channels(plan, _ones(plan, channels, a.dtype, 0.0, activation), a, axis, b)
-    return activate(plan, _sum(plan, a, b), activation)
+    y = combine(plan, "Add", a, b, activation)
+    return activate(plan, _sum(plan, a, b), activation) if y is None else y
 
 
-def gate(plan: Plan, x: Value, gates: Value) -> Value | None:
-    """x (N, C, H, W) times one number for each image and channel, (N, C, 1, 1): squeeze and excitation.
+def combine(plan: Plan, op: str, a: Value, b: Value, activation: Activation = None) -> Value | None:
+    """activation(a op b) for Add, Sub, Mul and Div, by kernels; None where they cannot.
 
-    None where that is not what they are.
+    The product of an image and one number for each image and channel, (N, C, 1, 1), which is squeeze and
+    excitation, may become part of the convolution after it.
     """
-    if x.ndim != 4 or gates.shape != (*x.shape[:2], 1, 1) or not is_float(x) or x.dtype != gates.dtype:
+    found = pair(op, a, b) if is_float(a) and a.dtype == b.dtype else None
+    if found is None or not (isinstance(a, Tensor) or isinstance(b, Tensor)):
         return None
-    if not isinstance(x, Tensor) or x.size == gates.size or not adjacent(gates, 1):
-        return None
-    x = plan.adjacent(x, 1)
-
-    def bind(x: np.ndarray, gates: np.ndarray, y: np.ndarray) -> Bound:
-        images = [
-            (image.transpose(1, 2, 0), gate.reshape(1, 1, -1), out.transpose(1, 2, 0))
-            for image, gate, out in zip(x, gates, y, strict=True)
-        ]
-
-        def run() -> None:
-            for image, weight, out in images:
-                depthwise_conv2d(image, weight, out=out)
-
-        return run
-
-    return plan.step(bind, x, gates, shape=x.shape, dtype=x.dtype, order=CHANNELS_LAST)
+    program, inputs = found
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    y = elements(plan, then(program, activation), inputs, shape, main_order(shape, *inputs))
+    for x, gates in ((a, b), (b, a)):
+        if op == "Mul" and activation is None and isinstance(y, Tensor) and per_channel(x, gates):
+            plan.gated[y] = x, gates
+    return y
 
 
 def everywhere(plan: Plan, x: Value, scale: float, offset: float, activation: Activation) -> Value:
@@ -128,25 +107,12 @@ def everywhere(plan: Plan, x: Value, scale: float, offset: float, activation: Ac
     if x.ndim == 0:
         flat = plan.view(x, lambda a: a.reshape(1))
         return plan.view(everywhere(plan, flat, scale, offset, activation), lambda a: a.reshape(()))
-    order = order_of(x)
-    axis = order[-1]
-    if adjacent(x, axis) and x.shape[axis] >= _FEW:
-        layer = _ones(plan, x.shape[axis], x.dtype, offset, activation, scale)
-        return _by_channels(plan, layer, x, axis, None)
-    if not dense(x):
-        x = plan.copy(x, order)
-    width = next(width for width in _WIDTHS if x.size % width == 0)
-    layer = _ones(plan, width, x.dtype, offset, activation, scale)
-
-    def bind(x: np.ndarray, y: np.ndarray) -> Bound:
-        rows, out = x.transpose(order).reshape(-1, width), y.transpose(order).reshape(-1, width)
-        return bound(layer, rows, None, out)
-
-    y = plan.step(bind, x, shape=x.shape, dtype=x.dtype, order=order)
-    for value in (x, y):
-        if isinstance(value, Tensor):
-            value.pinned = True
-    return y
+    program = ()
+    for op, number in (("Mul", scale), ("Add", offset)):
+        if number != (1.0 if op == "Mul" else 0.0):
+            program += (arithmetic(op, FIRST_RESULT if program else 0, -1, number),)
+    program = then(program, activation) if program else (activated(0, activation),)
+    return elements(plan, program, [x], x.shape, order_of(x))
 
 
 def _by_channels(plan: Plan, layer: Conv1x1, x: Value, axis: int, residual: Value | None) -> Value:
@@ -163,15 +129,6 @@ def _by_channels(plan: Plan, layer: Conv1x1, x: Value, axis: int, residual: Valu
         return bound(layer, axis_last(x, axis), added, axis_last(y, axis))
 
     return plan.step(bind, x, residual, shape=x.shape, dtype=x.dtype, order=order)
-
-
-def _ones(
-    plan: Plan, channels: int, dtype: np.dtype, offset: float, activation: Activation, scale: float = 1.0
-) -> Conv1x1:
-    """The layer that scales all channels alike; the network has one of each."""
-    key = "ones", channels, dtype.str, scale, offset, activation
-    bias = None if offset == 0 else np.full(channels, offset, dtype)
-    return plan.layer(key, lambda: _scale_layer(np.full(channels, scale, dtype), bias, activation))
 
 
 def _scale_layer(weight: np.ndarray, bias: np.ndarray | None, activation: Activation) -> Conv1x1:
