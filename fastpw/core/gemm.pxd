@@ -80,7 +80,9 @@ cdef inline void look_ahead(const Gemm *g, const Bound *at, const Task *task, Py
         return
     if g.pixels.m <= FORESEEN_ROWS:
         return
-    if panel + 1 < g.b.count:
+    if at.b_ahead != NULL:           # what is packed then
+        fetch(ahead, at.b_ahead + panel * width * g.stride_n, g.stride_k, g.b.k)
+    elif panel + 1 < g.b.count:
         fetch(ahead, at.panels + (panel + 1) * g.b.panel_bytes, width * g.b.kernels.b_size, g.b.k)
     if g.b.k * g.b.kernels.a_size >= LONG_ROW:
         fetch_pixels(ahead, &g.pixels, at.rows, A, g.b.k * g.b.kernels.a_size,

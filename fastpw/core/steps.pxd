@@ -29,7 +29,7 @@ cdef enum:
     # So many rows at a time meet the panels that are packed together: theirs of dz stay in the second-level cache, too.
     DATA_SOME_ROWS = 96
     # So few rows meet W row by row: to read W takes longer than to compute.
-    FEW_ROWS = 2
+    FEW_ROWS = 4
 
 # Rows that are summed at a time, for db and dW: that much of a panel, and of the columns that one tile reads, stays in
 # the first-level cache.
@@ -213,23 +213,33 @@ cdef inline void run_piece(Piece *piece, Bound *at, const Task *task, char *work
     at.rows[A] += g.b.k * g.b.kernels.a_size
 
 
+cdef inline const char *panels_after(const Worker *t, const Task *task, const char *base) noexcept nogil:
+    """What lies of W where these panels would, one task of so many later, if it is read then; else NULL."""
+    cdef const Gemm *g = &t.walk.data
+    cdef Py_ssize_t width = g.b.kernels.tiles[0].nr, count = task.last - task.first
+    if task.last < g.unpacked or t.walk.data_panels and task.last + count <= g.b.n // width:
+        return base + count * width * g.stride_n
+    return NULL
+
+
 cdef inline void multiply(const Worker *t, Bound *at, const Task *task) noexcept nogil:
     """Panels of W some depths at a time: all of them where the tile sums parts of the depth apart, since that order of
     the additions must not depend on the number of rows."""
     cdef const Walk *w = t.walk
     cdef Py_ssize_t step = w.outputs if splits_depth(&w.data.b, task.first) else w.data_depth, depth = 0
-    cdef const char *next_panels = NULL
+    cdef const char *next_panels
     cdef Piece piece
     piece.gemm, piece.b, piece.packed = w.data, weights_in_place(t, t.r.weight), t.own + w.own.w_at
     cdef Gemm *g = &piece.gemm
     g.b.panel_bytes = bytes_of_panel(&g.b.kernels.tiles[0], w.data_depth, g.b.kernels.b_size)
     at.panels = piece.packed - task.first * g.b.panel_bytes
-    if task.last < g.unpacked:
-        next_panels = piece.b.base + (task.last - task.first) * g.b.kernels.tiles[0].nr * g.stride_n
+    next_panels = panels_after(t, task, piece.b.base)
     while depth < w.outputs:
         g.b.k = min(step, w.outputs - depth)
         depth += g.b.k
         at.b_ahead = piece.b.base + g.b.k * g.stride_k if depth < w.outputs else next_panels
+        if task.first >= g.unpacked and task.stop - task.start > DATA_SOME_ROWS:
+            at.b_ahead = NULL        # (too early: others of these rows meet the panels that are packed)
         run_piece(&piece, at, task, t.own + w.own.staging_at)
 
 

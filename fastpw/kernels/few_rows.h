@@ -15,6 +15,9 @@
  * computed. */
 enum { MOST_FEW = 2, MOST_FEW_DEPTHS = 4 };
 
+/* Of more rows, so many columns of C, and of the depths of B that they meet, stay in the first-level cache. */
+enum { FEW_COLUMNS = 2048 / sizeof(real) };
+
 /* What the sums of some depths start from: zero, what the caller has in C, or the sums of earlier depths in C. */
 enum few_start { FEW_FROM_ZERO, FEW_ADD, FEW_GO_ON };
 
@@ -40,7 +43,7 @@ INLINE void few_depths(const int rows, const int depths, const int start, const 
     }
 }
 
-INLINE void some_depths(const int rows, const int depths, int start, const fastpw_few_args *f, ptrdiff_t p)
+INLINE void start_depths(const int rows, const int depths, int start, const fastpw_few_args *f, ptrdiff_t p)
 {
     if (start == FEW_GO_ON)
         few_depths(rows, depths, FEW_GO_ON, f, p);
@@ -50,27 +53,48 @@ INLINE void some_depths(const int rows, const int depths, int start, const fastp
         few_depths(rows, depths, FEW_FROM_ZERO, f, p);
 }
 
-INLINE void few_rows(const int rows, const fastpw_few_args *f)
+INLINE void some_depths(const int rows, int depths, int start, const fastpw_few_args *f, ptrdiff_t p)
 {
-    const int depths = MOST_FEW_DEPTHS;
-    int start = f->adds ? FEW_ADD : FEW_FROM_ZERO;
-    ptrdiff_t p = 0;
-    for (; p + depths <= f->k; p += depths, start = FEW_GO_ON) some_depths(rows, depths, start, f, p);
-    for (; p < f->k; p++, start = FEW_GO_ON) some_depths(rows, 1, start, f, p);
+    if (depths == MOST_FEW_DEPTHS)
+        start_depths(rows, MOST_FEW_DEPTHS, start, f, p);
+    else
+        start_depths(rows, 1, start, f, p);
 }
 
-NOINLINE void few_rows_1(const fastpw_few_args *f) { few_rows(1, f); }
-NOINLINE void few_rows_2(const fastpw_few_args *f) { few_rows(2, f); }
+NOINLINE void few_rows_1(const fastpw_few_args *f, int depths, int start, ptrdiff_t p)
+{
+    some_depths(1, depths, start, f, p);
+}
+
+NOINLINE void few_rows_2(const fastpw_few_args *f, int depths, int start, ptrdiff_t p)
+{
+    some_depths(2, depths, start, f, p);
+}
+
+/* All rows meet some depths of B before the next, so that B comes from far away once. */
+static void few_columns(const fastpw_few_args *f)
+{
+    const ptrdiff_t passes = (f->m + MOST_FEW - 1) / MOST_FEW, height = f->m / passes, taller = f->m % passes;
+    int start = f->adds ? FEW_ADD : FEW_FROM_ZERO;
+    for (ptrdiff_t p = 0, depths; p < f->k; p += depths, start = FEW_GO_ON) {
+        fastpw_few_args part = *f;
+        depths = p + MOST_FEW_DEPTHS <= f->k ? MOST_FEW_DEPTHS : 1;
+        for (ptrdiff_t i = 0; i < passes; i++) {
+            const ptrdiff_t rows = height + (i < taller);
+            (rows == 1 ? few_rows_1 : few_rows_2)(&part, (int)depths, start, p);
+            part.a += rows * f->lda, part.c += rows * f->ldc;
+        }
+    }
+}
 
 static void few(const fastpw_few_args *f)
 {
-    static void (*const by_rows[])(const fastpw_few_args *) = {few_rows_1, few_rows_2};
-    const ptrdiff_t passes = (f->m + MOST_FEW - 1) / MOST_FEW;
+    const ptrdiff_t most = f->m > MOST_FEW ? FEW_COLUMNS : f->n;
     fastpw_few_args part = *f;
-    for (ptrdiff_t i = 0; i < passes; i++) {
-        const ptrdiff_t rows = f->m / passes + (i < f->m % passes);
-        by_rows[rows - 1](&part);
-        part.a += rows * f->lda, part.c += rows * f->ldc;
+    for (ptrdiff_t left = f->n; left > 0; left -= part.n) {
+        part.n = left < most ? left : most;
+        few_columns(&part);
+        part.b += part.n * (ptrdiff_t)sizeof(real), part.c += part.n * (ptrdiff_t)sizeof(real);
     }
 }
 
