@@ -10,6 +10,7 @@ concat.py        Concat: branches side by side in one array
 shuffle.py       ChannelShuffle
 network/         load, Network: networks from files
 batch_norm.py    fold_batch_norm
+quantize.py      quantize_weight, quantize, dequantize
 gradients.py     conv1x1_backward: the gradients of such a call
 _fusion.py       which layers of a chain run as one
 _fused.py        the operation of layers that run as one
@@ -24,6 +25,7 @@ _geometry.py     stride, padding, groups: which input pixel feeds which output p
 _activations.py  the table of activations
 _typing.py       what annotations name
 reference.py     the specification, in float64
+quantized_reference.py  the specification of integers, exact
 _bounds.py       how far a result may lie from it
 runtime.py       threads, the instruction set in use, show_config
 core/            Cython: programs, GEMMs and threads
@@ -61,6 +63,7 @@ from .depthwise import DepthwiseConv2d, depthwise_conv2d, depthwise_conv2d_backw
 from .gradients import Gradients, conv1x1_backward
 from .layer import Conv1x1
 from .pool import AveragePool2d, GlobalAveragePool, MaxPool2d
+from .quantize import dequantize, quantize, quantize_weight
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 from .shuffle import ChannelShuffle
 
@@ -87,10 +90,13 @@ __all__ = [
     "conv2d_backward",
     "depthwise_conv2d",
     "depthwise_conv2d_backward",
+    "dequantize",
     "fold_batch_norm",
     "get_num_threads",
     "load",
     "num_threads",
+    "quantize",
+    "quantize_weight",
     "set_num_threads",
     "show_config",
 ]

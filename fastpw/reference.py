@@ -136,7 +136,7 @@ def _borders(padding) -> tuple[tuple[int, int], tuple[int, int]]:
     return _pair(vertical), _pair(horizontal)
 
 
-def _pad_and_stride(at_inputs: Array, stride, padding) -> Array:
+def pad_and_stride(at_inputs: Array, stride, padding) -> Array:
     """From (..., H, W, K) at the input's pixels to (..., Ho, Wo, K): zero where there is only padding."""
     (step_h, step_w), borders = _pair(stride), _borders(padding)
     if (step_h, step_w) == (1, 1) and borders == ((0, 0), (0, 0)):
@@ -173,7 +173,7 @@ def preactivation(
     filters = weight.shape[0] * weight.shape[1]
     with np.errstate(all="ignore"):
         products = np.einsum("...gc,gkc->...gk", _by_group(x, groups), weight)
-        z = _pad_and_stride(products.reshape(*x.shape[:-1], filters), stride, padding)
+        z = pad_and_stride(products.reshape(*x.shape[:-1], filters), stride, padding)
         z = z if bias is None else z + np.asarray(bias, np.float64)
         return z if residual is None else z + np.asarray(residual, np.float64)
 

@@ -5,6 +5,7 @@ ValueError about anything else.
 
 arrays.py    what is read and what is written, where they lie, and the weight's layouts
 kernels.py   weights with a height and a width
+scales.py    quantized numbers: their types, scales and zero points
 options.py   everything else
 """
 
@@ -63,4 +64,20 @@ from .options import (
     wrt,
     x_is_needed,
     z_can_be_had,
+)
+from .scales import (
+    INT8,
+    INT32,
+    QUANTIZED,
+    UINT8,
+    broadcasts,
+    finite,
+    integers,
+    no_nan,
+    quantized_dtype,
+    range_of,
+    scale,
+    scale_fits,
+    scales,
+    zero_point,
 )

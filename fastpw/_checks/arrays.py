@@ -16,7 +16,7 @@ def array(name: str, value) -> np.ndarray:
     """The argument as a plain ndarray of native float32 or float64, without a copy where it is one."""
     given = value
     if type(value) is not np.ndarray:
-        value = _as_ndarray(name, value)
+        value = as_ndarray(name, value)
     if value.dtype not in FLOATS:
         raise _other_numbers(name, value.dtype, type(given))
     return value
@@ -44,7 +44,7 @@ def dtype(name: str, value) -> np.dtype:
     return wanted
 
 
-def _as_ndarray(name: str, value) -> np.ndarray:
+def as_ndarray(name: str, value) -> np.ndarray:
     if isinstance(value, np.ma.MaskedArray):
         raise TypeError(f"{name}: a masked array is not supported, give {name}.filled(...) or {name}.data")
     try:
