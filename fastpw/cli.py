@@ -58,7 +58,9 @@ def _add_bench(commands):
                          help="with LiteRT, torch, ONNX Runtime and OpenVINO, where installed")  # fmt: skip
     command.add_argument("--numpy-to-numpy", action="store_true",
                          help="each call makes new arrays for its results")  # fmt: skip
-    command.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    command.add_argument("--dtype", choices=["float32", "float64", "int8"], default="float32")
+    command.add_argument("--dynamic", action="store_true",
+                         help="of int8: each row of float32 is quantized on its way in")  # fmt: skip
     command.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     command.add_argument(
         "--plot", metavar="FILE.png", help="draw a roofline with a dot per layer; of blocks bars"
@@ -93,6 +95,9 @@ def _bench(options):
         return 2
     if options.blocks is not None:
         return _bench_blocks(options)
+    if complaint := _complaint_of_integers(options):
+        print(f"fastpw bench --dtype: {complaint}", file=sys.stderr)
+        return 2
     try:
         chosen = layers.load(options.layers, options.kind)
     except (OSError, ValueError) as error:
@@ -113,8 +118,18 @@ def _bench(options):
         new_arrays=options.numpy_to_numpy,
         dtype=options.dtype,
         kind=options.kind,
+        dynamic=options.dynamic,
     )
     return command.main(chosen, setting, options.peers or options.backward, options.json, options.plot)
+
+
+def _complaint_of_integers(options):
+    if options.dtype != "int8":
+        return f"int8 is needed for --dynamic, got {options.dtype}" if options.dynamic else None
+    for name, given in {"--backward": options.backward, "--kind": options.kind != "pointwise"}.items():
+        if given:
+            return f"int8 is measured of pointwise layers, forward, and does not go with {name}"
+    return None
 
 
 def _threads(options):
@@ -139,6 +154,7 @@ def _complaint_of_blocks(options, chosen):
         "--layers": options.layers is not None,
         "--backward": options.backward,
         "--dtype": options.dtype != "float32",
+        "--dynamic": options.dynamic,
     }
     for name, given in others.items():
         if given:

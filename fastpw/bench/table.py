@@ -35,9 +35,10 @@ def render(report: Report) -> Any:  # rich.table.Table
 
 def title(report: Report) -> str:
     """What was measured, where."""
+    peak = "float32's FMA peak" if report.setting.in_integers else "FMA peak"
     return (
         f"fastpw {fastpw.__version__}, {chosen_isa(report.setting.dtype)}; {report.setting.title}: "
-        f"{report.setting}; FMA peak {report.peak_gflops:.0f} GFLOP/s, memory {report.bandwidth_gbs:.0f} GB/s"
+        f"{report.setting}; {peak} {report.peak_gflops:.0f} GFLOP/s, memory {report.bandwidth_gbs:.0f} GB/s"
     )
 
 
@@ -57,9 +58,11 @@ def summary(report: Report) -> str:
     for name in report.others:
         if count := len(report.timed(name)):
             missing = f" ({count} layers)" if count < len(report.results) else ""
+            layers, share = report.most_wrong(name)
+            wrong = f"; wrong on {layers} layers, up to {share:.2%} of their outputs" if layers else ""
             lines.append(
                 f"{name}: {report.mean_fraction(name):.3f} of the FMA peak, "
-                f"fastpw {report.mean_speedup(name):.3f} × as fast{missing}"
+                f"fastpw {report.mean_speedup(name):.3f} × as fast{missing}{wrong}"
             )
     return "\n".join(lines)
 
@@ -74,7 +77,7 @@ def _cells(report, result):
         yield f"{layer.kh}×{layer.kw}"
     yield f"{layer.C}" if report.setting.kind == "depthwise" else f"{layer.C} → {layer.K}"
     for name in report.implementations:
-        yield f"{result.timings[name].best * 1e6:.1f}" if name in result.timings else "–"
+        yield _time(result, name)
     yield f"{result.gflops():.1f}"
     yield f"{result.fraction():.3f}"
     if report.peers:
@@ -83,6 +86,14 @@ def _cells(report, result):
     else:
         for name in report.others:
             yield f"{result.speedup(name):.2f}"
+
+
+def _time(result, name):
+    """In microseconds; of a result that is wrong in part, with the share of its wrong outputs."""
+    if name not in result.timings:
+        return "–"
+    wrong = f" ({result.wrong[name]:.2%} wrong)" if name in result.wrong else ""
+    return f"{result.timings[name].best * 1e6:.1f}{wrong}"
 
 
 def _ends_network(report, result):

@@ -38,7 +38,7 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def prepare(self, layer: Layer | Block, setting: Setting) -> None:
+    def prepare(self, layer: Layer | Block, setting: Setting) -> float | None:
         if not self._process.is_alive():
             self._start()
         return self._ask("prepare", layer, setting)
@@ -46,7 +46,7 @@ class Worker:
     def burst(self, seconds: float) -> list[float]:
         return self._ask("burst", seconds)
 
-    def check(self) -> None:
+    def check(self) -> float | None:
         return self._ask("check")
 
     def _ask(self, *question):
