@@ -79,7 +79,9 @@ def _add_bench(commands):
                          "and models with the last two")  # fmt: skip
     command.add_argument("--numpy-to-numpy", action="store_true",
                          help="each call makes new arrays for its results")  # fmt: skip
-    command.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    command.add_argument("--dtype", choices=["float32", "float64", "int8"], default="float32")
+    command.add_argument("--dynamic", action="store_true",
+                         help="of int8: each row of float32 is quantized on its way in")  # fmt: skip
     command.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     command.add_argument("--plot", metavar="FILE.png", nargs="?", const="bench.png",
                          help="draw a roofline with a dot per layer; of blocks and networks bars, of a model "
@@ -112,6 +114,9 @@ def _bench(options):
     if options.shape:
         print("fastpw bench --shape: it goes with --model", file=sys.stderr)
         return 2
+    if complaint := _complaint_of_integers(options):
+        print(f"fastpw bench --dtype: {complaint}", file=sys.stderr)
+        return 2
     try:
         chosen = layers.load(options.layers, options.kind)
     except (OSError, ValueError) as error:
@@ -134,6 +139,7 @@ def _bench(options):
         new_arrays=options.numpy_to_numpy,
         dtype=options.dtype,
         kind=options.kind,
+        dynamic=options.dynamic,
     )
     peers = options.peers or options.backward
     command.main(chosen, setting, peers, options.json, options.plot, note)
@@ -142,6 +148,15 @@ def _bench(options):
 
         print(one_line(_of_networks(options)))
     return 0
+
+
+def _complaint_of_integers(options):
+    if options.dtype != "int8":
+        return f"int8 is needed for --dynamic, got {options.dtype}" if options.dynamic else None
+    for name, given in {"--backward": options.backward, "--kind": options.kind != "pointwise"}.items():
+        if given:
+            return f"int8 is measured of pointwise layers, forward, and does not go with {name}"
+    return None
 
 
 def _threads(options):
@@ -200,6 +215,7 @@ def _complaint(options, subject, also):
         "--layers": options.layers is not None,
         "--backward": options.backward,
         "--dtype": options.dtype != "float32",
+        "--dynamic": options.dynamic,
         **{name: getattr(options, name[2:]) is not None for name in also},
     }
     for name, given in others.items():

@@ -26,11 +26,11 @@ class Contestant:
         self.name = name
         self._prepare = prepare
 
-    def prepare(self, layer: Layer | Block | Model, setting: Setting) -> None:
-        """Make arrays, pack weights, compute once and check the result."""
+    def prepare(self, layer: Layer | Block | Model, setting: Setting) -> float | None:
+        """Make arrays, pack weights, compute once and check the result: as `check`."""
         self._problem = problem.of(layer, setting)
         self.start()
-        self.check()
+        return self.check()
 
     def start(self) -> None:
         """Prepare it, from the arrays that are there, and compute once."""
@@ -46,10 +46,14 @@ class Contestant:
         timing.settle()
         return calls
 
-    def check(self) -> None:
-        """Raise ArithmeticError if the last result is wrong."""
-        self._problem.check(self._read(), self.name)
+    def check(self) -> float | None:
+        """Raise ArithmeticError if the last result is wrong.
+
+        Of integers it returns the share of wrong outputs instead, but for fastpw's own.
+        """
+        share = self._problem.check(self._read(), self.name)
         timing.settle()
+        return share
 
 
 def local(name: str, prepare: Callable[[Any], Callable[[], Any]]) -> Contestant:

@@ -14,12 +14,13 @@ import numpy as np
 import fastpw
 from fastpw.bench import backward, windowed
 from fastpw.bench.problem import Forward
+from fastpw.bench.quantized_problem import IN_FLOAT32, Quantized
 from fastpw.bench.setting import Setting
 
 Run: TypeAlias = Callable[[], Any]
 Table: TypeAlias = dict[str, Callable[..., Run]]
 
-SHOWN = ("einsum", "numpy", "fastpw")
+SHOWN = ("einsum", "numpy", "fastpw", IN_FLOAT32)
 
 
 def einsum(problem: Forward, optimize: bool = False) -> Run:
@@ -69,6 +70,22 @@ def fastpw_function(problem: Forward) -> Run:
     return lambda: fastpw.conv1x1(x, weight, bias, stride=stride, activation="relu", out=out)
 
 
+def in_float32(problem: Quantized) -> Run:
+    """The layer before it was quantized, by fastpw.Conv1x1."""
+    return fastpw_layer(problem.real)
+
+
+def fastpw_integers(problem: Quantized) -> Run:
+    """fastpw.QConv1x1, its weights packed once."""
+    options = {"weight_scale": problem.weight_scale, "stride": problem.layer.stride, "activation": "relu"}
+    if not problem.setting.dynamic:
+        options |= {"x_scale": problem.x_scale, "x_zero_point": problem.x_zero_point}
+        options |= {"y_scale": problem.y_scale, "y_zero_point": problem.y_zero_point}
+    layer = fastpw.QConv1x1(problem.weight, problem.bias, **options)
+    x, out = problem.x, problem.out()
+    return lambda: layer(x, out=out)
+
+
 FORWARD: Table = {
     "einsum": einsum,
     "einsum(optimize)": einsum_optimize,
@@ -81,6 +98,7 @@ BACKWARD: Table = {
     "numpy": backward.numpy_matmul,
     "fastpw": backward.fastpw_gradients,
 }
+INTEGERS: Table = {IN_FLOAT32: in_float32, "fastpw": fastpw_integers}
 
 DENSE: Table = {"numpy": windowed.dense_numpy, "fastpw": windowed.fastpw_layer}
 DEPTHWISE: Table = {"numpy": windowed.depthwise_numpy, "fastpw": windowed.fastpw_layer}
@@ -95,7 +113,7 @@ TABLES: dict[str, tuple[Table, Table]] = {
 
 def table(setting: Setting) -> Table:
     """The implementations of the kind and the pass that are measured, by name."""
-    return TABLES[setting.kind][setting.backward]
+    return INTEGERS if setting.in_integers else TABLES[setting.kind][setting.backward]
 
 
 def shown(setting: Setting) -> Table:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
@@ -10,12 +11,13 @@ from numpy.typing import ArrayLike
 
 from fastpw import _bounds, reference
 from fastpw._typing import FloatArray
-from fastpw.bench.arrays import Problem, spread
+from fastpw.bench.arrays import Arrays, Problem, spread
 from fastpw.bench.blocks.parts import Block
 from fastpw.bench.blocks.problem import BlockProblem
 from fastpw.bench.layers import Layer
 from fastpw.bench.networks.model import Model
 from fastpw.bench.networks.problem import ModelProblem
+from fastpw.bench.quantized_problem import Quantized
 from fastpw.bench.setting import Setting
 from fastpw.bench.windowed_problem import WindowedBackward
 
@@ -25,14 +27,14 @@ CHECKED_OUTPUTS = 16  # of dweight and dbias, which look at every pixel
 
 
 @lru_cache(maxsize=1)
-def of(
-    layer: Layer | Block | Model, setting: Setting
-) -> Forward | Backward | WindowedBackward | BlockProblem | ModelProblem:
+def of(layer: Layer | Block | Model, setting: Setting) -> Arrays:
     """The problem that a layer, a block or a network is in this setting."""
     if isinstance(layer, Block):
         return BlockProblem(layer, setting)
     if isinstance(layer, Model):
         return ModelProblem(layer, setting)
+    if setting.in_integers:
+        return Quantized(Forward(layer, replace(setting, dtype="float32", dynamic=False)), setting)
     if not setting.backward:
         return Forward(layer, setting)
     return (Backward if setting.kind == "pointwise" else WindowedBackward)(layer, setting)
@@ -43,7 +45,7 @@ class Forward(Problem):
 
     def __init__(self, layer: Layer, setting: Setting) -> None:
         super().__init__(layer, setting)
-        self._checked = spread(layer.P, CHECKED_PIXELS)
+        self.checked = spread(layer.P, CHECKED_PIXELS)
         y, allowed = _bounds.promise_windowed(
             reference.conv2d,
             self._windows(),
@@ -58,7 +60,7 @@ class Forward(Problem):
     def _windows(self):
         """What the checked pixels look at, each as an image."""
         padded, stride, (kh, kw) = self.padded(self.x), self.layer.stride, self.layer.kernel
-        where = zip(*np.unravel_index(self._checked, self.layer.output_shape[:3]), strict=True)
+        where = zip(*np.unravel_index(self.checked, self.layer.output_shape[:3]), strict=True)
         corners = ((n, i * stride, j * stride) for n, i, j in where)
         return np.stack([padded[n, top : top + kh, left : left + kw] for n, top, left in corners])
 
@@ -71,7 +73,7 @@ class Forward(Problem):
         y = np.reshape(y, self.layer.output_shape)
         if not np.isfinite(y).all():
             raise ArithmeticError(f"{self.layer.name}: {name} left pixels out or made them NaN or infinite")
-        self.hold(name, "the result", self.rows_at(self._checked, y), *self._promise)
+        self.hold(name, "the result", self.rows_at(self.checked, y), *self._promise)
 
 
 class Backward(Problem):

@@ -2,7 +2,7 @@
 
 import platform
 import statistics
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,9 @@ class Result:
     setting: Setting
     timings: dict[str, Timing]
     peak_gflops: float  # of the FMA peak's turns beside them: the clock, and who else uses the core, change
+    wrong: dict[str, float] = field(
+        default_factory=dict
+    )  # the share of wrong outputs of a peer that has some
 
     @property
     def flops(self) -> int:
@@ -37,9 +40,10 @@ class Result:
 
     @property
     def best_other(self) -> str:
-        """The fastest that is not fastpw."""
+        """The fastest that is not fastpw: that is right, and is not fastpw in float32, if there is one."""
         others = [name for name in self.timings if name != "fastpw"]
-        return min(others, key=lambda name: self.timings[name].best)
+        right = [name for name in others if name not in self.wrong and not name.startswith("fastpw ")]
+        return min(right or others, key=lambda name: self.timings[name].best)
 
     def gflops(self, name: str = "fastpw") -> float:
         return self.flops / self.timings[name].best / 1e9
@@ -75,6 +79,11 @@ class Report:
     def timed(self, name: str) -> list[Result]:
         """The layers that this implementation computed."""
         return [result for result in self.results if name in result.timings]
+
+    def most_wrong(self, name: str) -> tuple[int, float]:
+        """The number of layers of which it gets outputs wrong, and the largest share of a layer's."""
+        shares = [result.wrong[name] for result in self.results if name in result.wrong]
+        return len(shares), max(shares, default=0.0)
 
     def mean_fraction(self, name: str = "fastpw") -> float | None:
         """Of the FMA peak, the geometric mean over the layers."""
@@ -126,6 +135,7 @@ class Report:
             "bytes": result.bytes,
             "peak_gflops": result.peak_gflops,
             "best_other": result.best_other,
+            "wrong": result.wrong,
             "implementations": {name: self.figures(result, name) for name in result.timings},
         }
 
@@ -148,4 +158,6 @@ def _mean(ratios):
 
 def chosen_isa(dtype: str) -> str:
     """The instruction set of the kernels in use."""
+    if dtype == "int8":
+        return next(row["isa"] for row in machine.integer_sets() if row["chosen"])
     return next(row["isa"] for row in machine.kernel_sets() if row["chosen"] and row["dtype"] == dtype)

@@ -64,7 +64,7 @@ class Runner:
             for name, peer in self._peers.items():
                 self._contestants.append(stack.enter_context(closing(self._new_worker(name, peer))))
             self._measure_memory()
-            self._peak = roofs.FmaPeak(self.setting.threads, self.setting.dtype)
+            self._peak = roofs.FmaPeak(self.setting.threads, self.setting.peak_dtype)
             self._stack = stack.pop_all()
         return self
 
@@ -81,20 +81,22 @@ class Runner:
     def measure(self, layer: Layer) -> Result:
         """Check everyone on a layer, time them in turn, and check them again; the Result.
 
-        What is wrong in this process is an error (ArithmeticError); a peer that fails does not count.
+        What is wrong in this process is an error (ArithmeticError); a peer that fails does not count. Of
+        integers a peer whose outputs are wrong in part is timed, and its share of them noted.
         """
         timings, peak = self._time(layer)
-        result = Result(layer, self.setting, timings, peak)
+        result = Result(layer, self.setting, timings, peak, self._wrong)
         self.report.results.append(result)
         return result
 
     def _time(self, layer: Layer | Block | Model) -> tuple[dict[str, Timing], float]:
         """The timings of those who are right, by name, and the FMA peak beside them, in GFLOP/s."""
-        self._everyone(layer, "prepare", layer, self.setting)
+        first = self._everyone(layer, "prepare", layer, self.setting)
         able = self._able(layer)
         bursts = {one.name: partial(self._attempt, layer, one, "burst") for one in able}
         timings = interleave({"peak": self._peak.burst, **bursts}, self._rounds, SECONDS)
-        self._everyone(layer, "check")
+        last = self._everyone(layer, "check")
+        self._wrong = {name: share for name in last if (share := max(first[name] or 0, last[name] or 0))}
         peak = self._peak.flops / timings.pop("peak").best / 1e9
         self.report.peak_gflops = max(self.report.peak_gflops, peak)
         return {one.name: timings[one.name] for one in self._able(layer)}, peak
@@ -104,8 +106,8 @@ class Runner:
         return [one for one in self._contestants if (layer.name, one.name) not in failed]
 
     def _everyone(self, layer, method, *arguments):
-        for one in self._able(layer):
-            self._attempt(layer, one, method, *arguments)
+        """What each answers, by name; of one that fails now, []."""
+        return {one.name: self._attempt(layer, one, method, *arguments) for one in self._able(layer)}
 
     def _attempt(self, layer, one, method, *arguments):
         try:

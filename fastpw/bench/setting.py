@@ -25,6 +25,16 @@ class Setting:
     new_arrays: bool = False
     dtype: str = "float32"
     kind: str = "pointwise"
+    dynamic: bool = False  # of int8: float32 goes in and comes out
+
+    @property
+    def in_integers(self) -> bool:
+        return self.dtype == "int8"
+
+    @property
+    def peak_dtype(self) -> str:
+        """Of the multiply-adds that are timed beside the layers: integers are compared with float32."""
+        return "float32" if self.in_integers else self.dtype
 
     @property
     def title(self) -> str:
@@ -48,6 +58,8 @@ class Setting:
         weight = math.prod(self.weight_shape(layer))
         # Backward reads x, y, dy and the weight, and writes dx, dweight and dbias.
         elements = 2 * (x + y + weight) + bias if self.backward else x + y + weight + bias
+        if self.in_integers:
+            return (x + y) * (4 if self.dynamic else 1) + weight + 4 * bias
         return elements * np.dtype(self.dtype).itemsize
 
     def intensity(self, layer: Layer) -> float:
@@ -57,7 +69,8 @@ class Setting:
     def __str__(self) -> str:
         what = "gradients of bias + ReLU" if self.backward else "bias + ReLU"
         what = "bias and activations" if self.kind == "block" else what
+        dtype = f"dynamic {self.dtype}" if self.dynamic else self.dtype
         where = "new arrays each call" if self.new_arrays else "own arrays"
         if self.kind == "network":
             what, where = "one call", "from array to new array"
-        return f"{self.dtype}, {what}, {where}, threads: {self.threads}"
+        return f"{dtype}, {what}, {where}, threads: {self.threads}"

@@ -10,6 +10,7 @@ from fastpw.bench.layers import Layer
 from fastpw.bench.report import Report, Result, chosen_isa
 
 BEST_OTHER = 14  # characters: the longest name of a peer is shorter
+WITH_WRONG = 22  # columns of a time and the share of wrong outputs
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,8 @@ def _figure_columns(report):
     """How fast everybody is."""
     for name in report.implementations:
         spare = 0 if name == "fastpw" else 2
-        yield _of(f"{name} µs", lambda r, n: f"{r.timings[n].best * 1e6:.1f}", name, 8, spare)
+        least = WITH_WRONG if report.setting.in_integers and name in report.others else 8
+        yield _of(f"{name} µs", _time, name, least, spare)
     yield Column("GFLOP/s", 7, lambda r: f"{r.gflops():.1f}", spare=1)
     yield Column("of peak", 7, lambda r: f"{r.fraction():.3f}")
     if report.peers:
@@ -92,6 +94,12 @@ def _figure_columns(report):
     else:
         for name in report.others:
             yield _of(f"× {name}", lambda r, n: f"{r.speedup(n):.2f}", name, 6)
+
+
+def _time(result, name):
+    """In microseconds; of a result that is wrong in part, with the share of its wrong outputs."""
+    wrong = f" ({result.wrong[name]:.2%} wrong)" if name in result.wrong else ""
+    return f"{result.timings[name].best * 1e6:.1f}{wrong}"
 
 
 def _of(head, figure, name, least, spare=0):
@@ -113,7 +121,8 @@ def title(report: Report) -> str:
 
 def roofs(report: Report) -> str:
     """What the machine reached in the same run."""
-    return f"FMA peak {report.peak_gflops:.0f} GFLOP/s, memory {report.bandwidth_gbs:.0f} GB/s"
+    peak = "float32's FMA peak" if report.setting.in_integers else "FMA peak"
+    return f"{peak} {report.peak_gflops:.0f} GFLOP/s, memory {report.bandwidth_gbs:.0f} GB/s"
 
 
 def notes(report: Report) -> list[str]:
@@ -132,8 +141,11 @@ def summary(report: Report) -> str:
     for name in report.others:
         if count := len(report.timed(name)):
             missing = f" ({count} layers)" if count < len(report.results) else ""
+            layers, share = report.most_wrong(name)
+            wrong = f"; wrong on {layers} layers, up to {share:.2%} of their outputs" if layers else ""
             lines.append(
                 f"{name}: {report.mean_fraction(name):.3f} of the FMA peak, "
-                f"fastpw {report.mean_speedup(name):.3f} × as fast{missing}"
+                f"fastpw {report.mean_speedup(name):.3f} × as fast{missing}{wrong}"
             )
     return "\n".join(lines)
+

@@ -42,7 +42,7 @@ class Worker:
         self._process.start()
         theirs.close()
 
-    def prepare(self, layer: Layer | Block | Model, setting: Setting) -> None:
+    def prepare(self, layer: Layer | Block | Model, setting: Setting) -> float | None:
         if not self._process.is_alive():
             self._start()
         return self._ask("prepare", layer, setting)
@@ -50,7 +50,7 @@ class Worker:
     def burst(self, seconds: float) -> list[float]:
         return self._ask("burst", seconds)
 
-    def check(self) -> None:
+    def check(self) -> float | None:
         return self._ask("check")
 
     def _ask(self, *question):

@@ -38,6 +38,18 @@ WINDOWED = {
     "openvino": Peer("fastpw.bench.peers.openvino:convolution", ("openvino",)),
 }
 WINDOWED_BACKWARD = {"torch conv": BACKWARD["torch conv"]}
+INTEGERS = {
+    "litert": Peer("fastpw.bench.peers.litert_quantized:conv2d", ("ai_edge_litert",)),
+    "torch onednn": Peer("fastpw.bench.peers.torch_quantized:onednn", ("torch",)),
+    "ort u8u8": Peer("fastpw.bench.peers.onnxruntime_quantized:unsigned", ("onnxruntime", "onnx")),
+    "ort u8s8": Peer("fastpw.bench.peers.onnxruntime_quantized:signed", ("onnxruntime", "onnx")),
+}
+DYNAMIC = {
+    "litert": Peer("fastpw.bench.peers.litert_quantized:dynamic", ("ai_edge_litert",)),
+    "torch dynamic": Peer("fastpw.bench.peers.torch_quantized:dynamic", ("torch",)),
+    "ort u8u8": Peer("fastpw.bench.peers.onnxruntime_quantized:unsigned_dynamic", ("onnxruntime", "onnx")),
+    "ort u8s8": Peer("fastpw.bench.peers.onnxruntime_quantized:signed_dynamic", ("onnxruntime", "onnx")),
+}
 BLOCKS = {
     "litert": Peer("fastpw.bench.peers.litert_blocks:block", ("ai_edge_litert",)),
     "torch eager": Peer("fastpw.bench.peers.torch_blocks:eager", ("torch",)),
@@ -59,6 +71,8 @@ def table(setting: Setting) -> dict[str, Peer]:
     """The peers of the kind and the pass that are measured, by name."""
     if setting.kind in ("block", "network"):
         return BLOCKS if setting.kind == "block" else NETWORKS
+    if setting.in_integers:
+        return DYNAMIC if setting.dynamic else INTEGERS
     if setting.kind == "pointwise":
         return BACKWARD if setting.backward else FORWARD
     return WINDOWED_BACKWARD if setting.backward else WINDOWED
@@ -71,8 +85,8 @@ def absent(setting: Setting) -> dict[str, str]:
         missing = [module for module in peer.needs if not _installed(module)]
         if missing:
             reasons[name] = f"{' and '.join(missing)} not installed"
-        elif setting.dtype != "float32":
-            reasons[name] = "compared in float32 only"
+        elif setting.dtype not in ("float32", "int8"):
+            reasons[name] = "compared in float32 and int8 only"
     return reasons
 
 
