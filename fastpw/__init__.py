@@ -2,6 +2,7 @@
 
 conv.py          conv1x1: one call
 layer.py         Conv1x1: weights packed once, called many times
+quantized_layer.py  QConv1x1, qconv1x1: int8 weights, exact
 conv2d.py        conv2d, Conv2d: dense kernels of any size
 depthwise.py     depthwise_conv2d, DepthwiseConv2d
 pool.py          MaxPool2d, AveragePool2d, GlobalAveragePool
@@ -17,6 +18,7 @@ _fused.py        the operation of layers that run as one
 _layer.py        what all layers have in common
 _operation.py    what a layer computes: arrays checked, programs found or described
 _convolution.py  the 1x1 convolution as an operation
+_quantized.py    and that of integers
 _windowed.py     the operations whose pixels look at their neighbours
 _gradient_call.py, _backward.py, _window_gradients.py  the backward pass, checked and run
 _programs.py     programs of earlier calls, for those that follow
@@ -64,6 +66,7 @@ from .gradients import Gradients, conv1x1_backward
 from .layer import Conv1x1
 from .pool import AveragePool2d, GlobalAveragePool, MaxPool2d
 from .quantize import dequantize, quantize, quantize_weight
+from .quantized_layer import QConv1x1, qconv1x1
 from .runtime import get_num_threads, num_threads, set_num_threads, show_config
 from .shuffle import ChannelShuffle
 
@@ -82,6 +85,7 @@ __all__ = [
     "Gradients",
     "MaxPool2d",
     "Network",
+    "QConv1x1",
     "__version__",
     "activations",
     "conv1x1",
@@ -95,6 +99,7 @@ __all__ = [
     "get_num_threads",
     "load",
     "num_threads",
+    "qconv1x1",
     "quantize",
     "quantize_weight",
     "set_num_threads",

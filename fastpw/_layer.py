@@ -24,7 +24,11 @@ MOST_PROGRAM_BYTES = 1 << 20  # of each: a program has a part for each group and
 
 def frozen(name: str, value: ArrayLike) -> FloatArray:
     """A copy whose memory nobody can make writable again; the array itself, where that is so already."""
-    array = _checks.array(name, value)
+    return frozen_array(_checks.array(name, value))
+
+
+def frozen_array(array: np.ndarray) -> np.ndarray:
+    """The same of an array of any numbers."""
     if type(array.base) is bytes and array.flags.c_contiguous:
         return array
     return np.ndarray(array.shape, array.dtype, array.tobytes())

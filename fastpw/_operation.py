@@ -47,6 +47,7 @@ class Operation:
     given: np.ndarray | None = None  # the weights as they came, where a program is given them at each call
     bias: np.ndarray | None = None
     adds_residual = True
+    result_follows = _checks.INPUTS  # where its dtype comes from, for a message
 
     def checked_input(self, x) -> np.ndarray:
         raise NotImplementedError
@@ -54,6 +55,9 @@ class Operation:
     def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
         """For an input of a shape, which is checked."""
         raise NotImplementedError
+
+    def result_dtype(self, x: np.ndarray) -> np.dtype:
+        return np.dtype(x.dtype.type)
 
     def describe(self, packed: Any, x, y, residual, z) -> Program:
         raise NotImplementedError
@@ -69,13 +73,16 @@ class Operation:
         """
         x, residual, out, out_z = arrays
         x = self.checked_input(x)
-        shape, dtype = self.output_shape(x.shape), np.dtype(x.dtype.type)
+        shape, dtype = self.output_shape(x.shape), self.result_dtype(x)
         if residual is not None:
             if not self.adds_residual:
                 raise _checks.no_residual(residual)
             residual = _checks.like_result("residual", residual, shape, dtype)
         z = None if out_z is None else _checks.output("out_z", out_z, shape, dtype)
-        y = new(shape, dtype) if out is None else _checks.output("out", out, shape, dtype)
+        if out is None:
+            y = new(shape, dtype)
+        else:
+            y = _checks.output("out", out, shape, dtype, why=self.result_follows)
         if out is not None or z is not None:
             x, residual = _checks.apart(x, residual, y, z)
         for program in known:

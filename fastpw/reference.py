@@ -136,7 +136,7 @@ def _borders(padding) -> tuple[tuple[int, int], tuple[int, int]]:
     return _pair(vertical), _pair(horizontal)
 
 
-def pad_and_stride(at_inputs: Array, stride, padding) -> Array:
+def pad_and_stride(at_inputs: Array, stride: Any, padding: Any) -> Array:
     """From (..., H, W, K) at the input's pixels to (..., Ho, Wo, K): zero where there is only padding."""
     (step_h, step_w), borders = _pair(stride), _borders(padding)
     if (step_h, step_w) == (1, 1) and borders == ((0, 0), (0, 0)):

@@ -67,7 +67,8 @@ def unannotated(tree):
         elif isinstance(node, ast.FunctionDef):
             given = node.args
             arguments = *given.posonlyargs, *given.args, given.vararg, *given.kwonlyargs, given.kwarg
-            left_out = [a.arg for a in arguments if a and a.annotation is None and a.arg != "self"]
+            named = [a for a in arguments if a and a.arg not in ("self", "cls")]
+            left_out = [a.arg for a in named if a.annotation is None]
             left_out += ["return"] * (node.returns is None)
             yield from (f"line {node.lineno}: {name} of {node.name}" for name in left_out)
 

@@ -4,6 +4,7 @@ A message names the argument, what is allowed and what came. A TypeError is abou
 ValueError about anything else.
 
 arrays.py    what is read and what is written, where they lie, and the weight's layouts
+integers.py  the convolution of integers: its arrays, and which arguments go together
 kernels.py   weights with a height and a width
 scales.py    quantized numbers: their types, scales and zero points
 options.py   everything else
@@ -12,6 +13,7 @@ options.py   everything else
 # ruff: noqa: F401 - callers say checks.stride, wherever it stands
 
 from .arrays import (
+    INPUTS,
     apart,
     array,
     bias,
@@ -29,8 +31,24 @@ from .arrays import (
     per_filter,
     unwritten,
     weight,
+    weight_matrix,
     with_channels,
     wrong_channels,
+)
+from .integers import (
+    BIASES,
+    FLOAT32,
+    goes_together,
+    held_scales,
+    input_of,
+    integer_weight,
+    integer_zero_point,
+    no_activation,
+    per_filter_scales,
+    result_dtype,
+    sums_fit,
+    typed_bias,
+    zero_point_fits,
 )
 from .kernels import dense, dense_layout, depthwise, depthwise_layout, filters_first
 from .options import (

@@ -10,6 +10,7 @@ import numpy as np
 from .options import WRT, shown
 
 FLOATS = np.dtype(np.float32), np.dtype(np.float64)
+INPUTS = "as the inputs have"  # why a result has a dtype
 
 
 def array(name: str, value) -> np.ndarray:
@@ -63,12 +64,12 @@ def with_channels(name: str, value) -> np.ndarray:
         value = array(name, value)
     if value.ndim == 0:
         raise ValueError(f"{name}: an array (..., channels) is needed, got a scalar")
-    if value.flags.c_contiguous or _channels_adjacent(value):
+    if value.flags.c_contiguous or channels_adjacent(value):
         return value
     return np.ascontiguousarray(value)
 
 
-def _channels_adjacent(value: np.ndarray) -> bool:
+def channels_adjacent(value: np.ndarray) -> bool:
     return value.shape[-1] <= 1 or value.strides[-1] == value.itemsize
 
 
@@ -78,19 +79,21 @@ def mixed_dtypes(**arrays: np.ndarray | None) -> TypeError:
     return TypeError(f"{came}: one dtype for all is needed, nothing is converted silently; use .astype")
 
 
-def output(name: str, value, shape: tuple[int, ...], dtype: np.dtype, of_pixels: bool = True) -> np.ndarray:
+def output(
+    name: str, value, shape: tuple[int, ...], dtype: np.dtype, of_pixels: bool = True, why: str = INPUTS
+) -> np.ndarray:
     """An array to write to: a plain view of the caller's array. Pixels have adjacent channels."""
     if type(value) is not np.ndarray:
         value = _plain_view(name, value)
     if value.dtype != dtype:
-        raise TypeError(f"{name}: dtype {dtype} is needed, as the inputs have, got {value.dtype}")
+        raise TypeError(f"{name}: dtype {dtype} is needed, {why}, got {value.dtype}")
     if value.shape != shape:
         raise ValueError(f"{name}: shape {shape} is needed, got {value.shape}")
     flags = value.flags
     if not flags.writeable:
         raise ValueError(f"{name}: a writable array is needed, got a read-only one")
     if not flags.c_contiguous:
-        if of_pixels and not _channels_adjacent(value):
+        if of_pixels and not channels_adjacent(value):
             raise ValueError(
                 f"{name}: channels adjacent in memory ({value.itemsize} bytes apart) are needed, "
                 f"got strides {value.strides}"
@@ -182,7 +185,11 @@ def layout(value) -> str:
 
 def weight(value, layout: str) -> np.ndarray:
     """The weights as a view (K, C // groups)."""
-    value = array("weight", value)
+    return weight_matrix(array("weight", value), layout)
+
+
+def weight_matrix(value: np.ndarray, layout: str) -> np.ndarray:
+    """The same of an array of any numbers."""
     if layout == "OI" and value.ndim == 2:
         return value
     axes, _ = LAYOUTS[layout]

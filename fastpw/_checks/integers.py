@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from .arrays import channels_adjacent, weight_matrix
+from .arrays import as_ndarray, channels_adjacent, weight_matrix
 from .options import integer, shown
 from .scales import INT8, INT32, QUANTIZED, UINT8, integers
 
 FLOAT32 = np.dtype(np.float32)
 RESULTS = INT8, UINT8, INT32, FLOAT32
+BIASES = INT32, FLOAT32
 
 
-def input_of(value, dtypes: tuple[np.dtype, ...], why: str) -> np.ndarray:
+def _typed(name: str, value, dtypes: tuple[np.dtype, ...], why: str) -> np.ndarray:
+    given = value if type(value) is np.ndarray else as_ndarray(name, value)
+    if given.dtype not in dtypes:
+        raise TypeError(f"{name}: {' or '.join(map(str, dtypes))} is needed {why}, got {given.dtype}")
+    return given
+
+
+def input_of(value, dynamic: bool) -> np.ndarray:
     """x with adjacent channels."""
-    given = value if type(value) is np.ndarray and value.dtype in dtypes else integers("x", value, dtypes, why)
+    if dynamic:
+        given = _typed("x", value, (FLOAT32,), "without x_scale")
+    else:
+        given = _typed("x", value, QUANTIZED, "with x_scale")
     if given.ndim == 0:
         raise ValueError("x: an array (..., channels) is needed, got a scalar")
     return given if channels_adjacent(given) else np.ascontiguousarray(given)
@@ -27,8 +38,8 @@ def integer_weight(value, layout: str) -> np.ndarray:
 
 def typed_bias(value, filters: int, dtype: np.dtype) -> np.ndarray:
     """An array (K,) of what is added to sums, or to numbers in float32."""
-    why = " for results in float32" if dtype == FLOAT32 else " for results in integers"
-    given = integers("bias", value, (dtype,), why)
+    why = "for results in float32" if dtype == FLOAT32 else "for results in integers"
+    given = _typed("bias", value, (dtype,), why)
     if given.shape != (filters,):
         raise ValueError(f"bias: shape (K,) = ({filters},) is needed, got {given.shape}")
     return given
@@ -76,7 +87,9 @@ def zero_point_fits(name: str, value: int, dtype: np.dtype) -> None:
 def goes_together(x_scale, x_zero_point: int, y_scale, y_zero_point: int, out: np.dtype | None) -> None:
     """Which scales there are, by what goes in and out."""
     if x_scale is None and x_zero_point:
-        raise ValueError(f"x_zero_point: 0 is needed without x_scale, as rows have their own, got {x_zero_point}")
+        raise ValueError(
+            f"x_zero_point: 0 is needed without x_scale, as rows have their own, got {x_zero_point}"
+        )
     if x_scale is None and (y_scale is not None or out not in (None, FLOAT32)):
         raise ValueError("x_scale: a number is needed for results in integers, got None")
     if y_scale is None and out in QUANTIZED:

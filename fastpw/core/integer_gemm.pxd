@@ -10,7 +10,8 @@ from libc.stdint cimport int32_t
 
 from fastpw.core.integers cimport (FASTPW_HEAD_ROWS, fastpw_finish_args, fastpw_integer_set, fastpw_quantize_args,
                                    fastpw_requantize, fastpw_row_scale, fastpw_stage_args, fastpw_sums_args)
-from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
+from fastpw.core.kernels cimport (FASTPW_F32, fastpw_enter_float_state, fastpw_float_state,
+                                  fastpw_leave_float_state)
 from fastpw.core.machine cimport share_done, team_joined
 from fastpw.core.panels cimport CACHE_LINE, whole_lines
 from fastpw.core.pixels cimport A, C, OPERANDS, Pixels, address, run_length
@@ -124,7 +125,8 @@ cdef inline void stage_rows(const IntegerGemm *g, const BoundIntegers *at, const
 
 
 cdef inline void finish_rows(const IntegerGemm *g, const BoundIntegers *at, const IntegerTask *task,
-                             fastpw_finish_args *args, Py_ssize_t column, const fastpw_row_scale *scales) noexcept nogil:
+                             fastpw_finish_args *args, Py_ssize_t column,
+                             const fastpw_row_scale *scales) noexcept nogil:
     """Of one panel, whose columns are those from this one on."""
     cdef Py_ssize_t row = task.start
     cdef int32_t *sums = args.sums
@@ -145,7 +147,7 @@ cdef inline void run_integer_task(const IntegerGemm *g, const BoundIntegers *at,
     cdef Py_ssize_t panel, group, local
     cdef fastpw_sums_args sums
     cdef fastpw_finish_args finish
-    if g.how.c_type == g.x_type:          # float32 in and out
+    if g.x_type == FASTPW_F32:
         scales = <fastpw_row_scale *>(workspace + g.scales_at)
         if not staged:
             quantize_rows(g, at, task, workspace)

@@ -255,7 +255,7 @@ cdef class Quantized(Program):
         return self.count * sizeof(Part)
 
     def schedule(self):
-        """How the products are cut: for each its rows, columns and depth, the rows and panels of a task, the threads."""
+        """How the products are cut: for each its rows, columns and depth, rows and panels of a task, threads."""
         names = "rows", "columns", "depth", "task_rows", "task_panels", "threads"
         return [dict(zip(names, (self.parts[i].gemm.pixels.m, self.parts[i].gemm.b.groups * self.parts[i].gemm.b.n,
                                  self.parts[i].gemm.b.k, self.parts[i].gemm.block_rows,
