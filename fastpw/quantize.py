@@ -12,6 +12,9 @@ from ._typing import ArrayLike, FloatArray, WeightLayout
 
 MOST_WEIGHT = 127  # -128 is allowed and not made: what is symmetric has as many numbers below 0 as above
 
+# In a bias's own steps: half of an int32's range and more is left to the products.
+MOST_BIAS = 2.0**29
+
 # Below this, a scale would have fewer digits than float32's other numbers, or none.
 LEAST_SCALE = float(np.finfo(np.float32).tiny)
 
@@ -71,12 +74,35 @@ def quantize_weight(
     return q, scale
 
 
-def weight_scale(matrix: FloatArray) -> NDArray[np.float32]:
-    """The scale of each row of weights (K, C // groups)."""
+def weight_scale(matrix: FloatArray, least: ArrayLike = 0.0) -> NDArray[np.float32]:
+    """The scale of each row of weights (K, C // groups), and at least so much."""
     largest = np.abs(matrix).max(axis=1, initial=0).astype(np.float64)
-    _checks.scale_fits("weight", largest / MOST_WEIGHT)
-    scale = (largest / MOST_WEIGHT).astype(np.float32)
+    wanted = np.maximum(largest / MOST_WEIGHT, least)
+    _checks.scale_fits("weight", wanted)
+    scale = wanted.astype(np.float32)
     return np.where(scale >= LEAST_SCALE, scale, np.float32(1))
+
+
+def quantize_with_bias(
+    weight: FloatArray, bias: FloatArray | None, x_scale: float, layout: str
+) -> tuple[NDArray[np.int8], NDArray[np.float32], NDArray[np.int32] | None]:
+    """A layer's weight, its scales, and its bias in steps of x_scale * scale[k], in int32.
+
+    Where an output channel has next to no weights beside its bias, as training leaves it when it never
+    responds, its scale is so large that the bias takes about 2**29 steps.
+    """
+    matrix = _checks.weight(weight, layout)
+    _checks.finite("weight", matrix)
+    of_x = float(np.float32(x_scale))
+    if bias is None:
+        scale, steps = weight_scale(matrix), None
+    else:
+        _checks.finite("bias", bias)
+        scale = weight_scale(matrix, np.abs(bias, dtype=np.float64) / (of_x * MOST_BIAS))
+        steps = np.rint(bias / (of_x * scale.astype(np.float64))).astype(np.int32)
+    q = np.empty(weight.shape, np.int8)
+    _checks.matrix(q, layout)[...] = quantize_rows(matrix, scale)
+    return q, scale, steps
 
 
 def quantize_rows(matrix: FloatArray, scale: NDArray[np.float32]) -> FloatArray:

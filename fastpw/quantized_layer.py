@@ -14,7 +14,7 @@ from ._layer import Layer, frozen_array
 from ._quantized import LINEAR, QuantizedConvolution, numbers
 from ._typing import Activation, ArrayLike, Padding, Stride, WeightLayout
 from .layer import Conv1x1
-from .quantize import of_range, quantize_weight
+from .quantize import of_range, quantize_weight, quantize_with_bias
 
 
 class QConv1x1(Layer):
@@ -239,15 +239,17 @@ class QConv1x1(Layer):
             raise ValueError(
                 f"x_range: (lo, hi) is needed with a y_range, got None and {_checks.shown(y_range)}"
             )
-        weight, weight_scale = quantize_weight(layer.weight, layer.weight_layout)
-        bias = None if layer.bias is None else layer.bias.astype(np.float32)
-        given: dict[str, Any] = {"weight_scale": weight_scale}
+        given: dict[str, Any] = {}
         for name, ends in (("x", x_range), ("y", y_range)):
             if ends is not None:
                 of = of_range(*_checks.range_of(f"{name}_range", ends), _checks.INT8)
                 given |= {f"{name}_scale": of.scale, f"{name}_zero_point": of.zero_point}
-        if y_range is not None and bias is not None:
-            bias = _in_steps(layer.bias, np.float32(given["x_scale"]) * weight_scale)
+        if y_range is not None:
+            made = quantize_with_bias(layer.weight, layer.bias, given["x_scale"], layer.weight_layout)
+            weight, given["weight_scale"], bias = made
+        else:
+            weight, given["weight_scale"] = quantize_weight(layer.weight, layer.weight_layout)
+            bias = None if layer.bias is None else layer.bias.astype(np.float32)
         kept = {
             name: getattr(layer, name)
             for name in ("stride", "padding", "groups", "activation", "weight_layout")
@@ -272,13 +274,6 @@ class QConv1x1(Layer):
         said += [f"{self.groups} groups"] * (self.groups > 1)
         said += [f"activation {self.activation!r}"] * (self.activation is not None)
         return said
-
-
-def _in_steps(bias: np.ndarray, steps: np.ndarray) -> NDArray[np.int32]:
-    """Biases in int32."""
-    most = 2**31 - 1
-    with np.errstate(over="ignore"):
-        return np.clip(np.rint(bias / steps.astype(np.float64)), -most, most).astype(np.int32)
 
 
 def qconv1x1(

@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 import numpy as np
 
 import fastpw
-from fastpw import _activations, _bounds, reference
+from fastpw import _activations, _bounds, quantized_reference, reference
 from fastpw.core import machine
 
 KernelSet: TypeAlias = dict[str, Any]  # a row of machine.kernel_sets()
@@ -20,12 +20,18 @@ Findings: TypeAlias = Iterator[tuple[str, float]]
 
 def main() -> int:
     """Run all checks and print a line for each; returns 1 at the first that fails, else 0."""
-    in_use = next(row["isa"] for row in machine.kernel_sets() if row["chosen"])
+    in_use = next(row["isa"] for row in machine.integer_sets() if row["chosen"])
     try:
         for kernel_set in machine.kernel_sets():
             if not kernel_set["runs"]:
                 print(f"{kernel_set['isa']:8}  {kernel_set['dtype']}  not run: this CPU lacks it")
             elif not _verify(kernel_set):
+                print("fastpw is NOT right on this machine.")
+                return 1
+        for integer_set in machine.integer_sets():
+            if not integer_set["runs"]:
+                print(f"{integer_set['isa']:11}  int8     not run: this CPU lacks it")
+            elif not _verify_integers(integer_set):
                 print("fastpw is NOT right on this machine.")
                 return 1
     finally:
@@ -235,6 +241,59 @@ def gradients_of_windows(kernel_set: KernelSet) -> Findings:
             grads = call(dy, x, weight, wrt=WRT, **options)
             wrong |= not all(map(np.array_equal, grads, exact(dy, x, weight, **options)))
         yield f"gradients of {kind} kernels", np.inf if wrong else 0
+
+
+# ---- integers -----------------------------------------------------------------------------------------
+
+
+def _verify_integers(integer_set):
+    machine.choose_isa(integer_set["isa"])
+    for name, right in integers(integer_set):
+        verdict = "ok" if right else "FAILED"
+        print(f"{integer_set['isa']:11}  int8     {name:39}  {verdict:6}  exact", flush=True)
+        if not right:
+            return False
+    return True
+
+
+def integers(integer_set: KernelSet) -> Iterator[tuple[str, bool]]:
+    """Static and dynamic results at the tiles' edges, with any integers: the bits of the reference."""
+    rows, columns, step = integer_set["tile"]
+    generator = np.random.default_rng(10)
+    static: dict[str, Any] = {"x_scale": 0.05, "x_zero_point": 3, "y_scale": 0.7, "y_zero_point": -5}
+    ways: dict[str, dict[str, Any]] = {
+        "int8": static,
+        "uint8": static | {"y_zero_point": 5, "activation": "relu6"},
+        "accumulators": {"x_scale": 0.05, "x_zero_point": 3, "out_dtype": np.int32},
+        "results in float32": {"x_scale": 0.05, "x_zero_point": 3, "activation": ("leaky_relu", 0.3)},
+        "dynamic": {"activation": "relu"},
+    }
+    for name, options in ways.items():
+        right = True
+        for m, n, k in product(_edges([rows], 14), _edges([columns], 40), (1, step - 1, step, 4, 7, 64, 131)):
+            weight = generator.integers(-128, 127, (n, max(k, 1)), np.int8, endpoint=True)
+            arrays = (
+                _quantized_input(generator, name, (m, max(k, 1))),
+                weight,
+                _quantized_bias(generator, name, n),
+            )
+            scale = generator.uniform(0.001, 0.02, n).astype(np.float32)
+            y = fastpw.qconv1x1(*arrays, weight_scale=scale, **options)
+            right &= np.array_equal(y, quantized_reference.qconv1x1(*arrays, weight_scale=scale, **options))
+        yield name, right
+
+
+def _quantized_input(generator, way, shape):
+    if way == "dynamic":
+        return generator.standard_normal(shape, np.float32)
+    kind = np.uint8 if way == "uint8" else np.int8
+    return generator.integers(np.iinfo(kind).min, np.iinfo(kind).max, shape, kind, endpoint=True)
+
+
+def _quantized_bias(generator, way, filters):
+    if way in ("dynamic", "results in float32"):
+        return generator.standard_normal(filters, np.float32)
+    return generator.integers(-5000, 5000, filters, np.int32)
 
 
 CHECKS: tuple[Callable[[KernelSet], Findings], ...] = (

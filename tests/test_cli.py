@@ -68,6 +68,25 @@ def test_verify_checks_every_kernel_set_and_restores_the_one_in_use(capsys):
             assert all(" ok " in line for line in of_set)
         else:
             assert of_set == [line for line in of_set if "CPU lacks it" in line]
+    for row in fastpw.core.machine.integer_sets():
+        of_set = [line for line in lines if line.split()[:2] == [row["isa"], "int8"]]
+        assert len(of_set) == (5 if row["runs"] else 1)
+        assert all((" ok " if row["runs"] else "CPU lacks it") in line for line in of_set)
+
+
+def test_verify_finds_a_wrong_integer(capsys, monkeypatch):
+    right = fastpw.qconv1x1
+
+    def wrong(*arrays, **options):
+        y = right(*arrays, **options)
+        return y + (y == y.min()).astype(y.dtype) if y.dtype == np.uint8 and y.size > 100 else y
+
+    monkeypatch.setattr(fastpw, "qconv1x1", wrong)
+    monkeypatch.setattr(verify, "CHECKS", ())
+    assert cli.main(["verify"]) == 1
+    *_, last, verdict = capsys.readouterr().out.splitlines()
+    assert last.split()[2:4] == ["uint8", "FAILED"]
+    assert "NOT right" in verdict
 
 
 def test_verify_stops_at_the_first_wrong_value(capsys, monkeypatch):

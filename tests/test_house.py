@@ -108,7 +108,7 @@ NETWORK = [
     ["loading"],
     ["network"],
     ["onnx_file", "saved", "simplify", "tables"],
-    ["chains", "constants", "ends", "folding", "functions", "norms", "opsets", "ties"],
+    ["chains", "constants", "ends", "folding", "functions", "norms", "opsets", "quantization", "ties"],
     ["lowering"],
     ["arena", "planning"],
     ["fallback", "fusing"],
@@ -121,7 +121,7 @@ OPERATORS = [
     ["chains"],
     [
         *["activations", "convolutions", "elementwise", "facts", "norms"],
-        *["products", "reductions", "resize", "shapes", "transposed"],
+        *["products", "quantized", "reductions", "resize", "shapes", "transposed"],
     ],
     ["pools", "scaling"],
     ["joins", "rows"],

@@ -218,3 +218,46 @@ def test_known_ranges():
     assert of_range(-6, -2, INT8) == (np.float32(6 / 255), 127)
     assert of_range(0, 0, UINT8) == (1, 0)
     assert of_range(0, 1e-44, INT8) == (1, 0)
+
+
+# ---- layers --------------------------------------------------------------------------------------------
+
+
+def test_a_layer_by_its_ranges_is_near_the_layer(rng):
+    """Within a step of the result, and what half a step of x and of each weight carries."""
+    weight, bias = rng.standard_normal((12, 20), dtype=np.float32), rng.standard_normal(12, dtype=np.float32)
+    x = rng.uniform(-1, 2, (300, 20)).astype(np.float32)
+    layer = fastpw.Conv1x1(weight, bias, activation="relu")
+    y = layer(x)
+    q = fastpw.QConv1x1.from_float(layer, x_range=(-1, 2), y_range=(0, y.max()))
+    made = q(fastpw.quantize(x, q.x_scale, q.x_zero_point))
+    back = fastpw.dequantize(made, q.y_scale, q.y_zero_point)
+    carried = 0.5 * q.x_scale * np.abs(weight).sum(axis=1) + 0.5 * 20 * 2.01 * q.weight_scale
+    assert (np.abs(back - y) <= carried + 1.01 * q.y_scale).all()
+    assert np.abs(back - y).mean() < q.y_scale
+
+
+@pytest.mark.parametrize("largest", [0.0, 1e-40, 1e-30, 1e-9])
+def test_channels_with_next_to_no_weights_give_their_bias(largest):
+    """Their own scale would make more steps of the bias than int32 holds."""
+    weight = np.array([[largest, -largest], [1, 2]], np.float32)
+    layer = fastpw.Conv1x1(weight, np.array([0.75, -0.5], np.float32))
+    q = fastpw.QConv1x1.from_float(layer, x_range=(-1, 1), y_range=(-4, 4))
+    assert abs(int(q.bias[0])) <= 2**29 + 2**6  # (the scale is rounded)
+    x = fastpw.quantize(np.array([[0.0, 0], [1, -1]], np.float32), q.x_scale, q.x_zero_point)
+    back = fastpw.dequantize(q(x), q.y_scale, q.y_zero_point)
+    assert np.abs(back[:, 0] - 0.75).max() <= q.y_scale
+    assert np.abs(back[:, 1] - [-0.5, -1.5]).max() <= 2 * q.y_scale
+
+
+def test_other_layers_by_their_ranges(rng):
+    weight, bias = rng.standard_normal((6, 4)), rng.standard_normal(6)
+    layer = fastpw.Conv1x1(weight, bias)
+    x = rng.standard_normal((50, 4), dtype=np.float32)
+    y = layer(x.astype(np.float64))
+    dynamic = fastpw.QConv1x1.from_float(layer)
+    assert np.abs(dynamic(x) - y).max() < 0.1
+    static = fastpw.QConv1x1.from_float(layer, x_range=(x.min(), x.max()))
+    made = static(fastpw.quantize(x, static.x_scale, static.x_zero_point))
+    assert made.dtype == np.float32
+    assert np.abs(made - y).max() < 0.1

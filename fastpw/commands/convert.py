@@ -49,7 +49,7 @@ def _convert(model, result):
 
     with progress.stages() as say:
         say(f"reading {model.name}")
-        net = loading.watched(model, None, None, watch)
+        net = loading.watched(model, None, None, None, watch)
         say(f"writing {result.name}")
         net.save(result)
     chains = [len(node.attributes["nodes"]) for node in net._chained.nodes if node.op == "Chain"]

@@ -13,6 +13,7 @@ functions.py    activations, however a file writes them
 norms.py        layer normalizations likewise
 folding.py      what becomes part of the convolution beside it
 chains.py       which nodes become a chain
+quantization.py  products in int8
 ties.py         equal filters give equal results
 planning.py     a plan for given shapes
 fusing.py       steps of a plan that become one, or none

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import SupportsIndex, TypeAlias
+from typing import Literal, SupportsIndex, TypeAlias
 
 from .._checks.options import integer, shown
 from . import saved
@@ -12,6 +12,7 @@ from .ends import NetworkLayout
 from .graph import Graph
 from .memory import Budget, machine_memory
 from .network import Network, check_operators
+from .quantization import quantize_dynamic
 
 Watch: TypeAlias = Callable[[str, Graph], None]  # called with "read" or "simplified", and the graph
 
@@ -23,6 +24,7 @@ def load(
     *,
     layout: NetworkLayout = None,
     memory_limit: SupportsIndex | None = None,
+    quantize: Literal["dynamic"] | None = None,
 ) -> Network:
     """The network that a file holds, ready to be called.
 
@@ -37,6 +39,10 @@ def load(
     memory_limit : int, optional
         The bytes that the weights and the memory of a call may take. By default those of the machine, or of
         the container.
+    quantize : {None, "dynamic"}
+        "dynamic": 1x1 convolutions, and Gemm and MatMul by constants, become a `QConv1x1`: their weights in
+        float32 become int8 by `quantize_weight`, and each row is quantized on its way in. Weights take a
+        quarter of the memory; results differ from those in float32. None: all as in the file.
 
     Returns
     -------
@@ -54,18 +60,26 @@ def load(
         The file is damaged, holds no network, or one that cannot be run; or more memory is needed than
         allowed. The message names the node and the reason.
     """
-    return watched(path, layout, memory_limit, lambda stage, graph: None)
+    return watched(path, layout, memory_limit, quantize, lambda stage, graph: None)
 
 
 def watched(
-    path: str | os.PathLike[str], layout: NetworkLayout, memory_limit: SupportsIndex | None, watch: Watch
+    path: str | os.PathLike[str],
+    layout: NetworkLayout,
+    memory_limit: SupportsIndex | None,
+    quantize: Literal["dynamic"] | None,
+    watch: Watch,
 ) -> Network:
     """`load`, with a look at the graph as the file has it, and as it is run."""
     if layout not in (None, "NHWC"):
         raise ValueError(f"layout: None or 'NHWC' is needed, got {shown(layout)}")
+    if quantize not in (None, "dynamic"):
+        raise ValueError(f"quantize: None or 'dynamic' is needed, got {shown(quantize)}")
     limit = machine_memory() if memory_limit is None else integer("memory_limit", memory_limit, 0, 1 << 62)
     try:
         graph = _graph(path, limit, watch)
+        if quantize is not None:
+            quantize_dynamic(graph)
         check_operators(graph)
         return Network(graph, layout, limit)
     except (ImportError, MemoryError, OSError, TypeError, ValueError):

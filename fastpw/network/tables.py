@@ -88,7 +88,9 @@ def _told(record: Record) -> str:
     activation = node.attributes.get("activation")
     if activation is not None:
         activation = activation if isinstance(activation, str) else activation[0]
-    residual = "add" if node.op in ("Conv", "Linear", "Affine") and node.input(3) else None
+    residual = (
+        "add" if node.op in ("Conv", "Linear", "Affine", "QConv", "QLinear") and node.input(3) else None
+    )
     chained = f"{record.layers} layers" if record.layers else None
     return " + ".join(part for part in (node.op, chained, residual, activation) if part)
 

@@ -5,6 +5,7 @@ convolutions.py  Conv
 transposed.py    ConvTranspose
 chains.py        chains of these and of pools
 products.py      Linear (a product with constant weights), Gemm, MatMul
+quantized.py     QConv and QLinear: the same with weights in int8
 pools.py         MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool
 activations.py   ONNX's activations and BatchNormalization
 scaling.py       Affine, Activation, and the sum and the product of images
@@ -28,6 +29,7 @@ from . import (  # each enters its operators into the table
     norms,
     pools,
     products,
+    quantized,
     reductions,
     resize,
     rows,
@@ -49,6 +51,7 @@ __all__ = [
     "norms",
     "pools",
     "products",
+    "quantized",
     "reductions",
     "resize",
     "rows",
