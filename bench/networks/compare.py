@@ -1,6 +1,7 @@
 """Networks on fastpw and on ONNX Runtime: how far the results differ, and how long each takes.
 
 python bench/networks/compare.py --folder FOLDER [--small] [--only mobilenet_v2 resnet50] [--files a.onnx]
+python bench/networks/compare.py --folder FOLDER --dynamic      # in int8, beside fastpw in float32
 """
 
 from __future__ import annotations
@@ -52,6 +53,27 @@ def row(name: str, path: Path, threads: int, seconds: float, pixels: tuple[int, 
     return f"{name:34}{difference:10.1e}{took[0]:10.1f}{took[1]:10.1f}{took[1] / took[0]:8.2f}{verdict}"
 
 
+def dynamic_row(path: Path, threads: int, seconds: float, pixels: tuple[int, int]) -> str:
+    """A line of the table of networks in int8: how far the results lie from those in float32, and the times."""
+    nets = [fastpw.load(path), fastpw.load(path, quantize="dynamic")]
+    shape = [n or size for n, size in zip(nets[0].inputs[0].shape, (1, 3, *pixels), strict=False)]
+    x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)
+    feeds = {nets[0].inputs[0].name: x}
+    plain, integers = ([*net.run(feeds).values()] for net in nets)
+    pairs = [*zip(integers, plain, strict=True)]
+    largest = max(np.abs(a - b).max() / np.abs(b).max() for a, b in pairs)
+    of_rms = max(np.sqrt(np.mean((a - b) ** 2) / np.mean(b**2)) for a, b in pairs)
+    took = [np.inf, np.inf]
+    with fastpw.num_threads(threads):
+        for _ in range(5):  # in turn: the clock drifts
+            took = [
+                min(t, best(lambda net=net: net.run(feeds), seconds / 5))
+                for t, net in zip(took, nets, strict=True)
+            ]
+    figures = f"{largest:10.1e}{of_rms:10.1e}{took[1]:10.1f}{took[0]:12.1f}{took[0] / took[1]:8.2f}"
+    return f"{path.stem:34}{figures}"
+
+
 def files(arguments: argparse.Namespace) -> Iterator[tuple[str, Path]]:
     """What is compared."""
     for path in arguments.files:
@@ -78,7 +100,16 @@ def main() -> None:
     )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seconds", type=float, default=1.0, help="for each time")
+    parser.add_argument(
+        "--dynamic", action="store_true", help='load(quantize="dynamic") beside float32, without ONNX Runtime'
+    )
     arguments = parser.parse_args()
+    if arguments.dynamic:
+        print(f"{'network':34}{'differs':>10}{'rms':>10}{'int8 ms':>10}{'float32 ms':>12}{'ratio':>8}")
+        for _, path in files(arguments):
+            row_of = dynamic_row(path, arguments.threads, arguments.seconds, tuple(arguments.pixels))
+            print(row_of, flush=True)
+        return
     print(f"{'network':34}{'differs':>10}{'fastpw ms':>10}{'ORT ms':>10}{'ratio':>8}")
     for name, path in files(arguments):
         line = row(name, path, arguments.threads, arguments.seconds, tuple(arguments.pixels))

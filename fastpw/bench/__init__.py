@@ -5,6 +5,7 @@ setting          what is measured of them: their kind, forward or backward, thre
 arrays           one layer's arrays
 problem          these, and the check of a result against the reference; windowed_problem: of the gradients
                  where pixels look at their neighbours
+quantized_problem  a layer in int8, and the share of outputs that are wrong
 implementations  who computes it in this process: one function each; backward: the gradients; windowed: where
                  pixels look at their neighbours, with windows for NumPy
 blocks/          blocks of networks and whole networks, measured in the same way

@@ -132,6 +132,9 @@ def _linear(graph: Graph, node: Node, x: str, weight: np.ndarray, bias: np.ndarr
 def _activation(graph: Graph, node: Node) -> bool:
     get = node.attributes.get
     if node.op == "LeakyRelu":
+        if not 0 <= get("alpha", 0.01) < np.inf:  # fastpw has no such activation
+            slope = graph.new_constant(node.outputs[0], np.float32(get("alpha")))
+            return replace(graph, node, "PRelu", [node.inputs[0], slope])
         spec = ["leaky_relu", get("alpha", 0.01)]
     elif node.op == "Gelu":
         spec = "gelu_tanh" if get("approximate", "none") == "tanh" else "gelu"
@@ -162,7 +165,7 @@ def clipped(low: float, high: float) -> str | list[object]:
 
 def _prelu(graph: Graph, node: Node) -> bool:
     slope = graph.constant(node.inputs[1])
-    if slope is None or slope.size == 0 or np.any(slope != slope.flat[0]):
+    if slope is None or slope.size == 0 or np.any(slope != slope.flat[0]) or not 0 <= slope.flat[0] < np.inf:
         return False
     rank = graph.rank(node.inputs[0])
     if slope.ndim > (rank or 0):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from .constants import fold_constants
 from .folding import FOLDINGS
 from .functions import recognise
-from .graph import Graph, rewrite
+from .graph import Graph, Node, rewrite
 from .lowering import lower
 from .memory import Budget
 from .norms import layer_normalization
@@ -13,11 +13,14 @@ from .ties import equal_filters
 
 # Each round makes room for the next; no network needs more than a few.
 _MOST_ROUNDS = 20
+# Operators whose first result does not depend on whether the others are wanted.
+_MORE_RESULTS = {"Dropout", "LayerNormalization", "MaxPool"}
 
 
 def simplify(graph: Graph, budget: Budget) -> None:
     """Rewrite a graph; what it computes stays the same, within rounding."""
     graph.prune()
+    rewrite(graph, unread_results)
     for _ in range(_MOST_ROUNDS):
         graph.sort()
         changed = fold_constants(graph, budget)
@@ -30,3 +33,13 @@ def simplify(graph: Graph, budget: Budget) -> None:
             break
     rewrite(graph, equal_filters)
     graph.sort()
+
+
+def unread_results(graph: Graph, node: Node) -> bool:
+    """Leave out the results that an operator may give besides its first one, where nobody reads them."""
+    if node.op not in _MORE_RESULTS or node.domain:
+        return False
+    wanted = [value if graph.readers(value) or value in graph.results else "" for value in node.outputs[1:]]
+    changed = wanted != node.outputs[1:]
+    graph.set_outputs(node, [node.outputs[0], *wanted] if any(wanted) else node.outputs[:1])
+    return changed

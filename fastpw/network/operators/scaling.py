@@ -145,7 +145,8 @@ def _broadcast(plan: Plan, x: Value, axis: int, scale: np.ndarray | None, offset
     behind = [1] * (max(x.ndim, 1) - 1 - axis)
     for ufunc, by in ((np.multiply, scale), (np.add, offset)):
         if by is not None:
-            factor = by.reshape(-1, *behind).astype(x.dtype)
+            # (one number leaves an array without axes as it is)
+            factor = by.reshape((-1, *behind) if by.size > 1 else ()).astype(x.dtype)
             shape = np.broadcast_shapes(x.shape, factor.shape)
             x = plan.compute(ufunc, x, factor, shape=shape, dtype=x.dtype, order=main_order(shape, x))
     return x
