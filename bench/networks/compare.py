@@ -54,7 +54,7 @@ def row(name: str, path: Path, threads: int, seconds: float, pixels: tuple[int, 
 
 
 def dynamic_row(path: Path, threads: int, seconds: float, pixels: tuple[int, int]) -> str:
-    """A line of the table of networks in int8: how far the results lie from those in float32, and the times."""
+    """A line of the table of networks in int8: how far from float32 the results lie, and the times."""
     nets = [fastpw.load(path), fastpw.load(path, quantize="dynamic")]
     shape = [n or size for n, size in zip(nets[0].inputs[0].shape, (1, 3, *pixels), strict=False)]
     x = np.random.default_rng(0).standard_normal(shape, dtype=np.float32)

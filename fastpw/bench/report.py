@@ -22,9 +22,8 @@ class Result:
     setting: Setting
     timings: dict[str, Timing]
     peak_gflops: float  # of the FMA peak's turns beside them: the clock, and who else uses the core, change
-    wrong: dict[str, float] = field(
-        default_factory=dict
-    )  # the share of wrong outputs of a peer that has some
+    # The share of wrong outputs of a peer that has some.
+    wrong: dict[str, float] = field(default_factory=dict, kw_only=True)
 
     @property
     def flops(self) -> int:

@@ -94,7 +94,7 @@ cdef inline void set_outer(const Worker *t, char *bias, Outer *outer) noexcept n
 
 
 cdef inline bint spreads(const Worker *t) noexcept nogil:
-    """Whether a panel of x, where it lies, is no more cache lines than rows, in enough sets of the first-level cache."""
+    """Whether a panel of x, where it lies, is no more cache lines than rows, in enough sets of the first cache."""
     cdef const Walk *w = t.walk
     cdef Py_ssize_t ld = w.pixels.stride[XS][2], lines
     if not panels_are_lines(w):

@@ -8,7 +8,7 @@ from fastpw.core.panels cimport CACHE_LINE, PackedB, bytes_of_panel, bytes_of_pa
 from fastpw.core.pixels cimport at_one_distance
 from fastpw.core.staged cimport staging_bytes
 from fastpw.core.steps cimport (DATA_APART, DATA_DEEP, DATA_FAR_APART, DATA_MANY_ROWS, DATA_ROWS,
-                                     DATA_SHALLOW)
+                                DATA_SHALLOW)
 
 
 cdef inline bint may_form(const Walk *w) noexcept nogil:
@@ -70,8 +70,8 @@ cdef inline Py_ssize_t bytes_packed(const Walk *w) noexcept nogil:
 
 
 cdef inline bint packs_panels(const Walk *w) noexcept nogil:
-    """Whether panels of W are packed together before rows meet them. A panel that is one cache line wide takes from each
-    row of W a line of its own, and from rows that lie far apart lines that push each other out of all caches."""
+    """Whether panels of W are packed together before rows meet them. A panel that is one cache line wide takes from
+    each row of W a line of its own, and from rows that lie far apart lines that push each other out of all caches."""
     if w.kernels.tiles[0].nr * w.kernels.b_size > CACHE_LINE:
         return False
     if w.pixels.m >= DATA_MANY_ROWS:
