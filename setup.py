@@ -20,14 +20,12 @@ LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 
 # Fused multiply-adds wherever the source allows one, no errno and no trap to keep the vectoriser away. Never
 # -ffast-math: linking with it puts code in the module that sets flush-to-zero for the whole process.
-COMPILE = ["-std=gnu11", "-O3", "-g0", "-fvisibility=hidden"]
+COMPILE = ["-std=gnu11", "-O2", "-g0", "-fvisibility=hidden"]
 COMPILE += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 # Where a tile's loop lies in its cache lines is worth a tenth of its speed: code before it must not move it.
 COMPILE += ["-falign-functions=64"]
 # Nothing here throws: the tables by which exceptions find their way take a fiftieth of the wheel.
 COMPILE += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
-# What stands around the kernels takes as long either way, and a quarter less room.
-SMALL = ["-O2"]
 # The user's flags have the last word.
 USERS = shlex.split(os.environ.get("CFLAGS", ""))
 CLANG_X86 = ["-mprefer-vector-width=512"]  # clang halves 512-bit vectors unless told
@@ -61,8 +59,7 @@ class BuildExt(build_ext):
         version = subprocess.check_output([self.compiler.compiler_so[0], "--version"], text=True)
         flags = COMPILE + OPENMP + (CLANG_X86 if X86 and "clang" in version else [])
         for extension in self.extensions:
-            kernels = extension.name == "fastpw.core.machine"
-            extension.extra_compile_args = flags + ([] if kernels else SMALL) + USERS
+            extension.extra_compile_args = flags + USERS
         super().build_extensions()
 
 
