@@ -4,6 +4,7 @@
 #define FASTPW_ELEMENTS_H
 
 #include "epilogue.h"
+#include "vec_some.h"
 
 /* Elements of a block: what the operations of a program leave for the next. */
 enum { BLOCK = 4096 / sizeof(real) };

@@ -5,6 +5,7 @@
 #include "kernel_set.h"
 #include "vec_lanes.h"
 #include "vec_math.h"
+#include "vec_some.h"
 
 /* So many vectors of a row are summed apart, because their additions need not wait for each other. */
 enum { NORMAL_VECTORS = 4 };

@@ -9,7 +9,9 @@
 
 #include "vec.h"
 
-#define UNALIGNED(type) *(const type __attribute__((aligned(1), may_alias)) *)
+/* Numbers that may lie anywhere, whatever their type. */
+typedef int16_t int16_anywhere __attribute__((aligned(1), may_alias));
+typedef int32_t int32_anywhere __attribute__((aligned(1), may_alias));
 
 #if VEC_MULTIPLIES_BY_LANE
 typedef int8_t staged;                      /* signed: uint8 is shifted */
@@ -18,7 +20,7 @@ typedef int8_t staged;                      /* signed: uint8 is shifted */
 #  if DOT_OF_BYTES
 #    define DOT_DEPTHS 4
 typedef int8x16_t dot_unit;
-INLINE dot_unit dot_broadcast(const void *p) { return (int8x16_t)vdupq_n_s32(UNALIGNED(int32_t) p); }
+INLINE dot_unit dot_broadcast(const void *p) { return (int8x16_t)vdupq_n_s32(*(const int32_anywhere *)p); }
 typedef int8x16_t dot_weights;
 INLINE dot_weights dot_load(const void *p) { return vld1q_s8(p); }
 INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w) { return (ivec)vdotq_s32((int32x4_t)sum, w, x); }
@@ -26,7 +28,7 @@ INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w) { return (ivec)vdotq_s3
 /* Products of int8 fill int16, and pairs of them are added up in int32. */
 #    define DOT_DEPTHS 2
 typedef int8x8_t dot_unit;
-INLINE dot_unit dot_broadcast(const void *p) { return (int8x8_t)vdup_n_s16(UNALIGNED(int16_t) p); }
+INLINE dot_unit dot_broadcast(const void *p) { return (int8x8_t)vdup_n_s16(*(const int16_anywhere *)p); }
 typedef int8x8_t dot_weights;
 INLINE dot_weights dot_load(const void *p) { return vld1_s8(p); }
 INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w)
@@ -36,7 +38,7 @@ INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w)
 #  endif
 #else
 typedef ivec dot_unit, dot_weights;
-INLINE dot_unit dot_broadcast(const void *p) { return UNALIGNED(int32_t) p - (ivec){0}; }
+INLINE dot_unit dot_broadcast(const void *p) { return *(const int32_anywhere *)p - (ivec){0}; }
 #  if VEC_BYTES == 64
 typedef __m512i integers;
 #    define X86_INTEGERS(op) _mm512_##op
