@@ -85,7 +85,7 @@ class Runner:
         integers a peer whose outputs are wrong in part is timed, and its share of them noted.
         """
         timings, peak = self._time(layer)
-        result = Result(layer, self.setting, timings, peak, self._wrong)
+        result = Result(layer, self.setting, timings, peak, wrong=self._wrong)
         self.report.results.append(result)
         return result
 
