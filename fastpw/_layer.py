@@ -97,6 +97,11 @@ class Layer:
         return self._operation.output_shape(_checks.shape("shape", shape))
 
     @property
+    def _joins(self) -> bool:
+        """Whether it may stand in a Chain or a Concat: what it reads and gives has one dtype, a float's."""
+        return True
+
+    @property
     def _adds_residual(self) -> bool:
         """Whether a call may bring one."""
         return self._operation.adds_residual

@@ -20,24 +20,22 @@ from .quantize import of_range, quantize_weight, quantize_with_bias
 class QConv1x1(Layer):
     """A pointwise (1x1) convolution of int8 weights: exact sums, the same bits on every CPU.
 
-    An integer q stands for ``(q - zero_point) * scale``. The sums ``acc = Σ (x - x_zero_point) * weight +
-    bias``
-    are exact in int32, and each step after them is rounded to float32.
+    An integer q stands for ``(q - zero_point) * scale``. The sums
+    ``acc = Σ (x - x_zero_point) * weight + bias`` are exact in int32, and each step after them is rounded to
+    float32.
 
     Parameters
     ----------
     weight : (K, C // groups) int8 array
         Or as `weight_layout` says; -128 is allowed. `quantize_weight` makes one.
     bias : (K,) array, optional
-        For results in integers int32, in steps of ``x_scale * weight_scale[k]``, as part of acc. For
-        results in
-        float32 float32, as it is.
+        For results in integers int32, in steps of ``x_scale * weight_scale[k]``, as part of acc. For results
+        in float32 float32, as it is.
     weight_scale : float or (K,) array
         One scale, or one for each output channel. All scales are above 0 and rounded to float32.
     x_scale : float, optional
         Static: x is int8 or uint8. None, dynamic: x is float32, and each row (a pixel's channels) is
-        quantized by
-        itself on its way in.
+        quantized by itself on its way in.
     x_zero_point : int
         The integer that stands for 0.0; within the type of the x that comes. Padding holds it.
     y_scale : float, optional
@@ -63,8 +61,9 @@ class QConv1x1(Layer):
     TypeError
         An argument is of another type than listed.
     ValueError
-        A shape or value does not fit, or a sum may reach 2**31: ``sum(abs(weight[k])) * max(abs(x -
-        x_zero_point)) + abs(bias[k])``. In either case the message names the argument.
+        A shape or value does not fit, or a sum may reach 2**31:
+        ``sum(abs(weight[k])) * max(abs(x - x_zero_point)) + abs(bias[k])``.
+        In either case the message names the argument.
 
     Notes
     -----
@@ -72,15 +71,15 @@ class QConv1x1(Layer):
 
     - int8, uint8: ``round(acc * (x_scale * weight_scale[k] / y_scale)) + y_zero_point``, halves to the even
       neighbour, between the ends of the type; this is XNNPACK's formula. relu, relu6 and clip are
-      bounds of the
-      integers: ``round(bound / y_scale + y_zero_point)``. Other activations act in float32:
+      bounds of the integers: ``round(bound / y_scale + y_zero_point)``. Other activations act in float32:
       ``round(act(acc * (x_scale * weight_scale[k])) / y_scale) + y_zero_point``.
     - float32: ``act(acc * (x_scale * weight_scale[k]) + bias[k])``
     - dynamic: ``lo = min(row, 0)``, ``hi = max(row, 0)``, ``inv = 255 / (hi - lo)``, 1 where that is
-      infinite,
-      ``z = round(clip(-128 - lo * inv if (-128 + lo * inv) + (127 + hi * inv) > 0 else 127 - hi * inv, -128,
-      127))``, ``q = clip(round(row * inv) + z, -128, 127)``; then ``act(fma(acc * (1 / inv), weight_scale[k],
-      bias[k]))`` with ``acc = Σ (q - z) * weight``. A row with NaN or infinity gives NaN.
+      infinite, ``a = lo * inv``, ``b = hi * inv``,
+      ``z = round(clip(-128 - a if (-128 + a) + (127 + b) > 0 else 127 - b, -128, 127))``,
+      ``q = clip(round(row * inv) + z, -128, 127)``; then
+      ``act(fma(acc * (1 / inv), weight_scale[k], bias[k]))`` with ``acc = Σ (q - z) * weight``.
+      A row with NaN or infinity gives NaN.
 
     None, relu, relu6, clip and leaky_relu have the same bits on every instruction set, other activations are
     within one step there (float32: within their bounds).
@@ -90,11 +89,9 @@ class QConv1x1(Layer):
     - TFLite's CONV_2D of 1 x 1 and FULLY_CONNECTED, per channel: ``weight_layout="OHWI"`` or ``"OI"``, the
       quantizations of the tensors as scales and zero points, the int32 bias as it is.
     - ONNX's QLinearConv: the inputs in order, ``weight_layout="OIHW"``; its w_zero_point has to be 0.
-      ConvInteger
-      and MatMulInteger: ``out_dtype="int32"`` with any scales.
+      ConvInteger and MatMulInteger: ``out_dtype="int32"`` with any scales.
     - torch's quantized Conv2d and Linear: ``weight.int_repr()`` and ``weight.q_per_channel_scales()``;
-      its float
-      bias becomes ``round(bias / (x_scale * weight_scale))``.
+      its float bias becomes ``round(bias / (x_scale * weight_scale))``.
 
     A layer does not change, and pickles as its arguments. Many threads may call one layer at once.
 
@@ -136,6 +133,10 @@ class QConv1x1(Layer):
     activation: Activation
     weight_layout: WeightLayout
     _operation: QuantizedConvolution
+
+    @property
+    def _joins(self) -> bool:
+        return False
 
     def __init__(
         self,

@@ -267,3 +267,10 @@ def test_from_float_refuses_what_does_not_fit():
         fastpw.QConv1x1.from_float(WEIGHT)
     with pytest.raises(ValueError, match="x_range"):
         fastpw.QConv1x1.from_float(float_layer(), y_range=(0, 1))
+
+
+@pytest.mark.parametrize("joined", [fastpw.Chain, fastpw.Concat])
+def test_chains_and_concatenations_are_of_floats(joined):
+    layer = fastpw.QConv1x1(np.ones((2, 3), np.int8), weight_scale=1)
+    with pytest.raises(TypeError, match="layers: layers of floats are needed, got <QConv1x1: 3"):
+        joined([layer])

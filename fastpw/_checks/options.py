@@ -57,6 +57,8 @@ def layers(name: str, value, kind: type) -> tuple:
     for layer in given:
         if not isinstance(layer, kind):
             raise TypeError(f"{name}: layers are needed, got {shown(layer)[:200]}")
+        if not layer._joins:
+            raise TypeError(f"{name}: layers of floats are needed, got {shown(layer)[:200]}")
     if not given:
         raise ValueError(f"{name}: at least one layer is needed, got none")
     return given

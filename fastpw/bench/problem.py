@@ -7,7 +7,7 @@ from dataclasses import replace
 from functools import lru_cache
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from fastpw import _bounds, reference
 from fastpw._typing import FloatArray
@@ -45,7 +45,7 @@ class Forward(Problem):
 
     def __init__(self, layer: Layer, setting: Setting) -> None:
         super().__init__(layer, setting)
-        self.checked = spread(layer.P, CHECKED_PIXELS)
+        self.checked: NDArray[np.integer] = spread(layer.P, CHECKED_PIXELS)
         y, allowed = _bounds.promise_windowed(
             reference.conv2d,
             self._windows(),

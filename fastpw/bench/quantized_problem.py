@@ -53,9 +53,17 @@ class Quantized(Arrays):
     def __init__(self, real: Forward, setting: Setting) -> None:
         layer = real.layer
         super().__init__(layer.name, setting)
-        self.real = real
+        self.real: Forward = real
         self.layer: Layer = layer
         self.output_shape: tuple[int, ...] = layer.output_shape
+        self.weight: NDArray[np.int8]
+        self.weight_scale: NDArray[np.float32]
+        self.x: NDArray[Any]
+        self.bias: NDArray[Any]
+        self.x_scale: float
+        self.x_zero_point: int
+        self.y_scale: float
+        self.y_zero_point: int
         normal = self._random.standard_normal((layer.K, layer.C), np.float32) / np.sqrt(layer.C)
         self.weight, self.weight_scale = fastpw.quantize_weight(normal.astype(np.float32))
         lo, hi = float(self.real.x.min()), float(self.real.x.max())
@@ -69,7 +77,7 @@ class Quantized(Arrays):
         of_sums = self._sums() * steps
         self.y_scale, self.y_zero_point = of_range(0, max(float(of_sums.max()), 0.1), self.dtype)
 
-    dtype = np.dtype(np.int8)
+    dtype: np.dtype[np.int8] = np.dtype(np.int8)
 
     def _aligned(self, array):
         """A copy that begins with a cache line, as the arrays of other problems do."""

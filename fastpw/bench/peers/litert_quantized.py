@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from fastpw.bench.peers.litert import buffer, invoked, packed
 from fastpw.bench.quantized_problem import Quantized
 
-TYPES = {
+TYPES: dict[np.dtype[Any], int] = {
     np.dtype(np.int8): schema.TensorType.INT8,
     np.dtype(np.int32): schema.TensorType.INT32,
     np.dtype(np.float32): schema.TensorType.FLOAT32,
 }
-ACTIVATIONS = {
+ACTIVATIONS: dict[str | None, int] = {
     None: schema.ActivationFunctionType.NONE,
     "relu": schema.ActivationFunctionType.RELU,
     "relu6": schema.ActivationFunctionType.RELU6,

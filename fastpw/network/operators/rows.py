@@ -5,7 +5,7 @@ Steps that are programs carry it, and `fusing.py` makes one of several.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -68,7 +68,7 @@ def elements(
     return plan.step(bind, *inputs, shape=shape, dtype=inputs[0].dtype, order=order, program=program)
 
 
-def bound_program(program: Program):
+def bound_program(program: Program) -> Callable[..., Bound]:
     """What binds a program to arrays."""
 
     def bind(*arrays: np.ndarray) -> Bound:
