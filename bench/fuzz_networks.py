@@ -136,7 +136,7 @@ def attempt(seed, made, folder):
         if inputs is None:
             return "alone"
         results = net.run(inputs)
-    except (OSError, TypeError, ValueError) as error:
+    except (ImportError, OSError, TypeError, ValueError) as error:  # (ImportError: no archive any more, and no onnx)
         return "error" if str(error) else f"{type(error).__name__} without a message"
     except Exception as error:
         return f"{type(error).__name__}: {error}"
