@@ -467,7 +467,8 @@ def messages_of(test):
 
 
 def test_no_message_is_missing():
-    tests = "test_errors", "test_batch_norm", "test_windowed_layers", "test_chain_api", "test_quantized_errors"
+    tests = ["test_errors", "test_batch_norm", "test_windowed_layers", "test_chain_api"]
+    tests += ["test_quantized_errors"]
     tables = [messages_of(test) for test in tests]
     known = {NO_DTYPE, *MESSAGES, *chain.from_iterable(tables)}
     assert len(known) > 80

@@ -54,7 +54,7 @@ VALUE_ERRORS = {
     "y_scale: a number is needed for results in int8, got None": lambda: made(x_scale=0.1, out_dtype="int8"),
     "y_zero_point: 0 is needed without y_scale, got 3": lambda: made(x_scale=0.1, y_zero_point=3),
     "y_scale: None is needed for results in float32, got 0.25": lambda: static(out_dtype="float32"),
-    "weight, bias: sums below 2**31 are needed, got up to 8489533440 in output channel 0 for uint8 with the zero point 0": lambda: (
+    "weight, bias: sums below 2**31 are needed, got up to 8489533440 in output channel 0 for uint8 with the zero point 0": lambda: (  # noqa: E501
         static(weight=np.full((1, 1 << 18), 127, np.int8))(np.zeros((1, 1 << 18), np.int8))
     ),
     "x_scale: a number that float32 holds, above 0, is needed, got -1": lambda: static(x_scale=-1),
