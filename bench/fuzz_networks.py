@@ -136,7 +136,7 @@ def attempt(seed, made, folder):
         if inputs is None:
             return "alone"
         results = net.run(inputs)
-    # An .npz file that is no archive any more is taken for an .onnx file: an ImportError where there is no onnx.
+    # An .npz file that is no archive any more is taken for an .onnx file: without onnx, an ImportError.
     except (ImportError, OSError, TypeError, ValueError) as error:
         return "error" if str(error) else f"{type(error).__name__} without a message"
     except Exception as error:
