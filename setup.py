@@ -28,7 +28,8 @@ COMPILE += ["-falign-functions=64"]
 COMPILE += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
 # The user's flags have the last word.
 USERS = shlex.split(os.environ.get("CFLAGS", ""))
-CLANG_X86 = ["-mprefer-vector-width=512"]  # clang halves 512-bit vectors unless told
+CLANG = ["-O3"]  # with less it leaves loops that it is told to unroll, and its tiles spill
+CLANG_X86 = ["-mprefer-vector-width=512"]  # it halves 512-bit vectors unless told
 OPENMP = ["-Xpreprocessor", "-fopenmp"] if MACOS else ["-fopenmp"]
 # At once: all of OpenMP's functions come from one runtime, also when the next import brings another.
 LINK = ["-lomp"] if MACOS else ["-fopenmp", "-Wl,-z,now"]
@@ -57,7 +58,9 @@ class BuildExt(build_ext):
 
     def build_extensions(self):
         version = subprocess.check_output([self.compiler.compiler_so[0], "--version"], text=True)
-        flags = COMPILE + OPENMP + (CLANG_X86 if X86 and "clang" in version else [])
+        flags = COMPILE + OPENMP
+        if "clang" in version:
+            flags += CLANG + (CLANG_X86 if X86 else [])
         for extension in self.extensions:
             extension.extra_compile_args = flags + USERS
         super().build_extensions()
