@@ -28,7 +28,7 @@ COMPILE += ["-falign-functions=64"]
 COMPILE += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
 # The user's flags have the last word.
 USERS = shlex.split(os.environ.get("CFLAGS", ""))
-CLANG = ["-O3"]  # with less it leaves loops that it is told to unroll, and its tiles spill
+CLANG = ["-O3"]  # with less it leaves loops that it is told to unroll
 CLANG_X86 = ["-mprefer-vector-width=512"]  # it halves 512-bit vectors unless told
 OPENMP = ["-Xpreprocessor", "-fopenmp"] if MACOS else ["-fopenmp"]
 # At once: all of OpenMP's functions come from one runtime, also when the next import brings another.
