@@ -129,6 +129,8 @@ def test_what_does_not_fit(isa):
     for arrays in ((x[:, ::2], y[:, :2]), (x.astype(np.float64), y), (x[:, :3], y)):
         with pytest.raises(ValueError, match="needed"):
             Rows((*arrays, None, None), [(0, 0, 0, 0.0, LINEAR)], threads)
-    for a, b in ((4, -1), (0, 3), (-1, 0)):
+    for a, b in ((4, -1), (0, 3), (-1, 0), (0, -2)):
         with pytest.raises(ValueError, match="operations on values"):
             Rows((x, y, None, None), [(0, a, b, 0.0, LINEAR)], threads)
+    with pytest.raises(ValueError, match="at most 6 operations are needed, got 7"):
+        Rows((x, y, None, None), [(0, 0, -1, 1.0, LINEAR)] * 7, threads)

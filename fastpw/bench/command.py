@@ -52,6 +52,19 @@ def wide_console(*tables: Any) -> Any:  # rich.table.Table, rich.console.Console
     return console
 
 
+def show_tables(report: Report, title: str, tables: Sequence[Any], head: str = "") -> Any:
+    """Tables of rich below a title, and who does not count; returns the console that they went to."""
+    console = wide_console(*tables)
+    if head:
+        say(console, head, "bold")
+    say(console, title, "italic")
+    for rows in tables:
+        console.print(rows)
+    for note in table.notes(report):
+        say(console, note)
+    return console
+
+
 def say(console: Any, text: str, style: str | None = None) -> None:  # rich.console.Console
     """Some text, as it is: a terminal's lines end between words, a file's where the text says."""
     console.print(text, style=style, markup=False, highlight=False, soft_wrap=not console.is_terminal)

@@ -376,12 +376,14 @@ cdef class Rows:
     cdef int take_operations(self, list operations) except -1:
         cdef fastpw_operation *operation
         cdef Py_ssize_t i
+        if len(operations) > FASTPW_MOST_OPERATIONS:
+            raise ValueError(f"at most {FASTPW_MOST_OPERATIONS} operations are needed, got {len(operations)}")
         for i in range(len(operations)):
             operation = &self.how.program[i]
             operation.op, operation.a, operation.b, operation.number, activation = operations[i]
             operation.epilogue.activation, operation.epilogue.alpha, operation.epilogue.beta = activation
-            if i >= FASTPW_MOST_OPERATIONS or not (0 <= operation.a < FASTPW_MOST_INPUTS + i > operation.b):
-                raise ValueError(f"at most {FASTPW_MOST_OPERATIONS} operations on values that are there are needed")
+            if not (0 <= operation.a < FASTPW_MOST_INPUTS + i and -1 <= operation.b < FASTPW_MOST_INPUTS + i):
+                raise ValueError("operations on values that are there are needed")
         self.how.operations = <int>len(operations)
         return 0
 

@@ -8,9 +8,8 @@ from fastpw.bench import peers
 from fastpw.bench.blocks import plot, table
 from fastpw.bench.blocks.parts import Block
 from fastpw.bench.blocks.run import BlockRunner
-from fastpw.bench.command import measure, say, wide_console, write_json
+from fastpw.bench.command import measure, show_tables, write_json
 from fastpw.bench.setting import Setting
-from fastpw.bench.table import notes
 
 
 def main(
@@ -24,13 +23,7 @@ def main(
     runner = BlockRunner(setting, peers.table(setting) if with_peers else {})
     measure(runner, chosen)
     report = runner.report
-    tables = table.of_blocks(report), table.of_families(report)
-    console = wide_console(*tables)
-    say(console, table.title(report), "italic")
-    for rows in tables:
-        console.print(rows)
-    for note in notes(report):
-        say(console, note)
+    show_tables(report, table.title(report), [table.of_blocks(report), table.of_families(report)])
     write_json(report, json_path)
     if plot_path:
         plot.save(report, plot_path)

@@ -9,13 +9,12 @@ from pathlib import Path
 
 import fastpw
 from fastpw.bench import peers
-from fastpw.bench.command import measure, say, wide_console, write_json
+from fastpw.bench.command import measure, say, show_tables, write_json
 from fastpw.bench.networks import catalogue, files, model, plot, table
 from fastpw.bench.networks.model import Model
 from fastpw.bench.networks.report import ModelReport
 from fastpw.bench.networks.run import ModelRunner
 from fastpw.bench.setting import Setting
-from fastpw.bench.table import notes
 from fastpw.network import load
 
 
@@ -30,13 +29,7 @@ def of_networks(
     with tempfile.TemporaryDirectory() as folder:
         models = Built(names, Path(folder), with_peers and find_spec("onnx") is not None)
         report = _measured(models, setting, with_peers)
-    tables = table.of_times(report), table.of_starts(report)
-    console = wide_console(*tables)
-    say(console, table.title(report), "italic")
-    for rows in tables:
-        console.print(rows)
-    for note in notes(report):
-        say(console, note)
+    console = show_tables(report, table.title(report), [table.of_times(report), table.of_starts(report)])
     if text := table.summary(report):
         say(console, text, "bold")
     write_json(report, json_path)
@@ -66,14 +59,8 @@ def of_model(
             net = load(path)
             nodes = net._node_times(model.inputs_of(net, shapes), calls=10)
         report = _measured([prepared], setting, with_peers)
-    tables = table.of_one(report), table.of_nodes(nodes)
-    console = wide_console(*tables)
-    say(console, f"{path.name}: {prepared.told}", "bold")
-    say(console, table.title(report), "italic")
-    for rows in tables:
-        console.print(rows)
-    for note in notes(report):
-        say(console, note)
+    head, tables = f"{path.name}: {prepared.told}", [table.of_one(report), table.of_nodes(nodes)]
+    show_tables(report, table.title(report), tables, head)
     write_json(report, json_path)
     if plot_path:
         plot.save_nodes(path.stem, nodes, str(setting), plot_path)
