@@ -12,6 +12,8 @@ import fastpw
 from fastpw import _bounds, _fusion
 from fastpw.core import bands, caches, fusing, machine, partition
 
+pytest.register_assert_rewrite("fences")
+
 # Children of the tests find the installed package too, not the folder that they start in.
 os.environ["PYTHONSAFEPATH"] = "1"
 
@@ -41,6 +43,12 @@ def isa(request):
     machine.choose_isa(request.param)
     yield request.param
     machine.choose_isa(before)
+
+
+@pytest.fixture(params=["float32", "float64"])
+def kernel_set(request, isa):
+    """A set of kernels in use, as `machine.kernel_sets` describes it."""
+    return next(row for row in machine.kernel_sets() if (row["isa"], row["dtype"]) == (isa, request.param))
 
 
 @pytest.fixture(params=[1, 2], ids=["1thread", "2threads"])

@@ -1,4 +1,4 @@
-"""The messages on arguments of integers, whole. test_hostile.py sees to it that none is missing."""
+"""The messages on arguments of integers, whole. test_messages.py sees to it that none is missing."""
 
 import numpy as np
 import pytest
