@@ -77,13 +77,20 @@ def test_normal_rows(shape, dtype, everywhere):
     assert np.allclose(result, z * weight + bias, rtol=0, atol=1e-3 if dtype == np.float32 else 1e-11)
 
 
+def test_an_epsilon_below_zero_is_one(dtype, isa):
+    """As files may have it: no sign of anything else."""
+    x, ones, y = numbers(4, 19, dtype=dtype), np.ones(19, dtype), np.empty((4, 19), dtype)
+    Rows((x, y, None, None), (ones, 0 * ones, -0.25), threads)()
+    z = x.astype(np.float64)
+    assert close(y, (z - z.mean(-1, keepdims=True)) / np.sqrt(z.var(-1, keepdims=True) - 0.25))
+
+
 @pytest.mark.parametrize("shape", SHAPES)
 def test_softmax(shape, dtype, everywhere):
     x = numbers(*shape, dtype=dtype) * dtype(30)
     x[..., :1] = 800  # its power would overflow, and those of others vanish
     y = np.empty_like(x)
-    nothing = np.zeros(shape[-1], dtype)
-    result = everywhere(lambda: Rows((x, y, None, None), (nothing, nothing, -1.0), threads), y)
+    result = everywhere(lambda: Rows((x, y, None, None), "softmax", threads), y)
     powers = np.exp(x.astype(np.float64) - x.max(-1, keepdims=True))
     assert close(result, powers / powers.sum(-1, keepdims=True))
 
@@ -91,8 +98,8 @@ def test_softmax(shape, dtype, everywhere):
 def test_softmax_of_numbers_that_are_none(dtype, isa):
     x = np.zeros((4, 19), dtype)
     x[0, 3], x[1, 17], x[2, :5], x[3] = np.nan, np.inf, -np.inf, -np.inf
-    y, nothing = np.empty_like(x), np.zeros(19, dtype)
-    Rows((x, y, None, None), (nothing, nothing, -1.0), threads)()
+    y = np.empty_like(x)
+    Rows((x, y, None, None), "softmax", threads)()
     assert np.isnan(y[[0, 1, 3]]).all()
     assert np.allclose(y[2, 5:], 1 / 14) and not y[2, :5].any()
 
@@ -102,7 +109,7 @@ def test_means(shape, dtype, everywhere):
     whole = numbers(shape[0], *(n + 2 for n in shape[1:-1]), shape[-1], dtype=dtype)
     x = whole[:, *[slice(1, -1)] * (len(shape) - 2)]  # rows with gaps between
     y = np.empty((shape[0], shape[-1]), dtype)
-    result = everywhere(lambda: Rows((x, y), None, threads), y)
+    result = everywhere(lambda: Rows((x, y), "means", threads), y)
     assert close(result, x.mean(tuple(range(1, x.ndim - 1)), dtype=np.float64))
 
 

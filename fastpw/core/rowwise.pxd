@@ -30,7 +30,7 @@ cdef struct Rowwise:
     bint brief                               # it takes no longer than to let go of the GIL and take it again
     int operations
     fastpw_operation program[FASTPW_MOST_OPERATIONS]
-    const char *weights                      # of normal rows
+    const char *weights                      # of normal rows; NULL: their softmax
     const char *bias
     double epsilon
 

@@ -333,12 +333,12 @@ cdef class Rows:
         Arrays of one shape and type with adjacent numbers along the last axis, y the result; the last two may be None.
         All but y may be broadcast along other axes. For means: (x, y) of shapes (N, ..., C), along at most three axes
         of rows, and (N, C).
-    what : list, tuple or None
+    what : list, tuple, "softmax" or "means"
         A program, its operations as (operator, a, b, number, (activation, alpha, beta)): the values a and b by their
         numbers (0 to 2 are x, second and third; then what the operations give; b of -1: the number) (kernel_set.h).
-        (weights, bias, epsilon), (C,) arrays: rows with mean 0 and variance 1, then scaled and moved; with an epsilon
-        below 0 their softmax. None: means over all axes between the first and the last, whose parts are cut from the
-        shape alone and added in their order.
+        (weights, bias, epsilon), (C,) arrays: rows with mean 0 and variance 1, then scaled and moved. "softmax": that
+        of each row. "means": over all axes between the first and the last; their parts are cut from the shape alone
+        and added in their order.
     threads : callable
         Says how many threads a call may use.
     """
@@ -361,14 +361,15 @@ cdef class Rows:
         if isinstance(what, list):
             r.kind = PROGRAM
             self.take_operations(what)
-        elif what is not None:
-            r.kind = NORMAL
-            weights, bias, r.epsilon = what
-            r.weights, r.bias = place_of(weights), place_of(bias)
-        else:
+        elif what == "means":
             r.kind = SUMS
             x, arrays = arrays[A], (arrays[A][0], None)
             r.planes, r.plane = shape_of(x)[0], strides_of(x)[0]
+        else:
+            r.kind = NORMAL
+            if what != "softmax":
+                weights, bias, r.epsilon = what
+                r.weights, r.bias = place_of(weights), place_of(bias)
         join_axes(&self.lead, arrays)
         take_inner_axes(&self.lead, &r.pixels)
         self.cut()

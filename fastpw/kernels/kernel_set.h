@@ -262,11 +262,11 @@ typedef struct {
 } fastpw_elements_args;
 
 /* Each row of A with mean 0 and variance 1, C[i][j] = (A[i][j] - mean) / sqrt(variance + epsilon) * weights[j] + bias[j];
- * or, with an epsilon below 0, its softmax. */
+ * or, without weights, its softmax. */
 typedef struct {
     ptrdiff_t m, n;
     const char *a; ptrdiff_t lda;
-    const char *weights, *bias;
+    const char *weights, *bias;              /* NULL: softmax */
     double epsilon;
     char *c; ptrdiff_t ldc;
 } fastpw_normal_args;

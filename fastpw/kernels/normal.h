@@ -88,10 +88,10 @@ INLINE void softmax_row(const fastpw_normal_args *g, const char *x, char *y)
 static void normal(const fastpw_normal_args *g)
 {
     for (ptrdiff_t i = 0; i < g->m; i++)
-        if (g->epsilon < 0)
-            softmax_row(g, g->a + i * g->lda, g->c + i * g->ldc);
-        else
+        if (g->weights)
             layer_normal_row(g, g->a + i * g->lda, g->c + i * g->ldc);
+        else
+            softmax_row(g, g->a + i * g->lda, g->c + i * g->ldc);
 }
 
 /* Four rows at a time, from end to end: the processor fetches such streams ahead by itself. */

@@ -16,7 +16,7 @@ from fastpw.bench.quantized_problem import Quantized
 
 Pair = tuple[Callable[[], Any], Callable[[], Any]]
 DOMAIN = "com.microsoft"
-TYPES = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
+TYPES: dict[str, int] = {"uint8": TensorProto.UINT8, "float32": TensorProto.FLOAT}
 
 
 def unsigned(problem: Quantized) -> Pair:

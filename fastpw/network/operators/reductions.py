@@ -13,7 +13,7 @@ from ..values import Value, order_of
 from .images import is_float
 from .pools import mean_of_images
 from .registry import known, operator
-from .rows import normal_rows
+from .rows import softmax_rows
 
 
 def _l2(x: np.ndarray, axis: tuple[int, ...], out: np.ndarray, keepdims: bool) -> None:
@@ -75,7 +75,7 @@ def softmax(plan: Plan, node: Node, x: Value) -> Value:
     along = tuple(range(axis, x.ndim)) if node.attributes.get("flattened") else (axis,)
     logarithm = node.op == "LogSoftmax"
     if along == (x.ndim - 1,) and not logarithm:
-        y = normal_rows(plan, x, None, None, -1.0)
+        y = softmax_rows(plan, x)
         if y is not None:
             return y
 

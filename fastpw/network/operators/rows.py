@@ -87,27 +87,35 @@ def bound_program(program: Program) -> Callable[..., Bound]:
 def normal_rows(
     plan: Plan, x: Value, scale: Value | None, offset: Value | None, epsilon: float
 ) -> Value | None:
-    """Rows of mean 0 and variance 1 along the last axis, scaled and moved; with an epsilon below 0, softmax.
-
-    None where the kernels cannot.
-    """
-    if not is_float(x) or x.ndim == 0 or x.shape[-1] == 0:
+    """Rows of mean 0 and variance 1 along the last axis, scaled and moved. None where the kernels cannot."""
+    if not _has_rows(x):
         return None
     size = x.shape[-1]
     if any(a is not None and (isinstance(a, Tensor) or a.size not in (1, size)) for a in (scale, offset)):
         return None
-    order = order_of(x)
-    if order[-1] != x.ndim - 1 or not adjacent(x, -1):
-        x, order = plan.adjacent(x, -1), tuple(range(x.ndim))
     weights, bias = (
         np.ascontiguousarray(np.broadcast_to(default if a is None else a.reshape(-1), size), x.dtype)
         for a, default in ((scale, np.ones(1)), (offset, np.zeros(1)))
     )
+    return _rows(plan, x, (weights, bias, float(epsilon)))
+
+
+def softmax_rows(plan: Plan, x: Value) -> Value | None:
+    """The softmax along the last axis. None where the kernels cannot."""
+    return _rows(plan, x, "softmax") if _has_rows(x) else None
+
+
+def _has_rows(x: Value) -> bool:
+    return is_float(x) and x.ndim > 0 and x.shape[-1] > 0
+
+
+def _rows(plan: Plan, x: Value, what: tuple[np.ndarray, np.ndarray, float] | str) -> Value:
+    order = order_of(x)
+    if order[-1] != x.ndim - 1 or not adjacent(x, -1):
+        x, order = plan.adjacent(x, -1), tuple(range(x.ndim))
 
     def bind(x: np.ndarray, y: np.ndarray) -> Bound:
-        return Rows(
-            (x.transpose(order), y.transpose(order), None, None), (weights, bias, float(epsilon)), threads
-        )
+        return Rows((x.transpose(order), y.transpose(order), None, None), what, threads)
 
     return plan.step(bind, x, shape=x.shape, dtype=x.dtype, order=order)
 
@@ -116,7 +124,7 @@ def means(plan: Plan, x: Value, order: Order) -> Value:
     """(N, C, H, W) to (N, C, 1, 1)."""
 
     def bind(x: np.ndarray, y: np.ndarray) -> Bound:
-        return Rows((channels_last(x), y[:, :, 0, 0]), None, threads)
+        return Rows((channels_last(x), y[:, :, 0, 0]), "means", threads)
 
     return plan.step(bind, plan.adjacent(x, 1), shape=(*x.shape[:2], 1, 1), dtype=x.dtype, order=order)
 
