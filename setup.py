@@ -22,6 +22,8 @@ LIMITED_API = not sysconfig.get_config_var("Py_GIL_DISABLED")
 # -ffast-math: linking with it puts code in the module that sets flush-to-zero for the whole process.
 COMPILE = ["-std=gnu11", "-O2", "-g0", "-fvisibility=hidden"]
 COMPILE += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
+# A function that no header declares ends the build, as with GCC 14, and not the first import.
+COMPILE += ["-Werror=implicit-function-declaration"]
 # Where a tile's loop lies in its cache lines is worth a tenth of its speed: code before it must not move it.
 COMPILE += ["-falign-functions=64"]
 # Nothing here throws: the tables by which exceptions find their way take a fiftieth of the wheel.

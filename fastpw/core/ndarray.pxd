@@ -8,8 +8,10 @@ cdef extern from *:
     #define NPY_NO_DEPRECATED_API NPY_1_7_API_VERSION
     #include <numpy/ndarraytypes.h>
 
-    /* Numbers of this type in the machine's byte order. */
-    #define fastpw_holds(array, type) (PyArray_TYPE(array) == (type) && PyArray_ISNOTSWAPPED(array))
+    /* Numbers of this type in the machine's byte order. PyArray_ISNOTSWAPPED is not used: since NumPy 2.5 it needs
+       a header that reads a table of NumPy's functions, which nothing here imports. */
+    #define fastpw_holds(array, type) \\
+        (PyArray_TYPE(array) == (type) && PyArray_ISNBO(PyArray_DESCR(array)->byteorder))
     """
     enum:
         FLOAT32 "NPY_FLOAT32"
