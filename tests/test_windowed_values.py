@@ -1,5 +1,6 @@
 """Dense and depthwise convolutions, pools: exact where the arithmetic is, else within Higham's bound."""
 
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -151,6 +152,53 @@ LAYOUTS = {
     "OIHW": (0, 3, 1, 2),
     "HWIO": (1, 2, 3, 0),
 }
+
+
+FAR = [
+    {"dilation": 2**20, "padding": 2**20},
+    {"dilation": (2**26, 1), "padding": (2**26, 1), "stride": 2},
+    {"dilation": (2, 2**26), "padding": (2, 2**26), "stride": (1, 3)},
+    {"dilation": (300, 7), "stride": (170, 2), "padding": (300, 9)},
+    {"stride": 2**20, "padding": 2**20},
+    {"stride": (2**20 + 1, 1), "dilation": (2**20, 1), "padding": (2**20, 1)},
+]
+
+
+@pytest.mark.parametrize("options", FAR, ids=str)
+def test_taps_and_outputs_may_be_far_apart(options, dtype, rng):
+    """Which takes neither time nor memory for the pixels between: only what is met is looked up."""
+    x, weight = integers(rng, dtype, 6, 11, 20), integers(rng, dtype, 3, 3, 20)
+    tracemalloc.start()
+    layer = fastpw.DepthwiseConv2d(weight, **options)
+    y = layer(x)
+    taken = tracemalloc.get_traced_memory()[1], layer._room(x, y)
+    tracemalloc.stop()
+    assert max(taken) < 1 << 20
+    assert np.array_equal(y, tap_by_tap(x, weight, y.shape, options))
+    gradients = layer.backward(y, x)
+    slow = fastpw.conv2d_backward(y, x, one_channel_each(weight), **options)
+    assert np.array_equal(gradients.dx, slow.dx)
+    assert np.array_equal(gradients.dweight, np.moveaxis(slow.dweight[range(20), :, :, range(20)], 0, 2))
+
+
+def tap_by_tap(x, weight, shape, options):
+    """As the definition says, output by output."""
+    both = [options.get(name, 1) for name in ("stride", "dilation", "padding")]
+    strides, steps, padding = (given if isinstance(given, tuple) else (given, given) for given in both)
+    y = np.zeros(shape, x.dtype)
+    for out, tap in product(np.ndindex(shape[:2]), np.ndindex(weight.shape[:2])):
+        at = tuple(o * s + t * d - p for o, s, t, d, p in zip(out, strides, tap, steps, padding, strict=True))
+        if all(0 <= place < size for place, size in zip(at, x.shape, strict=False)):
+            y[out] += x[at] * weight[tap]
+    return y
+
+
+def one_channel_each(weight):
+    """A depthwise kernel as a dense one."""
+    channels = weight.shape[-1]
+    dense = np.zeros((channels, *weight.shape), weight.dtype)
+    dense[range(channels), :, :, range(channels)] = np.moveaxis(weight, 2, 0)
+    return dense
 
 
 def test_layouts_of_dense_weights(dtype, rng):

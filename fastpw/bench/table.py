@@ -148,4 +148,3 @@ def summary(report: Report) -> str:
                 f"fastpw {report.mean_speedup(name):.3f} × as fast{missing}{wrong}"
             )
     return "\n".join(lines)
-

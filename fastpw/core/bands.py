@@ -61,6 +61,9 @@ NARROW_TAPS = 3
 # Where a tile's pixels want so many times the lines that there are, copying them together first pays.
 CROWDED = 1.5
 
+# Where a window reaches over so many times the rows that it reads, others are not copied along.
+SPARSE = 3
+
 # A multiply-add here takes so many times that of a GEMM, for which SMALL_WORK is.
 SLOWER = 4
 
@@ -114,7 +117,7 @@ def _collides(window: Window) -> bool:
 
 def _staged(window: Window, rows: int, bytes_of_block: int) -> int:
     """Rows of outputs whose pixels are copied together first: as many as stay at hand."""
-    if not _collides(window):
+    if not _collides(window) or window.overlap + window.row_stride > SPARSE * window.tap_rows:
         return 0
     rows_at_hand = FIRST_LEVEL_BYTES // (window.inputs * bytes_of_block)
     return max(1, min(rows, (rows_at_hand - window.overlap) // window.row_stride))
@@ -132,7 +135,8 @@ def _channels(window: Window, lanes: int, element: int) -> int:
 
 def _rows(window: Window, blocks: int, tasks: int, threads: int) -> int:
     """Of a band: such that the busiest thread has the fewest, and as many as possible then."""
-    most = max(1, (TABLE_BYTES // (window.inputs * POINTER_BYTES) - window.overlap) // window.row_stride)
+    rows_of_table = TABLE_BYTES // (window.inputs * POINTER_BYTES)
+    most = max(1, (rows_of_table - window.overlap) // window.row_stride, rows_of_table // window.tap_rows)
     least = max(-(-window.rows // most), -(-tasks // blocks))
 
     def busiest(bands):

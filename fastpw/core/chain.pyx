@@ -15,7 +15,7 @@ from fastpw.core.pixels cimport A, C, OPERANDS, lay_out_rows
 from fastpw.core.staged cimport staging_bytes, stages_results
 from fastpw.core.stages cimport Stage
 from fastpw.core.stencil cimport Program, Sweep
-from fastpw.core.windows cimport Slide, reach, stage_ld, stage_rows, table_rows
+from fastpw.core.windows cimport Slide, lay_out_table, reach
 
 from fastpw.core import partition
 from fastpw.core.kept import borrow, give_back
@@ -143,8 +143,7 @@ cdef class Chain(Program):
             return 0
         w = &s.windows
         w.band = rows
-        w.table_bytes = whole_lines(table_rows(w) * w.table_columns * sizeof(char *))
-        c.bytes_of_thread += w.table_bytes + whole_lines(stage_rows(w) * stage_ld(w) if w.staged else 0)
+        c.bytes_of_thread += lay_out_table(w)
         return 0
 
     cdef int run(self, char *const *places) except -1:

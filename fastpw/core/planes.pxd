@@ -1,6 +1,6 @@
 """Windows over planes of pixels, as they are described: from arrays, and from what is counted once."""
 
-from libc.stdint cimport int32_t
+from libc.stdint cimport PTRDIFF_MAX, int32_t
 from libc.string cimport memcpy
 
 from fastpw.core.binding cimport Binding
@@ -38,7 +38,7 @@ cdef inline int set_slide(Slide *s, tuple window, int axis, const Binding *b) ex
     s.inputs, s.outputs = b.layouts[A].shape[1 + axis], b.layouts[C].shape[1 + axis]
     if s.taps < 1 or s.step < 1 or s.stride < 1:
         raise ValueError(f"taps, steps and strides are positive, got {window}")
-    # What leads nowhere may be far; the table would be as long. A stride that kernels know stays what it is: a pixel is
+    # What leads nowhere may be far. A stride that kernels know stays what it is: a pixel is
     # computed in one way, whether others are beside it or not.
     if s.taps == 1:
         s.step = 1
@@ -47,9 +47,12 @@ cdef inline int set_slide(Slide *s, tuple window, int axis, const Binding *b) ex
     return 0
 
 
-cdef inline double far(const Slide *s) noexcept nogil:
-    """What `reach` gives for all outputs, however large."""
-    return (<double>s.outputs + 8) * s.stride + <double>s.taps * s.step
+cdef inline bint is_countable(const Slide *rows, const Slide *columns) noexcept nogil:
+    """Whether the entries of a table for all outputs, and the pixels from the first to the last, can be counted."""
+    cdef double entries = (<double>rows.outputs * rows.taps) * ((<double>columns.outputs + 8) * columns.taps)
+    cdef double down = <double>rows.outputs * rows.stride + <double>rows.taps * rows.step
+    cdef double across = (<double>columns.outputs + 8) * columns.stride + <double>columns.taps * columns.step
+    return max(entries * sizeof(char *), down, across) < <double>PTRDIFF_MAX / 64
 
 
 cdef inline void fill(char *to, Py_ssize_t n, Py_ssize_t element, double number) noexcept nogil:

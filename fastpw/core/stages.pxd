@@ -194,7 +194,7 @@ cdef inline void run_panel_of_window(const Windows *w, const Ends *e, const Rows
     cdef Rows rows = all_[0]
     while rows.task.start < all_.task.stop:
         rows.task.stop = end_of_run(&e.lines[C], rows.task.start, all_.task.stop)
-        rows.table = all_.table + (rows.task.start - all_.task.start) * w.rows.stride * w.table_columns
+        rows.table = all_.table + (rows.task.start - all_.task.start) * w.down.stride * w.across.length
         place_outputs(w, e, rows.task.start, places)
         run_rows(w, places, &rows)
         rows.task.start = rows.task.stop

@@ -7,7 +7,7 @@ And, in the same module because each takes room of its own, what moves or comput
 """
 
 from libc.math cimport INFINITY
-from libc.stdint cimport PTRDIFF_MAX, int32_t
+from libc.stdint cimport int32_t
 from libc.stdlib cimport free
 from libc.string cimport memset
 
@@ -21,9 +21,9 @@ from fastpw.core.panels cimport Matrix, copy_numbers, matrix_of, new_memory, who
 from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
 from fastpw.core.rowwise cimport MOST_MEMBERS, NORMAL, PROGRAM, SUMS, run_rowwise, tasks_of
 from fastpw.core.sweep cimport run_windows, sweep_bytes
-from fastpw.core.planes cimport count_taps, far, fill, need_planes, set_slide
+from fastpw.core.planes cimport count_taps, fill, is_countable, need_planes, set_slide
 from fastpw.core.shuffle cimport Interleaved, run_interleaved
-from fastpw.core.windows cimport Windows, reach, stage_ld, stage_rows, table_rows, whole_tiles
+from fastpw.core.windows cimport Windows, axis_of, lay_out_table, reach, whole_tiles
 
 from numpy import dtype as numpy_dtype
 
@@ -146,7 +146,7 @@ cdef class Sweep(Program):
         need_planes(planes)
         set_slide(&w.rows, window, 0, planes)
         set_slide(&w.columns, window, 1, planes)
-        if far(&w.rows) * far(&w.columns) * sizeof(char *) > <double>PTRDIFF_MAX / 64:
+        if not is_countable(&w.rows, &w.columns):
             raise MemoryError(f"no memory for the pixels of a window {window}")
         w.kernels = kernels_for(planes.layouts[C].type)
         w.planes, w.n = planes.layouts[C].shape[0], planes.layouts[C].shape[3]
@@ -163,15 +163,14 @@ cdef class Sweep(Program):
         if w.planes * w.rows.outputs * w.columns.outputs * w.n == 0:
             self.most_threads = 0
             return 0
-        w.table_columns = reach(&w.columns, whole_tiles(w.columns.outputs))
+        w.across = axis_of(&w.columns, whole_tiles(w.columns.outputs))
         shape = bands.Window(w.planes, w.rows.outputs, w.columns.outputs, w.n, w.rows.taps, w.columns.taps,
-                             w.table_columns, reach(&w.rows, 1) - w.rows.stride, w.rows.stride, w.columns.stride,
+                             w.across.length, reach(&w.rows, 1) - w.rows.stride, w.rows.stride, w.columns.stride,
                              w.between[A].pixel)
         w.band, w.block, w.staged, self.most_threads, self.brief = bands.cut(
             shape, w.kernels.lanes, w.kernels.a_size, self.binding.asked)
         self.binding.follows = bands.cut(shape, w.kernels.lanes, w.kernels.a_size, 2).threads > 1
-        w.table_bytes = whole_lines(table_rows(w) * w.table_columns * sizeof(char *))
-        w.workspace_bytes = w.table_bytes + whole_lines(stage_rows(w) * stage_ld(w) if w.staged else 0)
+        w.workspace_bytes = lay_out_table(w)
         return 0
 
     cdef int run(self, char *const *places) except -1:

@@ -10,6 +10,7 @@ from libc.string cimport memcpy
 
 from fastpw.core.kernels cimport (FASTPW_WINDOW_COLUMNS, fastpw_epilogue, fastpw_kernel_set, fastpw_pool_args,
                                   fastpw_stencil_args, fastpw_window)
+from fastpw.core.panels cimport whole_lines
 from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z
 
 
@@ -22,6 +23,15 @@ cdef enum:
 cdef struct Slide:
     Py_ssize_t taps, step, stride, origin
     Py_ssize_t inputs, outputs
+
+
+# How the table holds an axis: pixel after pixel, from the first that outputs have under them to behind the last. Or tap
+# by tap, and for each what the outputs find under it, where that takes less room: few of the pixels between are met.
+cdef struct Axis:
+    Py_ssize_t outputs           # that there is room for
+    Py_ssize_t step, stride      # in entries: from tap to tap, from output to output
+    Py_ssize_t length            # in entries
+    bint by_taps
 
 
 # Bytes from one to the next.
@@ -43,7 +53,7 @@ cdef struct Windows:
     fastpw_epilogue epilogue
     Py_ssize_t band, block       # rows and channels of a task, at most
     Py_ssize_t staged            # rows of outputs whose pixels are staged at a time; 0: pixels are read where they lie
-    Py_ssize_t table_columns
+    Axis down, across            # of the table
     Py_ssize_t table_bytes
     Py_ssize_t workspace_bytes   # of each thread: the table, and the stage behind it
 
@@ -56,6 +66,16 @@ cdef struct Task:
 cdef inline Py_ssize_t reach(const Slide *s, Py_ssize_t outputs) noexcept nogil:
     """From the first pixel that so many outputs have under them to behind the last."""
     return (outputs - 1) * s.stride + (s.taps - 1) * s.step + 1
+
+
+cdef inline Axis axis_of(const Slide *s, Py_ssize_t outputs) noexcept nogil:
+    """Of a table for so many outputs."""
+    cdef Axis axis
+    axis.outputs, axis.step, axis.stride, axis.length = outputs, s.step, s.stride, reach(s, outputs)
+    axis.by_taps = axis.length > s.taps * outputs
+    if axis.by_taps:
+        axis.step, axis.stride, axis.length = outputs, 1, s.taps * outputs
+    return axis
 
 
 cdef inline Py_ssize_t whole_tiles(Py_ssize_t columns) noexcept nogil:
@@ -83,19 +103,38 @@ cdef inline Py_ssize_t task_of(const Windows *w, Py_ssize_t number, Task *task) 
 
 # ---- the table of pixels -------------------------------------------------------------------------------------
 
-# The pixels of a row: where they begin (NULL: they are not there), and how far apart they lie.
-cdef inline void set_row(const Windows *w, const char *row, Py_ssize_t stride, const char **table) noexcept nogil:
-    """Pointers to the pixels of a row, from the first that the first output has under it."""
-    cdef Py_ssize_t origin = w.columns.origin, i
-    cdef Py_ssize_t start = min(max(-origin, 0), w.table_columns), stop = start
+# Every `step`-th place of an axis.
+cdef struct Places:
+    Py_ssize_t first, step, inputs
+
+
+cdef inline void set_pixels(const Places *at, const char *row, Py_ssize_t pixel, Py_ssize_t count, const char *filler,
+                            const char **table) noexcept nogil:
+    """Pointers to so many pixels of a row, which are so many bytes apart; NULL: the row is not there."""
+    cdef Py_ssize_t start = count, stop = count, i
     if row != NULL:
-        stop = min(max(w.columns.inputs - origin, start), w.table_columns)
+        start = min((max(-at.first, 0) + at.step - 1) // at.step, count)
+        stop = max(min((max(at.inputs - at.first, 0) + at.step - 1) // at.step, count), start)
     for i in range(start):
-        table[i] = w.filler
+        table[i] = filler
     for i in range(start, stop):
-        table[i] = row + (i + origin) * stride
-    for i in range(stop, w.table_columns):
-        table[i] = w.filler
+        table[i] = row + (at.first + i * at.step) * pixel
+    for i in range(stop, count):
+        table[i] = filler
+
+
+cdef inline void set_row(const Windows *w, const char *row, Py_ssize_t pixel, const char **table) noexcept nogil:
+    """Pointers to what a row of outputs has under it of a row of pixels, where that is (NULL: it is not there)."""
+    cdef Places at
+    cdef Py_ssize_t tap
+    at.first, at.step, at.inputs = w.columns.origin, 1, w.columns.inputs
+    if not w.across.by_taps:
+        set_pixels(&at, row, pixel, w.across.length, w.filler, table)
+        return
+    at.step = w.columns.stride
+    for tap in range(w.columns.taps):
+        set_pixels(&at, row, pixel, w.across.outputs, w.filler, table + tap * w.across.outputs)
+        at.first += w.columns.step
 
 
 cdef inline const char *input_row(const Windows *w, const char *x, const Task *task, Py_ssize_t i) noexcept nogil:
@@ -110,9 +149,15 @@ cdef inline const char *input_row(const Windows *w, const char *x, const Task *t
 
 cdef inline void set_table(const Windows *w, const char *x, const Task *task, const char **table) noexcept nogil:
     """Pointers to the pixels that a task's outputs have under them."""
-    cdef Py_ssize_t i
-    for i in range(reach(&w.rows, task.stop - task.start)):
-        set_row(w, input_row(w, x, task, i), w.between[A].pixel, table + i * w.table_columns)
+    cdef Py_ssize_t outputs = task.stop - task.start, i, tap
+    if not w.down.by_taps:
+        for i in range(reach(&w.rows, outputs)):
+            set_row(w, input_row(w, x, task, i), w.between[A].pixel, table + i * w.across.length)
+        return
+    for tap in range(w.rows.taps):
+        for i in range(outputs):
+            set_row(w, input_row(w, x, task, tap * w.rows.step + i * w.rows.stride), w.between[A].pixel,
+                    table + (tap * w.down.step + i) * w.across.length)
 
 
 # ---- the stage -----------------------------------------------------------------------------------------------
@@ -128,14 +173,19 @@ cdef inline Py_ssize_t stage_ld(const Windows *w) noexcept nogil:
     return w.columns.inputs * w.block * w.kernels.a_size
 
 
-cdef inline Py_ssize_t table_rows(const Windows *w) noexcept nogil:
-    return 2 * stage_rows(w) if w.staged else reach(&w.rows, w.band)
+cdef inline Py_ssize_t lay_out_table(Windows *w) noexcept nogil:
+    """By the band and the columns; returns the bytes of it and of the stage."""
+    w.down = axis_of(&w.rows, w.band)
+    if w.staged:
+        w.down.step, w.down.stride, w.down.length, w.down.by_taps = w.rows.step, w.rows.stride, 2 * stage_rows(w), False
+    w.table_bytes = whole_lines(w.down.length * w.across.length * sizeof(char *))
+    return w.table_bytes + (whole_lines(stage_rows(w) * stage_ld(w)) if w.staged else 0)
 
 
 cdef inline void set_stage_table(const Windows *w, const char *stage, const char **table) noexcept nogil:
     cdef Py_ssize_t i
     for i in range(2 * stage_rows(w)):
-        set_row(w, stage + i % stage_rows(w) * stage_ld(w), w.block * w.kernels.a_size, table + i * w.table_columns)
+        set_row(w, stage + i % stage_rows(w) * stage_ld(w), w.block * w.kernels.a_size, table + i * w.across.length)
 
 
 cdef inline void stage_row(const Windows *w, const char *row, const Task *task, char *to) noexcept nogil:
@@ -157,9 +207,9 @@ cdef inline void stage_row(const Windows *w, const char *row, const Task *task, 
 
 cdef inline fastpw_window window_of(const Windows *w, const char **table) noexcept nogil:
     cdef fastpw_window window
-    window.pixels, window.ld = table, w.table_columns
-    window.tap_rows, window.row_step, window.row_stride = w.rows.taps, w.rows.step, w.rows.stride
-    window.tap_columns, window.column_step, window.column_stride = w.columns.taps, w.columns.step, w.columns.stride
+    window.pixels, window.ld = table, w.across.length
+    window.tap_rows, window.row_step, window.row_stride = w.rows.taps, w.down.step, w.down.stride
+    window.tap_columns, window.column_step, window.column_stride = w.columns.taps, w.across.step, w.across.stride
     return window
 
 
@@ -230,7 +280,7 @@ cdef inline void run_staged(const Windows *w, char *const *places, const Task *t
             stage_row(w, input_row(w, places[A], task, row), task,
                       workspace + w.table_bytes + row % ring * stage_ld(w))
         there = last
-        rows.table = <const char **>workspace + first % ring * w.table_columns
+        rows.table = <const char **>workspace + first % ring * w.across.length
         run_rows(w, places, &rows)
         start += w.staged
 
