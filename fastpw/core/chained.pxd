@@ -4,11 +4,11 @@ A task is a band of rows of the last stage's results, which a thread takes throu
 band of the plane goes on with the rows that are there; whoever begins elsewhere makes the rows that it needs anew.
 """
 
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel
 from libc.string cimport memset
 
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z
 from fastpw.core.shares cimport Share, next_task, share_out
 from fastpw.core.stages cimport Ends, RowsOfPair, Stage, run_pair, run_products, run_window
@@ -165,7 +165,7 @@ cdef inline void run_chain(const Stages *c, char *const *places, int threads, ch
     if threads == 1:
         run_share(&r, 0, 1)
         return
-    with parallel(num_threads=threads):
-        run_share(&r, threadid(), threads)
+    with parallel(num_threads=team_begins(threads)):
+        run_share(&r, team_member(), threads)
         share_done()
     team_joined(threads)

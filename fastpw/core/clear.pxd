@@ -1,9 +1,9 @@
 """Zeros for pixels that no output meets."""
 
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel
 from libc.string cimport memset
 
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.pixels cimport Pixels, address, run_length
 from openmp cimport omp_get_num_threads
 
@@ -42,7 +42,7 @@ cdef inline void clear(const Cleared *boxes, int count, char *array, int threads
     if threads == 1:
         clear_share(boxes, count, array, 0, 1)
         return
-    with parallel(num_threads=threads):
-        clear_share(boxes, count, array, threadid(), omp_get_num_threads())
+    with parallel(num_threads=team_begins(threads)):
+        clear_share(boxes, count, array, team_member(), omp_get_num_threads())
         share_done()
     team_joined(threads)

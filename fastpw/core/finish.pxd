@@ -1,11 +1,11 @@
 """The sums of a walk's two halves, or of its one slice, put where they belong."""
 
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel
 from libc.string cimport memcpy
 
 from fastpw.core.gradients cimport BoundWalk, Walk
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.panels cimport Matrix, copy_numbers, transposed
 from openmp cimport omp_get_num_threads
 
@@ -79,8 +79,8 @@ cdef inline void finish(const Ending *e, int threads) noexcept nogil:
     if threads == 1:
         finish_share(e, 0, 1)
         return
-    with parallel(num_threads=threads):
-        finish_share(e, threadid(), omp_get_num_threads())
+    with parallel(num_threads=team_begins(threads)):
+        finish_share(e, team_member(), omp_get_num_threads())
         share_done()
     team_joined(threads)
 

@@ -3,12 +3,12 @@
 A task is a band of blocks of rows: a block is summed while its dz is in the first-level cache.
 """
 
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel
 from libc.string cimport memcpy, memset
 
 from fastpw.core.kernels cimport (fastpw_enter_float_state, fastpw_epilogue, fastpw_float_state, fastpw_gradient_args,
                                   fastpw_kernel_set, fastpw_leave_float_state)
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.panels cimport CACHE_LINE, whole_lines
 from fastpw.core.shares cimport Share, next_task, share_out
 
@@ -78,8 +78,8 @@ cdef inline void form_all(const Forming *f, int threads) noexcept nogil:
     if threads == 1:
         form_share(f, 0, 1)
     else:
-        with parallel(num_threads=threads):
-            form_share(f, threadid(), threads)
+        with parallel(num_threads=team_begins(threads)):
+            form_share(f, team_member(), threads)
             share_done()
         team_joined(threads)
     if f.sums == NULL:

@@ -5,14 +5,14 @@
 A task stages its rows of X, or quantizes them, and lets each of its panels meet them.
 """
 
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel
 from libc.stdint cimport int32_t
 
 from fastpw.core.integers cimport (FASTPW_HEAD_ROWS, fastpw_finish_args, fastpw_integer_set, fastpw_quantize_args,
                                    fastpw_requantize, fastpw_row_scale, fastpw_stage_args, fastpw_sums_args)
 from fastpw.core.kernels cimport (FASTPW_F32, fastpw_enter_float_state, fastpw_float_state,
                                   fastpw_leave_float_state)
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.panels cimport CACHE_LINE, whole_lines
 from fastpw.core.pixels cimport A, C, OPERANDS, Pixels, address, run_length
 from fastpw.core.shares cimport Share, next_task, share_out
@@ -215,8 +215,8 @@ cdef inline void run_integer_team(const IntegerGemm *g, const BoundIntegers *at,
     if threads == 1:
         run_share(g, at, 0, 1)
         return
-    with parallel(num_threads=threads):
-        run_share(g, at, threadid(), threads)
+    with parallel(num_threads=team_begins(threads)):
+        run_share(g, at, team_member(), threads)
         share_done()
     team_joined(threads)
 

@@ -137,6 +137,16 @@ cdef int team(int threads) noexcept nogil:
     return openmp.team(threads)
 
 
+cdef int team_begins(int threads) noexcept nogil:
+    """The leader says so just before the region; returns `threads`."""
+    return openmp.team_begins(threads)
+
+
+cdef int team_member() noexcept nogil:
+    """The number of a member, who asks for it at the beginning of its share."""
+    return openmp.team_member()
+
+
 cdef void share_done() noexcept nogil:
     """Every member of a team says so at the end of its share."""
     openmp.share_done()

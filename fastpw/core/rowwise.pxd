@@ -1,12 +1,12 @@
 """What is computed row by row, or element by element: one task, some rows and columns, and the team that runs all."""
 
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel
 from libc.string cimport memset
 
 from fastpw.core.kernels cimport (FASTPW_MOST_INPUTS, FASTPW_MOST_OPERATIONS, fastpw_elements_args,
                                   fastpw_enter_float_state, fastpw_float_state, fastpw_kernel_set,
                                   fastpw_leave_float_state, fastpw_normal_args, fastpw_operation)
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z, Pixels, address, run_length
 from fastpw.core.shares cimport Share, next_task, share_out
 
@@ -114,7 +114,7 @@ cdef inline void run_rowwise(const Rowwise *r, char *const *places, char *sums, 
         if threads == 1:
             run_share(r, places, sums, shares, 0, 1)
             return
-        with parallel(num_threads=threads):
-            run_share(r, places, sums, shares, threadid(), threads)
+        with parallel(num_threads=team_begins(threads)):
+            run_share(r, places, sums, shares, team_member(), threads)
             share_done()
         team_joined(threads)

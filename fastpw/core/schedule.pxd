@@ -1,10 +1,10 @@
 """The tasks of one GEMM, and the team that runs them."""
 
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel
 
 from fastpw.core.gemm cimport Bound, Gemm, Task, fills_lines, in_place
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.shares cimport Share, all_stored, next_task, share_out
 from fastpw.core.staged cimport run_task
 
@@ -87,8 +87,8 @@ cdef inline void run_alone(const BoundGemm *r) noexcept nogil:
 
 cdef inline void run_team(const BoundGemm *r, int threads) noexcept nogil:
     share_out(r.shares, row_blocks(r.gemm, r.schedule) * panel_blocks(r.gemm, r.schedule), threads)
-    with parallel(num_threads=threads):
-        run_share(r, threadid(), threads)
+    with parallel(num_threads=team_begins(threads)):
+        run_share(r, team_member(), threads)
         share_done()
     team_joined(threads)
 

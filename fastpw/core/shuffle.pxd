@@ -1,9 +1,9 @@
 """Channels of several groups, one of each in turn: the pixels shared out to a team."""
 
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel
 
 from fastpw.core.kernels cimport fastpw_kernel_set
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.pixels cimport A, C, Pixels, address, run_length
 from openmp cimport omp_get_num_threads
 
@@ -38,7 +38,7 @@ cdef inline void run_interleaved(const Interleaved *s, char *const *places, int 
         if threads == 1:
             interleave_share(s, places, 0, 1)
             return
-        with parallel(num_threads=threads):
-            interleave_share(s, places, threadid(), omp_get_num_threads())
+        with parallel(num_threads=team_begins(threads)):
+            interleave_share(s, places, team_member(), omp_get_num_threads())
             share_done()
         team_joined(threads)

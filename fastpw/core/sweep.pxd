@@ -1,9 +1,9 @@
 """All tasks of a window over planes, and the team that runs them."""
 
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel
 
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.shares cimport Share, next_task, share_out
 from fastpw.core.windows cimport Windows, bands, begin_tasks, blocks, run_task
 
@@ -42,8 +42,8 @@ cdef inline void run_alone(const BoundWindows *r) noexcept nogil:
 
 cdef inline void run_team(const BoundWindows *r, int threads) noexcept nogil:
     share_out(r.shares, tasks(r.windows), threads)
-    with parallel(num_threads=threads):
-        run_share(r, threadid(), threads)
+    with parallel(num_threads=team_begins(threads)):
+        run_share(r, team_member(), threads)
         share_done()
     team_joined(threads)
 

@@ -4,12 +4,12 @@ A task is a block of channels and a band of the rows of outputs, whose sums it m
 is the last to arrive at a block adds its bands up in order, and puts the sums where they belong.
 """
 
-from cython.parallel cimport parallel, threadid
+from cython.parallel cimport parallel
 from libc.string cimport memcpy, memset
 
 from fastpw.core.kernels cimport (fastpw_enter_float_state, fastpw_float_state, fastpw_kernel_set,
                                   fastpw_leave_float_state, fastpw_stencil_gradient_args)
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.panels cimport whole_lines
 from fastpw.core.shares cimport Share, arrive, next_task, share_out
 from fastpw.core.windows cimport Distances, Slide
@@ -140,8 +140,8 @@ cdef inline void run_all_sums(const BoundSums *r, int threads) noexcept nogil:
     if threads == 1:
         run_sums_of_member(r, 0, 1)
         return
-    with parallel(num_threads=threads):
-        run_sums_of_member(r, threadid(), threads)
+    with parallel(num_threads=team_begins(threads)):
+        run_sums_of_member(r, team_member(), threads)
         share_done()
     team_joined(threads)
 

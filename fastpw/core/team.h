@@ -14,8 +14,9 @@
  * has used up its time slice when the others wait for it.
  *
  * A team that shares out tasks runs in a plain parallel region, which starts sooner
- * than a prange.  In it, every member says `share_done`, and the leader
- * `team_joined` after it: regions that do not are not judged.
+ * than a prange.  Before it the leader says `team_begins`, and `team_joined` after it;
+ * in it, every member asks for its number, `team_member`, as it begins its share,
+ * and says `share_done`.  Regions of which nobody says this are not judged.
  */
 #ifndef FASTPW_TEAM_H
 #define FASTPW_TEAM_H
@@ -26,7 +27,6 @@
 #include <sched.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/resource.h>
 #include <time.h>
 
 /* What a thread knows that leads teams.  Times are in ticks. */
@@ -36,12 +36,13 @@ typedef struct {
     int cpus, most;              /* that it may run on, and the most threads because of that */
     uint64_t counted, per_ms;    /* when the CPUs were counted; ticks in a millisecond */
     int judged;                  /* whether the present team can tell how busy the CPUs are */
-    uint64_t began, done;        /* when its region began, and this thread's share of it was done */
+    uint64_t began;              /* when it began its region */
+    uint64_t started, done;      /* when this thread's share of it was begun, and done */
     int64_t saved;               /* by teams, against working alone */
     uint64_t alone_since, alone; /* when it began to work alone, and for how long */
     uint64_t tried;              /* how long teams have worked since */
-    int64_t usual;               /* the last share of its own in which it ran */
-    long switches;               /* how often the system had put it aside when it last looked */
+    uint64_t looked, ran;        /* when it last looked how long it had run, and how long, in nanoseconds */
+    int64_t waited;              /* for others since */
 } fastpw_leader;
 
 static __thread fastpw_leader fastpw_me = { .since = -1, .size = 1 };
@@ -157,9 +158,8 @@ enum {
     FASTPW_SLOW = 4, FASTPW_LOSS = 4,
     /* A first pause, in times of the loss that it follows. */
     FASTPW_PAUSE = 8,
-    /* A share that took so many times the one before, and so many milliseconds, as the system puts nobody aside for
-       less, may be one in which the leader did not run. */
-    FASTPW_MUCH_LONGER = 4, FASTPW_ASIDE = 2
+    /* How often a leader looks whether the system has put it aside, which happens for no less than one of them. */
+    FASTPW_LOOK = 2, FASTPW_ASIDE = 1
 };
 
 static void fastpw_work_alone(fastpw_leader *me, uint64_t now, uint64_t lost)
@@ -200,38 +200,68 @@ static int fastpw_team(int threads)
     if (threads > me->size && !fastpw_threads_granted(threads - 1)) return 1;
     me->since = fastpw_forks;
     me->size = threads;
+    return threads;
+}
+
+/* How long the calling thread has run on a CPU. */
+static uint64_t fastpw_nanoseconds_run(void)
+{
+    struct timespec time;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+    return time.tv_sec * UINT64_C(1000000000) + time.tv_nsec;
+}
+
+static void fastpw_look(fastpw_leader *me, uint64_t now, uint64_t ran)
+{
+    me->looked = now;
+    me->ran = ran;
+    me->waited = 0;
+}
+
+/* How long the leader neither ran nor waited for others since it last looked: another process had its CPU. */
+static int64_t fastpw_aside(fastpw_leader *me, uint64_t now)
+{
+    const uint64_t ran = fastpw_nanoseconds_run();
+    const int64_t ticks = (int64_t)(ran - me->ran) / 1000 * (int64_t)me->per_ms / 1000;
+    const int64_t aside = (int64_t)(now - me->looked) - ticks - me->waited;
+    fastpw_look(me, now, ran);
+    return aside > FASTPW_ASIDE * (int64_t)me->per_ms ? aside : 0;
+}
+
+/* What the leader does between regions, and may wait for there, is not judged. */
+static int fastpw_team_begins(int threads)
+{
+    fastpw_leader *me = &fastpw_me;
+    const uint64_t now = fastpw_ticks();
+    if (me->judged && now - me->looked >= me->per_ms) fastpw_look(me, now, fastpw_nanoseconds_run());
     me->began = now;
     return threads;
 }
 
-static void fastpw_share_done(void) { fastpw_me.done = fastpw_ticks(); }
-
-/* Whether the system has put the leader aside in a share that took much longer than the one before: another process
-   wants its CPU, and it cannot move to another while a member of the team spins there. */
-static int fastpw_was_put_aside(fastpw_leader *me, int64_t own)
+static int fastpw_team_member(void)
 {
-    int aside = 0;
-#ifdef __linux__
-    if (own > FASTPW_ASIDE * (int64_t)me->per_ms && own > FASTPW_MUCH_LONGER * me->usual) {
-        struct rusage use;
-        getrusage(RUSAGE_THREAD, &use);
-        aside = use.ru_nivcsw != me->switches;
-        me->switches = use.ru_nivcsw;
-    }
-#endif
-    me->usual = aside ? 2 * me->usual : own;     /* (or it is a longer share that comes again and again) */
-    return aside;
+    fastpw_me.started = fastpw_ticks();
+    return omp_get_thread_num();
 }
 
+static void fastpw_share_done(void) { fastpw_me.done = fastpw_ticks(); }
+
+/* Time is lost before the leader's share too: libgomp begins no region before all threads have left the last one, and
+   one that has no CPU leaves it late. */
 static void fastpw_team_joined(int threads)
 {
     fastpw_leader *me = &fastpw_me;
     const uint64_t now = fastpw_ticks();
-    const int64_t own = me->done - me->began, most = FASTPW_MOST_SAVED * me->per_ms;
-    int64_t lost = now - me->done, saved = (threads - 1) * own - lost;
-    me->began = now;             /* of the call's next region */
+    const int64_t most = FASTPW_MOST_SAVED * me->per_ms;
+    int64_t own = me->done - me->started, lost = now - me->began - own, saved;
     if (!me->judged) return;
-    if (fastpw_was_put_aside(me, own)) lost = own, saved = -own;
+    me->waited += lost;
+    if (now - me->looked >= FASTPW_LOOK * me->per_ms) {
+        const int64_t aside = fastpw_aside(me, now);
+        own = own > aside ? own - aside : 0;
+        lost += aside;
+    }
+    saved = (threads - 1) * own - lost;
     me->tried += own + lost;
     me->saved += -saved * FASTPW_SLOW > (int64_t)me->per_ms ? FASTPW_LOSS * saved : saved;
     if (me->saved > most) me->saved = most;

@@ -7,7 +7,10 @@ cdef extern from "team.h" nogil:
     int most_threads "fastpw_most_threads"(int cpus) noexcept
     # The threads that a call which may use `threads` of them starts with.
     int team "fastpw_team"(int threads) noexcept
-    # Every member says so at the end of its share; the leader, after the region.
+    # The leader says so before the region; every member asks for its number at the beginning of its share and says so
+    # at the end; the leader, after the region.
+    int team_begins "fastpw_team_begins"(int threads) noexcept
+    int team_member "fastpw_team_member"() noexcept
     void share_done "fastpw_share_done"() noexcept
     void team_joined "fastpw_team_joined"(int threads) noexcept
     int omp_get_max_threads() noexcept

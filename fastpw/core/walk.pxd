@@ -22,7 +22,7 @@ from fastpw.core.gemm cimport Task
 from fastpw.core.gradients cimport (DRESIDUAL, XS, BoundWalk, Walk, Worker, block_of, own_of, panels_of_weights,
                                     rows_of_weights)
 from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, fastpw_leave_float_state
-from fastpw.core.machine cimport share_done, team_joined
+from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.outer cimport Region, sum_bias, sum_weights
 from fastpw.core.shares cimport Share, all_stored, arrive, next_task, share_out
 from fastpw.core.steps cimport copy_x, find_dx, form_dz, pack_all_weights, put_residual
@@ -291,19 +291,19 @@ cdef inline void walk_block(const BoundWalk *r, Py_ssize_t start) noexcept nogil
         share_steps(r, &b, FORM_DZ, STEPS, 0)
         return
     if r.apart and r.team.copies > 1:
-        with parallel(num_threads=threads):
-            form_dz_of_block(r, &b, threadid())
+        with parallel(num_threads=team_begins(threads)):
+            form_dz_of_block(r, &b, team_member())
             share_steps(r, &b, FORM_DZ + 1, STEPS, threadid())
             share_done()
         team_joined(threads)
         return
     # Nothing is written to the caller's arrays before all of dz is there: they may be those that it is made of.
-    with parallel(num_threads=threads):
-        form_dz_for_all(r, &b, threadid(), omp_get_num_threads())
+    with parallel(num_threads=team_begins(threads)):
+        form_dz_for_all(r, &b, team_member(), omp_get_num_threads())
         share_done()
     team_joined(threads)
-    with parallel(num_threads=threads):
-        share_steps(r, &b, FORM_DZ + 1, STEPS, threadid())
+    with parallel(num_threads=team_begins(threads)):
+        share_steps(r, &b, FORM_DZ + 1, STEPS, team_member())
         share_done()
     team_joined(threads)
 
@@ -322,7 +322,7 @@ cdef inline void run_walk(const BoundWalk *r) noexcept nogil:
     if threads == 1:
         walk_slices(r, 0, 1)
         return
-    with parallel(num_threads=threads):
-        walk_slices(r, threadid(), threads)
+    with parallel(num_threads=team_begins(threads)):
+        walk_slices(r, team_member(), threads)
         share_done()
     team_joined(threads)
