@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from .graph import Graph, Node
+from .operators import DependsOnInput
 from .plan import Bound, Plan
 from .values import Tensor, Value
 
@@ -28,13 +29,15 @@ def missing(graph: Graph, known: Collection[str]) -> list[str]:
     return list(lacking.values())
 
 
-def foreign(plan: Plan, node: Node, inputs: list[Value | None], reason: str) -> tuple[Value, ...]:
+def foreign(plan: Plan, node: Node, inputs: list[Value | None], reason: str) -> tuple[Value | None, ...]:
     """The outputs of a node, by onnx.reference. What comes must tell their shapes.
 
     Raises
     ------
     ValueError
-        onnx is not installed, does not know the operator, or cannot tell the shapes.
+        onnx is not installed, or does not know the operator.
+    DependsOnInput
+        The shapes of the outputs cannot be told.
     """
     plan.records[-1].foreign = True
     evaluator = _evaluator(node, len(inputs))
@@ -43,18 +46,25 @@ def foreign(plan: Plan, node: Node, inputs: list[Value | None], reason: str) -> 
     names = [name for name, value in zip(_names(inputs), inputs, strict=True) if value is not None]
     values = [value for value in inputs if value is not None]
     if not any(isinstance(value, Tensor) for value in values):
-        return tuple(evaluator.run(None, dict(zip(names, values, strict=True))))
+        made = iter(evaluator.run(None, dict(zip(names, values, strict=True))))
+        return tuple(next(made) if name else None for name in node.outputs)
     ports = _inferred(node, inputs)
-    warnings.warn(f"{node}: {reason}, so onnx's reference computes it, slowly", RuntimeWarning, stacklevel=2)
-    results = []
+    warn(node, reason)
+    made = []
     for number, (shape, dtype) in enumerate(ports):
 
         def bind(*arrays: np.ndarray, number: int = number) -> Bound:
             feeds = dict(zip(names, arrays[:-1], strict=True))
             return lambda: np.copyto(arrays[-1], evaluator.run(None, feeds)[number])
 
-        results.append(plan.step(bind, *values, shape=shape, dtype=dtype))
-    return tuple(results)
+        made.append(plan.step(bind, *values, shape=shape, dtype=dtype))
+    results = iter(made)
+    return tuple(next(results) if name else None for name in node.outputs)
+
+
+def warn(node: Node, reason: str) -> None:
+    """Tell that a node is slow."""
+    warnings.warn(f"{node}: {reason}, so onnx's reference computes it, slowly", RuntimeWarning, stacklevel=2)
 
 
 def _onnx() -> Any:
@@ -83,8 +93,13 @@ def _model(node: Node, inputs: list[Any], known: dict[str, np.ndarray], types: l
         [helper.make_empty_tensor_value_info(name) for name in outputs if name],
         [onnx.numpy_helper.from_array(np.ascontiguousarray(array), name) for name, array in known.items()],
     )
-    opsets = [helper.make_opsetid(node.domain, node.opset or onnx.defs.onnx_opset_version())]
+    opsets = [helper.make_opsetid(node.domain, _version(node))]
     return helper.make_model(graph, opset_imports=opsets)
+
+
+def _version(node: Node) -> int:
+    """The opset of the file; the newest for a node that has been brought into its form."""
+    return node.opset or node.version or _onnx().defs.onnx_opset_version()
 
 
 def _evaluator(node: Node, count: int) -> Any:
@@ -121,6 +136,6 @@ def _inferred(node: Node, inputs: list[Value | None]) -> list[tuple[tuple[int, .
         tensor = output.type.tensor_type
         sizes = [axis.dim_value if axis.HasField("dim_value") else -1 for axis in tensor.shape.dim]
         if not tensor.elem_type or not tensor.HasField("shape") or min(sizes, default=0) < 0:
-            raise ValueError("no operator of fastpw, and the shape of its result cannot be told beforehand")
+            raise DependsOnInput(", whose result has a shape that depends on the network's input")
         ports.append((tuple(sizes), np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type))))
     return ports

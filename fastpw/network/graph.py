@@ -29,13 +29,14 @@ class Node:
     name: str = ""
     domain: str = ""  # ONNX's own, unless it says another
     opset: int = 0  # of a node that is kept as it came; 0: as the newest opset has it
+    version: int = 0  # the opset of the file, until the node has been brought into another form
 
     def input(self, number: int) -> str:
         """The name of an input, "" if it is left out."""
         return self.inputs[number] if number < len(self.inputs) else ""
 
     def __str__(self) -> str:
-        return f"node {self.name or ''.join(self.outputs[:1])!r} ({self.op})"
+        return f"node {self.name or next(filter(None, self.outputs), '')!r} ({self.op})"
 
 
 class Graph:

@@ -19,7 +19,7 @@ from .graph import Graph
 from .memory import Budget
 from .operators import OPERATORS
 from .plan import Layers, Plan
-from .planning import make_plan
+from .planning import late_results, make_plan
 from .tables import NodeTime, node_times, profile, summary
 from .values import Shape
 
@@ -32,8 +32,8 @@ MOST_ARENAS = 4
 class _Planned:
     """A plan, and the memory for some calls at once."""
 
-    def __init__(self, plan: Plan, layout: Layout) -> None:
-        self.plan, self.layout = plan, layout
+    def __init__(self, plan: Plan, layout: Layout, budget: Budget) -> None:
+        self.plan, self.layout, self.budget = plan, layout, budget
         self._free: list[Arena] = []
 
     def take(self) -> Arena:
@@ -157,9 +157,12 @@ class Network:
                 np.copyto(target, array)
             for call in arena.calls:
                 call()
+            arrays = arena.outputs
+            if planned.plan.late:
+                arrays = late_results(planned.plan, self._chained, arrays, planned.budget)
             results = {
                 port.name: self._ends.given_out(array, port.dtype)
-                for port, array in zip(self._graph.outputs, arena.outputs, strict=True)
+                for port, array in zip(self._graph.outputs, arrays, strict=True)
             }
         planned.give_back(arena)
         return results
@@ -246,8 +249,8 @@ class Network:
         budget = Budget(self._limit, self._weights)
         plan = make_plan(self._chained, list(shapes), budget, self._layers)
         layout = Layout(plan)
-        budget.check(layout.nbytes)
-        planned = _Planned(plan, layout)
+        budget.take(layout.nbytes)
+        planned = _Planned(plan, layout, budget)
         with self._lock:
             while len(self._plans) >= MOST_PLANS:
                 del self._plans[next(iter(self._plans))]

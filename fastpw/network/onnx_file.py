@@ -171,8 +171,9 @@ def _enter(graph: Graph, proto: Any, versions: dict[str, int]) -> None:
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     attributes = dict(_attributes(proto))
     node = Node(proto.op_type, list(proto.input), list(proto.output), attributes, proto.name, domain)
+    node.version = versions.get(domain, 1)
     if domain:
-        node.opset = versions.get(domain, 1)
+        node.opset = node.version
     elif node.op == "Constant":
         graph.constants[node.outputs[0]] = _constant(node)
         return

@@ -17,6 +17,7 @@ def renew(graph: Graph, opset: int) -> None:
         for op, before, renewal in _RENEWALS:
             if op == node.op and opset < before:
                 renewal(graph, node)
+                node.version = 0
                 break
 
 

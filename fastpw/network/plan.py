@@ -79,6 +79,9 @@ class Plan:
         self.records: list[Record] = []
         self.inputs: list[Tensor] = []
         self.outputs: list[Value] = []
+        self.given: list[str] = []  # their names
+        self.late: list[Node] = []  # what each call plans by itself, in its order
+        self.fixed: bool = True  # whether the weights of the node at hand are constants of the network
         self.gated: dict[Tensor, tuple[Value, Value]] = {}  # products of images and gates, and of what
         self._copies: dict[tuple[Tensor, int], Value] = {}
 
@@ -169,8 +172,8 @@ class Plan:
         return self._copies[key]
 
     def layer(self, key: Hashable, make: Callable[[], Made]) -> Made:
-        """A layer that all plans of the network share."""
-        return self.layers.get(key, make)
+        """A layer that all plans of the network share, if its weights are constants of the network."""
+        return self.layers.get(key, make) if self.fixed else make()
 
     def count(self, multiply_adds: int) -> None:
         """What the node takes, for `summary`."""

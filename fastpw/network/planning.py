@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Container, Iterable
+
 import numpy as np
 
-from .fallback import foreign, is_foreign
+from .fallback import foreign, is_foreign, warn
 from .fusing import fuse
 from .graph import Graph, Node
 from .memory import Budget
-from .operators import OPERATORS, Unsupported
+from .operators import OPERATORS, DependsOnInput, Unsupported
 from .plan import Layers, Plan
 from .values import CHANNELS_LAST, Shape, Tensor, Value, nbytes
+
+Known = dict[str, Value | None]  # the values of a graph by name
+
+_RESIDUAL = 3
+_WITH_RESIDUAL = {"Affine", "Conv", "Linear", "QConv", "QLinear"}
 
 
 def make_plan(graph: Graph, shapes: list[Shape], budget: Budget, layers: Layers) -> Plan:
     """The steps that compute a graph for inputs of these shapes, which have the axes of the file.
+
+    Some nodes cannot be planned: the shape of what they make depends on numbers that only a call knows. They,
+    and all that need their results, are the plan's `late` nodes. `late_results` plans each of them in the
+    call.
 
     Raises
     ------
@@ -22,7 +33,7 @@ def make_plan(graph: Graph, shapes: list[Shape], budget: Budget, layers: Layers)
         A node does not take what it gets, or more memory is needed than allowed. The message names the node.
     """
     plan = Plan(budget, layers)
-    values: dict[str, Value | None] = {"": None, **graph.constants}
+    values: Known = {"": None, **graph.constants}
     for port, shape in zip(graph.inputs, shapes, strict=True):
         dtype = computed_as(port.dtype)
         order = CHANNELS_LAST if len(shape) == 4 and dtype.kind == "f" else None
@@ -30,10 +41,14 @@ def make_plan(graph: Graph, shapes: list[Shape], budget: Budget, layers: Layers)
         values[port.name] = plan.inputs[-1]
     with np.errstate(all="ignore"):  # of what is computed at once: NaN and infinities pass in silence
         for node in graph.nodes:
-            results = _described(plan, node, [values[name] for name in node.inputs])
-            plan.records[-1].outputs = [value for value in results if value is not None]
-            values.update(zip(node.outputs, results, strict=False))
-    plan.outputs = [values[name] for name in graph.results]
+            try:
+                if any(name not in values for name in node.inputs):
+                    raise DependsOnInput("after one that is planned in each call")
+                values.update(_described(plan, node, values, graph.constants))
+            except DependsOnInput:
+                _put_off(plan, node)
+    plan.given = given_out(graph, plan.late)
+    plan.outputs = [values[name] for name in plan.given]
     for value in plan.outputs:
         if isinstance(value, Tensor):
             budget.check(nbytes(value.shape, value.dtype))
@@ -46,10 +61,43 @@ def computed_as(dtype: np.dtype) -> np.dtype:
     return np.dtype(np.float32) if dtype == np.float16 else dtype
 
 
-def _described(plan: Plan, node: Node, inputs: list[Value | None]) -> tuple[Value, ...]:
-    """What a node makes of its inputs."""
+def given_out(graph: Graph, late: Iterable[Node]) -> list[str]:
+    """The values that a plan gives: the network's results, and what late nodes read of it."""
+    made = {name for node in late for name in node.outputs}
+    read = [name for node in late for name in node.inputs if name and name not in graph.constants]
+    more = [name for name in dict.fromkeys(read) if name not in graph.results]
+    return [name for name in [*graph.results, *more] if name not in made]
+
+
+def late_results(plan: Plan, graph: Graph, arrays: list[np.ndarray], budget: Budget) -> list[np.ndarray]:
+    """The results of a graph whose plan has late nodes, from what its steps have made.
+
+    Raises
+    ------
+    ValueError
+        A node does not take what it gets, or more memory is needed than allowed. The message names the node.
+    """
+    values: Known = {"": None, **graph.constants, **dict(zip(plan.given, arrays, strict=True))}
+    for node in plan.late:
+        once = Plan(Budget(budget.limit, budget.taken), plan.layers)
+        values.update(_described(once, node, values, graph.constants))
+    return [values[name] for name in graph.results]
+
+
+def _put_off(plan: Plan, node: Node) -> None:
+    plan.late.append(node)
+    plan.begin(node, [])
+    if is_foreign(node, OPERATORS):
+        plan.records[-1].foreign = True
+        warn(node, "no operator of fastpw")
+
+
+def _described(plan: Plan, node: Node, values: Known, constants: Container[str]) -> Known:
+    """What a node makes of its inputs, by name."""
+    inputs = [values[name] for name in node.inputs]
     plan.begin(node, [value for value in inputs if value is not None])
-    started = len(plan.steps)
+    plan.fixed = _has_fixed_weights(node, constants)
+    steps, records = len(plan.steps), len(plan.records)
     describe = None if is_foreign(node, OPERATORS) else OPERATORS[node.op]
     try:
         try:
@@ -57,13 +105,28 @@ def _described(plan: Plan, node: Node, inputs: list[Value | None]) -> tuple[Valu
                 results = foreign(plan, node, inputs, "no operator of fastpw")
             else:
                 results = describe(plan, node, *inputs)
+        except DependsOnInput:
+            del plan.steps[steps:], plan.records[records - 1 :]
+            raise
         except Unsupported as error:
-            del plan.steps[started:]
+            del plan.steps[steps:]
             results = foreign(plan, node, inputs, f"no operator of fastpw {error}")
-    except MemoryError:
+    except (DependsOnInput, MemoryError):
         raise
     except KeyError as error:
         raise ValueError(f"{node}: attribute {error} is missing") from error
     except Exception as error:
         raise ValueError(f"{node}: {error}") from error
-    return results if isinstance(results, tuple) else (results,)
+    results = results if isinstance(results, tuple) else (results,)
+    plan.records[records - 1].outputs = [value for value in results if value is not None]
+    return {name: value for name, value in zip(node.outputs, results, strict=False) if name}
+
+
+def _has_fixed_weights(node: Node, constants: Container[str]) -> bool:
+    """Whether all but its first input and a residual are constants: then its layer is packed once."""
+    if node.op == "Chain":
+        return True
+    weights = node.inputs[1:]
+    if node.op in _WITH_RESIDUAL:
+        weights = [*node.inputs[1:_RESIDUAL], *node.inputs[_RESIDUAL + 1 :]]
+    return all(name in constants for name in weights if name)

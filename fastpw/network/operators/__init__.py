@@ -37,10 +37,11 @@ from . import (  # each enters its operators into the table
     shapes,
     transposed,
 )
-from .registry import OPERATORS, Unsupported
+from .registry import OPERATORS, DependsOnInput, Unsupported
 
 __all__ = [
     "OPERATORS",
+    "DependsOnInput",
     "Unsupported",
     "activations",
     "chains",

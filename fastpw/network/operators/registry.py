@@ -17,6 +17,10 @@ class Unsupported(Exception):  # noqa: N818 - no error: another way is taken
     """The operator is known, but not in this form. ONNX's own implementation may take it."""
 
 
+class DependsOnInput(Unsupported):
+    """What the plan must know beforehand is computed by each call: the node is planned in the call."""
+
+
 def operator(*names: str) -> Callable[[Describe], Describe]:
     """The function describes the operators of these names."""
 
@@ -30,5 +34,5 @@ def operator(*names: str) -> Callable[[Describe], Describe]:
 def known(value: Value | None, what: str) -> Any:
     """The numbers of a value that the plan must know."""
     if isinstance(value, Tensor):
-        raise Unsupported(f"{what} that depends on the network's input")
+        raise DependsOnInput(f"with {what} that depends on the network's input")
     return value
