@@ -35,10 +35,10 @@ cdef extern from *:
     }
 
     /* How many came before; who is told sees what those wrote. */
-    static int fastpw_arrive(int *arrived) { return __atomic_fetch_add(arrived, 1, __ATOMIC_ACQ_REL); }
+    static inline int fastpw_arrive(int *arrived) { return __atomic_fetch_add(arrived, 1, __ATOMIC_ACQ_REL); }
 
     /* What went past the caches is there for everyone (it is no part of the order of other stores). */
-    static void fastpw_all_stored(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
+    static inline void fastpw_all_stored(void) { __atomic_thread_fence(__ATOMIC_SEQ_CST); }
     """
     ctypedef struct Share "fastpw_share":
         pass
