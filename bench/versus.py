@@ -113,7 +113,7 @@ def serve_build(connection, tree):
     found = Path(fastpw.__file__).resolve().parents[1]
     if found != tree:
         raise ImportError(f"fastpw: that of {tree} is needed, got that of {found}")
-    serve(connection, "fastpw", f"{__name__}:prepare")
+    serve(connection, "fastpw", f"{__name__}:prepare", Build.kind)
 
 
 # ---- in turn ---------------------------------------------------------------------------------------------
