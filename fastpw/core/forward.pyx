@@ -15,9 +15,10 @@ from fastpw.core.gemm cimport Bound, Gemm
 from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
 from fastpw.core.layout cimport drop_layout, fits, place_of, set_layout
 from fastpw.core.machine cimport kernels_for, team
-from fastpw.core.ndarray cimport axes, first_byte, ndarray, need_columns, shape_of, strides_of, type_of
+from fastpw.core.ndarray cimport (FLOAT32, FLOAT64, axes, first_byte, holds, ndarray, need_columns, shape_of,
+                                  strides_of, type_of)
 from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, gate_panels,
-                                 new_memory, pack, splits_depth, whole_lines)
+                                 matrix_of, new_memory, pack, splits_depth, whole_lines)
 from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
 from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
 from fastpw.core.staged cimport staging_bytes, stages_results
@@ -30,10 +31,6 @@ from numpy import empty as numpy_empty
 
 from fastpw.core import partition
 from fastpw.core.kept import new_bytes
-
-ctypedef fused real:
-    float
-    double
 
 
 # ---- new arrays ----------------------------------------------------------------------------------------------
@@ -76,15 +73,27 @@ cdef PackedB packed_b(const fastpw_kernel_set *kernels, Py_ssize_t n, Py_ssize_t
     return b
 
 
-cdef Weights lay_out_weights(const real[:, :] weight, const real[:] bias, const fastpw_kernel_set *kernels,
-                             Py_ssize_t groups, Py_ssize_t taps) except *:
+cdef Py_ssize_t stride_of_biases(ndarray bias, Py_ssize_t count, ndarray weight) except *:
+    """0 where there are none."""
+    if bias is None:
+        return 0
+    if axes(bias) != 1 or shape_of(bias)[0] != count or not holds(bias, type_of(weight)):
+        raise ValueError(f"{count} biases are needed, got an array that was changed meanwhile")
+    return strides_of(bias)[0]
+
+
+cdef Weights lay_out_weights(ndarray weight, ndarray bias, const fastpw_kernel_set *kernels, Py_ssize_t groups,
+                             Py_ssize_t taps) except *:
     """Of the (K, taps * C // groups) weights that the caller has; taps 0: there is no window. Where each channel has
     one weight, all groups are one."""
     cdef Weights w
-    cdef Py_ssize_t filters = weight.shape[0], depth = weight.shape[1]
     memset(&w, 0, sizeof(w))
-    w.groups, w.stride_bias, w.taps = groups, 0 if bias is None else bias.strides[0], taps
-    w.matrix.ld, w.matrix.stride = weight.strides[0], weight.strides[1]
+    if axes(weight) != 2:
+        raise ValueError(f"weights of two axes are needed, got an array of {axes(weight)}")
+    w.matrix = matrix_of(weight)
+    cdef Py_ssize_t filters = w.matrix.rows, depth = w.matrix.columns
+    w.stride_bias = stride_of_biases(bias, filters, weight)
+    w.groups, w.taps = groups, taps
     if groups > 1 and groups == filters and depth == 1 and not taps:
         w.groups = 1
         w.b.kernels, w.b.n, w.b.k, w.b.diagonal, w.b.count = kernels, filters, 1, True, 1
@@ -103,10 +112,7 @@ cdef Weights lay_out_window(ndarray weight, ndarray bias, const fastpw_kernel_se
     cdef const Py_ssize_t *strides = strides_of(weight)
     memset(&w, 0, sizeof(w))
     w.groups, w.taps = shape[0], shape[2] * shape[3]
-    if bias is not None:
-        w.stride_bias = strides_of(bias)[0]
-        if axes(bias) != 1 or shape_of(bias)[0] != shape[0] * shape[1] or type_of(bias) != type_of(weight):
-            raise ValueError(f"{shape[0] * shape[1]} biases are needed, got an array that was changed meanwhile")
+    w.stride_bias = stride_of_biases(bias, shape[0] * shape[1], weight)
     w.b = packed_b(kernels, shape[1], w.taps * shape[4], w.taps)
     w.matrix.rows, w.matrix.columns = shape[1], shape[4]
     w.from_group, w.matrix.ld, w.matrix.stride = strides[0], strides[1], strides[4]
@@ -121,13 +127,13 @@ cdef Weights lay_out_window(ndarray weight, ndarray bias, const fastpw_kernel_se
 
 cdef Weights weights_of(weight, bias, Py_ssize_t groups, int threads, Py_ssize_t taps=0) except *:
     cdef Weights w
+    if not holds(weight, FLOAT32) and not holds(weight, FLOAT64):
+        raise ValueError("weights of float32 or float64 are needed, got an array that was changed meanwhile")
     cdef const fastpw_kernel_set *kernels = kernels_for(type_of(weight))
     if axes(weight) > 2:
         w = lay_out_window(weight, bias, kernels)
-    elif kernels.a_size == 4:
-        w = lay_out_weights[float](weight, bias, kernels, groups, taps)
     else:
-        w = lay_out_weights[double](weight, bias, kernels, groups, taps)
+        w = lay_out_weights(weight, bias, kernels, groups, taps)
     w.threads = 1 if w.groups > 1 or w.b.n * w.b.k < partition.SMALL_PACKING else threads
     return w
 

@@ -13,6 +13,7 @@ cdef extern from *:
     """
     enum:
         FLOAT32 "NPY_FLOAT32"
+        FLOAT64 "NPY_FLOAT64"
         INT8 "NPY_INT8"
         UINT8 "NPY_UINT8"
         INT32 "NPY_INT32"
