@@ -26,6 +26,11 @@ COMPILE += ["-ffp-contract=fast", "-fno-math-errno", "-fno-trapping-math"]
 COMPILE += ["-falign-functions=64"]
 # Nothing here throws: the tables by which exceptions find their way take a fiftieth of the wheel.
 COMPILE += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
+if not MACOS:
+    # Calls of functions elsewhere read the address where they stand: a jump less, and 1 kB of each module in the wheel.
+    COMPILE += ["-fno-plt"]
+    # A section for each function, which the linker may put in order (below).
+    COMPILE += ["-ffunction-sections"]
 # The user's flags have the last word.
 USERS = shlex.split(os.environ.get("CFLAGS", ""))
 CLANG = ["-O3"]  # with less it leaves loops that it is told to unroll
@@ -66,6 +71,9 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
+# The tiles of all kernel sets side by side, by name: float32's and float64's, AVX2's and AVX-512's differ in a few
+# bits, and what is alike within 32 kB costs next to nothing in a wheel. That saves 22 kB of it.
+BY_NAME = [] if MACOS else ["-Wl,--sort-section=name"]
 # Functions' names take a twentieth of a module. Debuggers want them, and a test reads those of the kernels.
 WITHOUT_NAMES = [] if MACOS or "-g" in USERS else ["-Wl,-s"]
 
@@ -88,7 +96,7 @@ FLOAT_STATE = ["fastpw/kernels/float_state.c"]
 setup(
     ext_modules=cythonize(
         [
-            extension("machine", kernel_sources()),
+            extension("machine", kernel_sources(), LINK + BY_NAME),
             extension("forward", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("backward", FLOAT_STATE, LINK + WITHOUT_NAMES),
             extension("stencil", FLOAT_STATE, LINK + WITHOUT_NAMES),
