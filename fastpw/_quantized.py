@@ -148,10 +148,12 @@ class QuantizedConvolution(Convolution):
     def _epilogue(self, dtype: np.dtype) -> tuple:
         """What becomes of the sums: if the activation is computed, it, low, high, y_scale, zero point."""
         activation, n = self.options.activation, self.numbers
-        if dtype not in _checks.QUANTIZED:
-            return True, activation, 0.0, 0.0, 1.0, 0
-        low, high = clamp(activation, n.y_scale, n.y_zero_point, dtype)
         computed = activation[0] not in BOUNDS
+        if dtype not in _checks.QUANTIZED:
+            code, *parameters = activation
+            low, high = BOUNDS.get(code, BOUNDS[LINEAR])(*parameters)
+            return computed, activation, float(low), float(high), 1.0, 0
+        low, high = clamp(activation, n.y_scale, n.y_zero_point, dtype)
         ends = float(low - n.y_zero_point), float(high - n.y_zero_point)
         return computed, activation, *ends, float(n.y_scale), n.y_zero_point
 

@@ -1,6 +1,6 @@
 """A product of integers whose rows are pixels: its tasks, and the team that runs them.
 
-    C[m x n] = finish(X[m x k] . W[k x n])
+    C[m x n] = requantize(X[m x k] . W[k x n])
 
 A task stages its rows of X, or quantizes them, and lets each of its panels meet them.
 """
@@ -8,13 +8,13 @@ A task stages its rows of X, or quantizes them, and lets each of its panels meet
 from cython.parallel cimport parallel
 from libc.stdint cimport int32_t
 
-from fastpw.core.integers cimport (FASTPW_HEAD_ROWS, fastpw_finish_args, fastpw_integer_set, fastpw_quantize_args,
-                                   fastpw_requantize, fastpw_row_scale, fastpw_stage_args, fastpw_sums_args)
+from fastpw.core.integers cimport (FASTPW_HEAD_ROWS, fastpw_integer_args, fastpw_integer_set, fastpw_quantize_args,
+                                   fastpw_requantize, fastpw_row_scale, fastpw_stage_args)
 from fastpw.core.kernels cimport (FASTPW_F32, fastpw_enter_float_state, fastpw_float_state,
                                   fastpw_leave_float_state)
 from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.panels cimport CACHE_LINE, whole_lines
-from fastpw.core.pixels cimport A, C, OPERANDS, Pixels, address, run_length
+from fastpw.core.pixels cimport A, C, OPERANDS, Pixels, address, at_one_distance, run_length
 from fastpw.core.shares cimport Share, next_task, share_out
 
 
@@ -57,8 +57,9 @@ cdef struct IntegerGemm:
     bint by_panels               # the order of the tasks
     bint brief                   # over before the GIL is let go of and taken again
     Py_ssize_t c_size
-    # The memory of a thread: rows as they are staged, what quantized ones stand for, and sums.
-    Py_ssize_t row_bytes, from_group, scales_at, sums_at, workspace_bytes
+    bint c_in_line               # the rows of C lie at one distance
+    # The memory of a thread: rows as they are staged, and what quantized ones stand for.
+    Py_ssize_t row_bytes, from_group, scales_at, workspace_bytes
 
 
 cdef struct IntegerTask:
@@ -76,6 +77,7 @@ cdef struct BoundIntegers:
 
 cdef inline void lay_out_workspace(IntegerGemm *g) noexcept nogil:
     cdef const fastpw_integer_set *kernels = g.b.kernels
+    g.c_in_line = at_one_distance(&g.pixels, C)
     cdef Py_ssize_t numbers = g.b.count * kernels.nr if g.b.diagonal else whole_steps(kernels, g.b.k)
     g.from_group = numbers * kernels.x_size
     # Behind a row a vector may be written. And rows at a power of two would share few sets of the cache.
@@ -83,8 +85,7 @@ cdef inline void lay_out_workspace(IntegerGemm *g) noexcept nogil:
     if g.row_bytes // CACHE_LINE % 2 == 0:
         g.row_bytes += CACHE_LINE
     g.scales_at = whole_lines(g.block_rows * g.row_bytes if g.has_x else 0)
-    g.sums_at = g.scales_at + whole_lines(g.block_rows * <Py_ssize_t>sizeof(fastpw_row_scale))
-    g.workspace_bytes = g.sums_at + whole_lines(g.block_rows * kernels.nr * <Py_ssize_t>sizeof(int32_t))
+    g.workspace_bytes = g.scales_at + whole_lines(g.block_rows * <Py_ssize_t>sizeof(fastpw_row_scale))
 
 
 # ---- one task ------------------------------------------------------------------------------------------------
@@ -124,49 +125,44 @@ cdef inline void stage_rows(const IntegerGemm *g, const BoundIntegers *at, const
         row += args.m
 
 
-cdef inline void finish_rows(const IntegerGemm *g, const BoundIntegers *at, const IntegerTask *task,
-                             fastpw_finish_args *args, Py_ssize_t column,
-                             const fastpw_row_scale *scales) noexcept nogil:
-    """Of one panel, whose columns are those from this one on."""
+cdef inline void meet_panel(const IntegerGemm *g, const BoundIntegers *at, const IntegerTask *task,
+                            fastpw_integer_args *args, Py_ssize_t column) noexcept nogil:
+    """The task's rows against a panel, whose columns are those from this one on."""
     cdef Py_ssize_t row = task.start
-    cdef int32_t *sums = args.sums
+    cdef const char *x = args.x
+    cdef const fastpw_row_scale *scales = args.rows
     while row < task.stop:
-        args.m = run_length(&g.pixels, row, task.stop)
-        args.sums = sums + (row - task.start) * g.b.kernels.nr
+        args.m = task.stop - row if g.c_in_line else run_length(&g.pixels, row, task.stop)
+        args.x = x + (row - task.start) * g.row_bytes
         args.rows = NULL if scales == NULL else scales + (row - task.start)
         args.c = address(&g.pixels, at.rows, C, row) + column * g.c_size
-        g.b.kernels.finish(args)
+        if g.b.diagonal:
+            g.b.kernels.scale(args)
+        else:
+            g.b.kernels.product(args)
         row += args.m
 
 
 cdef inline void run_integer_task(const IntegerGemm *g, const BoundIntegers *at, const IntegerTask *task,
                                   char *workspace, bint staged) noexcept nogil:
     """`staged`: the workspace holds the rows already."""
-    cdef const fastpw_integer_set *kernels = g.b.kernels
+    cdef Py_ssize_t panel, group, local, nr = g.b.kernels.nr
     cdef const fastpw_row_scale *scales = NULL
-    cdef Py_ssize_t panel, group, local
-    cdef fastpw_sums_args sums
-    cdef fastpw_finish_args finish
+    cdef fastpw_integer_args args
     if g.x_type == FASTPW_F32:
         scales = <fastpw_row_scale *>(workspace + g.scales_at)
         if not staged:
             quantize_rows(g, at, task, workspace)
     elif not staged:
         stage_rows(g, at, task, workspace)
-    sums.m, sums.k, sums.ldx, sums.start = task.stop - task.start, g.b.k if g.has_x else 0, g.row_bytes, g.start
-    sums.sums = <int32_t *>(workspace + g.sums_at)
-    finish.ldc, finish.how = g.pixels.stride[C][2], &g.how
+    args.k, args.ldx, args.start = g.b.k if g.has_x else 0, g.row_bytes, g.start
+    args.ldc, args.how = g.pixels.stride[C][2], &g.how
     for panel in range(task.first, task.last):
         group, local = panel // g.b.count, panel % g.b.count
-        sums.panel = finish.panel = at.panels + panel * g.b.panel_bytes
-        finish.n, finish.sums = min(<Py_ssize_t>kernels.nr, g.b.n - local * kernels.nr), sums.sums
-        if g.b.diagonal:
-            sums.x = workspace + local * kernels.nr * kernels.x_size
-            kernels.scale(&sums)
-        else:
-            sums.x = workspace + group * g.from_group
-            kernels.sums(&sums)
-        finish_rows(g, at, task, &finish, group * g.b.n + local * kernels.nr, scales)
+        args.panel, args.rows = at.panels + panel * g.b.panel_bytes, scales
+        args.n = min(nr, g.b.n - local * nr)
+        args.x = workspace + (local * nr * g.b.kernels.x_size if g.b.diagonal else group * g.from_group)
+        meet_panel(g, at, task, &args, group * g.b.n + local * nr)
 
 
 # ---- the team ------------------------------------------------------------------------------------------------

@@ -34,24 +34,18 @@ cdef extern from "integer_set.h" nogil:
         Py_ssize_t ldto, from_group
         fastpw_row_scale *rows
 
-    ctypedef struct fastpw_sums_args:
-        Py_ssize_t m, k
-        const char *x
-        Py_ssize_t ldx
-        const char *panel
-        int32_t start
-        int32_t *sums
-
     ctypedef struct fastpw_requantize:
         int32_t c_type, by_activation
         fastpw_epilogue epilogue
         float low, high, y_scale
         int32_t zero_point
 
-    ctypedef struct fastpw_finish_args:
-        Py_ssize_t m, n
-        int32_t *sums
+    ctypedef struct fastpw_integer_args:
+        Py_ssize_t m, n, k
+        const char *x
+        Py_ssize_t ldx
         const char *panel
+        int32_t start
         const fastpw_row_scale *rows
         char *c
         Py_ssize_t ldc
@@ -65,9 +59,8 @@ cdef extern from "integer_set.h" nogil:
                      Py_ssize_t stride_k) noexcept nogil
         void (*stage)(const fastpw_stage_args *) noexcept nogil
         void (*quantize)(const fastpw_quantize_args *) noexcept nogil
-        void (*sums)(const fastpw_sums_args *) noexcept nogil
-        void (*scale)(const fastpw_sums_args *) noexcept nogil
-        void (*finish)(const fastpw_finish_args *) noexcept nogil
+        void (*product)(const fastpw_integer_args *) noexcept nogil
+        void (*scale)(const fastpw_integer_args *) noexcept nogil
 
     const fastpw_integer_set *fastpw_integer_sets[]
     int fastpw_cpu_runs_integers(const fastpw_integer_set *) noexcept nogil

@@ -1,7 +1,7 @@
 /* THE CONTRACT between core and kernels for integers: kernel_set.h's counterpart.
  *
- *     sums[i][j] = start[j] + sum over p of X[i][p] * W[p][j]        exactly, in int32
- *     C[i][j]    = what `finish` makes of the sum
+ *     t[i][j] = start[j] + sum over p of X[i][p] * W[p][j]           exactly, in int32
+ *     C[i][j] = what fastpw_requantize makes of t[i][j]
  *
  * X holds int8 or uint8 numbers.  A set reads them as it likes best: `stage` or `quantize` copies rows to that form,
  * which may add a number to each (shift_of); where each row begins, ldx or ldto bytes after the one before, is the
@@ -48,25 +48,16 @@ typedef struct {
     fastpw_row_scale *rows;
 } fastpw_quantize_args;
 
-/* Rows, staged, against one panel: all its columns are computed.  With one weight per channel, column j meets number j
- * of a row only, and k is 1. */
-typedef struct {
-    ptrdiff_t m, k;
-    const char *x; ptrdiff_t ldx;
-    const char *panel;
-    int32_t start;                           /* a row of the head */
-    int32_t *sums;                           /* m rows of nr */
-} fastpw_sums_args;
-
 /* What becomes of a sum t, each step rounded to float32:
  *
  *     int32         t
  *     int8, uint8   zero_point + round(min(max(t * scale[j], low), high))
  *                   zero_point + round(min(max(act(t * scale[j]) / y_scale, low), high))     by_activation
- *     float32       act(t * scale[j] + bias[j])
- *                   act(fma((t - zero * column_sum[j]) * row scale, scale[j], bias[j]))      rows
+ *     float32       z = t * scale[j] + bias[j]
+ *                   z = fma((t - zero * column_sum[j]) * row scale, scale[j], bias[j])       rows
+ *                   min(max(z + 0, low), high), or act(z + 0)                                by_activation
  *
- * round: to the nearest, halves to even.  Zero and row scale are the row's. */
+ * round: to the nearest, halves to even.  Zero and row scale are the row's.  For bytes, low and high are integers. */
 typedef struct {
     int32_t c_type;
     int32_t by_activation;                   /* whether there is one beyond low and high */
@@ -75,15 +66,17 @@ typedef struct {
     int32_t zero_point;
 } fastpw_requantize;
 
-/* m rows of n columns, at most nr; the sums are overwritten. */
+/* Rows, staged, against one panel, whose first n columns are stored.  With one weight per channel, column j meets
+ * number j of a row only, and k is 1. */
 typedef struct {
-    ptrdiff_t m, n;
-    int32_t *sums;
+    ptrdiff_t m, n, k;
+    const char *x; ptrdiff_t ldx;
     const char *panel;
+    int32_t start;                           /* a row of the head */
     const fastpw_row_scale *rows;            /* NULL: static */
     char *c; ptrdiff_t ldc;
     const fastpw_requantize *how;
-} fastpw_finish_args;
+} fastpw_integer_args;
 
 typedef struct {
     const char *isa;
@@ -98,9 +91,8 @@ typedef struct {
     void (*pack)(char *weights, ptrdiff_t n, ptrdiff_t k, const char *w, ptrdiff_t stride_n, ptrdiff_t stride_k);
     void (*stage)(const fastpw_stage_args *);
     void (*quantize)(const fastpw_quantize_args *);
-    void (*sums)(const fastpw_sums_args *);
-    void (*scale)(const fastpw_sums_args *);
-    void (*finish)(const fastpw_finish_args *);
+    void (*product)(const fastpw_integer_args *);
+    void (*scale)(const fastpw_integer_args *);
 } fastpw_integer_set;
 
 /* The sets compiled into this library, best first, and whether this CPU runs one. */

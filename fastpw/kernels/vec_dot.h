@@ -42,12 +42,15 @@ INLINE dot_unit dot_broadcast(const void *p) { return *(const int32_anywhere *)p
 #  if VEC_BYTES == 64
 typedef __m512i integers;
 #    define X86_INTEGERS(op) _mm512_##op
+#    define X86_FLOATS __m512
 #  elif VEC_BYTES == 32
 typedef __m256i integers;
 #    define X86_INTEGERS(op) _mm256_##op
+#    define X86_FLOATS __m256
 #  else
 typedef __m128i integers;
 #    define X86_INTEGERS(op) _mm_##op
+#    define X86_FLOATS __m128
 #  endif
 #  if DOT_OF_BYTES
 typedef uint8_t staged;                     /* the instruction takes one operand without a sign */
@@ -101,9 +104,6 @@ INLINE void ivec_store(void *p, ivec v) { *(integers_unaligned *)p = v; }
 INLINE ivec ivec_set(int32_t s) { return s - (ivec){0}; }
 
 INLINE vec vec_of_integers(ivec v) { return __builtin_convertvector(v, vec); }
-
-/* The nearest integers, halves to even, of numbers below 2^22 in size: added to 1.5 * 2^23, they are its last bits. */
-INLINE ivec vec_round(vec v) { return (ivec)(v + 0x1.8p23f) - 0x4B400000; }
 
 #if VEC_FUSES_IN_SOFTWARE
 /* a * b + c with one rounding: the product is exact in double, and the sum is rounded to odd there, so that it rounds

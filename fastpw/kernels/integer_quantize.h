@@ -1,0 +1,134 @@
+/* Rows of float32, each quantized by its own extremes. */
+#ifndef FASTPW_INTEGER_QUANTIZE_H
+#define FASTPW_INTEGER_QUANTIZE_H
+
+#include "integer_stage.h"
+
+/* ---- the range of a row ---------------------------------------------------- */
+
+/* The least and the largest number of a row, 0 among them; and 0, or NaN if one is infinite or NaN: in each lane that
+ * of some numbers, or of some rows, that of one row in each lane. */
+typedef struct {
+    vec low, high, finite;
+} row_range;
+
+INLINE void widen(row_range *range, vec x)
+{
+    range->low = vec_min(x, range->low);
+    range->high = vec_max(x, range->high);
+    range->finite += x * 0;
+}
+
+INLINE row_range range_of(const char *x, ptrdiff_t count)
+{
+    row_range range = {{0}, {0}, {0}};
+    ptrdiff_t p = 0;
+    for (; p + LANES <= count; p += LANES) widen(&range, vec_load(x + p * 4));
+    if (p < count) widen(&range, vec_load_lanes(x + p * 4, vec_first(count - p)));
+    return range;
+}
+
+/* Of as many vectors as there are lanes, lane i becomes that of vector i. Halves of the lanes meet, as often as it takes
+ * for one lane of each vector to remain. */
+#if LANES == 16
+#  define EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#  define ODD_LANES 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#elif LANES == 8
+#  define EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14
+#  define ODD_LANES 1, 3, 5, 7, 9, 11, 13, 15
+#else
+#  define EVEN_LANES 0, 2, 4, 6
+#  define ODD_LANES 1, 3, 5, 7
+#endif
+
+INLINE row_range joined(const row_range *a, const row_range *b)
+{
+#define EVEN(of) __builtin_shufflevector(a->of, b->of, EVEN_LANES)
+#define ODD(of) __builtin_shufflevector(a->of, b->of, ODD_LANES)
+    return (row_range){vec_min(EVEN(low), ODD(low)), vec_max(EVEN(high), ODD(high)), EVEN(finite) + ODD(finite)};
+#undef EVEN
+#undef ODD
+}
+
+INLINE row_range range_of_each(row_range *rows)
+{
+    for (int count = LANES; count > 1; count /= 2)
+        for (int i = 0; i < count / 2; i++) rows[i] = joined(&rows[2 * i], &rows[2 * i + 1]);
+    return rows[0];
+}
+
+/* ---- the rule -------------------------------------------------------------- */
+
+/* How the numbers of a row in each lane become integers: round(x * inverse) + zero, within int8. */
+typedef struct {
+    vec inverse, scale;
+    ivec zero;
+} row_rules;
+
+/* XNNPACK's rule: the zero point comes from the end of the range at which it is more accurate. Each step is rounded by
+ * itself. */
+INLINE row_rules rules_of(const row_range *range)
+{
+    const vec largest = vec_set(0x1.fffffep127f), width = range->high - range->low + 0;
+    const vec_mask finite = vec_at_most(range->finite + width, largest);
+    const vec low = vec_where(finite, range->low), high = vec_where(finite, range->high);
+    const vec quotient = vec_select(finite, 255 / width, vec_set(__builtin_inff()));
+    const vec inverse = vec_select(vec_at_most(quotient, largest), quotient, vec_set(1));
+    const vec from_low = vec_rounded(low * inverse), from_high = vec_rounded(high * inverse);
+    const vec at_low = -128 - from_low, at_high = 127 - from_high;
+    const vec error = vec_rounded(-128 + from_low) + vec_rounded(127 + from_high);
+    const vec zero = vec_select(vec_less(vec_set(0), error), at_low, at_high);
+    return (row_rules){inverse, vec_select(finite, 1 / inverse, vec_set(__builtin_nanf(""))),
+                       vec_round(vec_min(vec_max(zero, vec_set(-128)), vec_set(127)))};
+}
+
+/* ---- the rows -------------------------------------------------------------- */
+
+enum { QUANTIZED_NUMBERS = QUANTIZED_VECTORS * LANES };
+
+/* `whole`: all the numbers are there, or so many. */
+INLINE void quantize_numbers(const int whole, const char *x, ptrdiff_t count, vec inverse, byte_rule *rule, staged *to)
+{
+    ivec q[QUANTIZED_VECTORS];
+    UNROLL for (int v = 0; v < QUANTIZED_VECTORS; v++) {
+        const char *from = x + v * VEC_BYTES;
+        q[v] = vec_round((whole ? vec_load(from) : vec_load_lanes(from, vec_first(count - v * LANES))) * inverse);
+    }
+    put_staged(q, rule, to);
+}
+
+/* The last numbers may lie over those before. Beyond k there are zeros up to a whole step. */
+INLINE void quantize_row(const char *x, ptrdiff_t k, vec inverse, int32_t zero, staged *to)
+{
+    byte_rule rule = byte_rule_of(zero, -128 - zero, 0);
+    const ptrdiff_t last = k - QUANTIZED_NUMBERS;
+    for (ptrdiff_t p = 0; p < last; p += QUANTIZED_NUMBERS) quantize_numbers(1, x + p * 4, 0, inverse, &rule, to + p);
+    if (last >= 0)
+        quantize_numbers(1, x + last * 4, 0, inverse, &rule, to + last);
+    else
+        quantize_numbers(0, x, k, inverse, &rule, to);
+    for (ptrdiff_t p = k; p < steps_of(k) * DOT_DEPTHS; p++) to[p] = 0;
+}
+
+/* As many rows as there are lanes at a time: their rules take one vector. */
+static void integer_quantize(const fastpw_quantize_args *s)
+{
+    for (ptrdiff_t first = 0; first < s->m; first += LANES) {
+        const int rows = (int)(s->m - first < LANES ? s->m - first : LANES);
+        row_range ranges[LANES];
+        for (int i = 0; i < LANES; i++)
+            ranges[i] = range_of(s->x + (first + i) * s->ldx, i < rows ? s->k * s->groups : 0);
+        const row_range range = range_of_each(ranges);
+        const row_rules rules = rules_of(&range);
+        for (int i = 0; i < rows; i++) {
+            const char *x = s->x + (first + i) * s->ldx;
+            char *to = s->to + (first + i) * s->ldto;
+            s->rows[first + i] = (fastpw_row_scale){rules.zero[i] + SHIFT_OF_I8, rules.scale[i]};
+            for (ptrdiff_t g = 0; g < s->groups; g++)
+                quantize_row(x + g * s->k * 4, s->k, vec_set(rules.inverse[i]), rules.zero[i],
+                             (staged *)(to + g * s->from_group));
+        }
+    }
+}
+
+#endif

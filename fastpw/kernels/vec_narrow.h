@@ -1,0 +1,140 @@
+/* Numbers become integers of fewer bits.
+ *
+ * Sums of the columns of a tile's rows are rounded, and stored as bytes.  An
+ * instruction that narrows saturates and takes two vectors at once, in pieces of
+ * 16 bytes; what is out of order then is put in order at the end.
+ */
+#ifndef FASTPW_VEC_NARROW_H
+#define FASTPW_VEC_NARROW_H
+
+#include "vec_dot.h"
+
+/* The nearest integers, halves to even, of numbers in the range of int32. */
+INLINE ivec vec_round(vec v)
+{
+#if defined(__x86_64__)
+    return (ivec)X86_INTEGERS(cvtps_epi32)((X86_FLOATS)v);
+#else
+    return (ivec)vcvtnq_s32_f32((float32x4_t)v);
+#endif
+}
+
+/* What becomes of rounded numbers: min(max(number + zero, low), 127), as an unsigned byte plus 128 if `flip` says so.
+ * Each field is a number repeated over four bytes. */
+typedef struct {
+    int32_t zero, low;                       /* int16 */
+    int32_t flip;                            /* bytes: 0, or 128 each */
+} byte_rule;
+
+INLINE int32_t twice_int16(int32_t v) { return (int32_t)((uint32_t)v << 16 | ((uint32_t)v & 0xFFFF)); }
+
+INLINE byte_rule byte_rule_of(int32_t zero, int32_t low, int is_unsigned)
+{
+    const int32_t shift = is_unsigned ? 128 : 0;
+    return (byte_rule){twice_int16(zero - shift), twice_int16(low + zero - shift),
+                       is_unsigned ? (int32_t)0x80808080 : 0};
+}
+
+/* put_two_rows stores the bytes of two rows of a tile: all columns, of which those beyond the vectors that come hold
+ * anything.
+ * stage_numbers reads STAGED_NUMBERS small integers as rows hold them, put_staged stores QUANTIZED_VECTORS of rounded
+ * numbers so. */
+#if defined(__x86_64__)
+INLINE integers shorts_of(ivec a, ivec b, const byte_rule *rule)
+{
+    const integers s = X86_INTEGERS(packs_epi32)((integers)a, (integers)b);
+    return X86_INTEGERS(max_epi16)(X86_INTEGERS(adds_epi16)(s, (integers)ivec_set(rule->zero)),
+                                   (integers)ivec_set(rule->low));
+}
+
+/* Of four vectors that were narrowed to bytes, each after the other. */
+INLINE integers bytes_of(integers ab, integers cd, const byte_rule *rule)
+{
+    const integers bytes = (integers)((ivec)X86_INTEGERS(packs_epi16)(ab, cd) ^ ivec_set(rule->flip));
+#  if VEC_BYTES == 64
+    return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), bytes);
+#  elif VEC_BYTES == 32
+    return _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7));
+#  else
+    return bytes;
+#  endif
+}
+
+INLINE void put_two_rows(const int vectors, const ivec *a, const ivec *b, const byte_rule *rule, char *to_a, char *to_b)
+{
+    const int last = vectors > 1;
+    const integers rows = bytes_of(shorts_of(a[0], a[last], rule), shorts_of(b[0], b[last], rule), rule);
+#  if VEC_BYTES == 64
+    _mm256_storeu_si256((__m256i *)to_a, _mm512_castsi512_si256(rows));
+    _mm256_storeu_si256((__m256i *)to_b, _mm512_extracti64x4_epi64(rows, 1));
+#  elif VEC_BYTES == 32
+    _mm_storeu_si128((__m128i *)to_a, _mm256_castsi256_si128(rows));
+    _mm_storeu_si128((__m128i *)to_b, _mm256_extracti128_si256(rows, 1));
+#  else
+    _mm_storel_epi64((__m128i *)to_a, rows);
+    _mm_storel_epi64((__m128i *)to_b, _mm_unpackhi_epi64(rows, rows));
+#  endif
+}
+
+#  if DOT_OF_BYTES
+#    define STAGED_NUMBERS VEC_BYTES
+#    define QUANTIZED_VECTORS 4
+INLINE ivec stage_numbers(const int is_unsigned, const void *p)
+{
+    return is_unsigned ? dot_load(p) : dot_load(p) ^ (int32_t)0x80808080;
+}
+INLINE void put_staged(const ivec *q, byte_rule *rule, void *to)
+{
+    rule->flip = (int32_t)0x80808080;
+    ivec_store(to, (ivec)bytes_of(shorts_of(q[0], q[1], rule), shorts_of(q[2], q[3], rule), rule));
+}
+#  else
+#    define STAGED_NUMBERS (VEC_BYTES / 2)
+#    define QUANTIZED_VECTORS 2
+INLINE ivec stage_numbers(const int is_unsigned, const void *p)
+{
+    return is_unsigned ? dot_load(p) & 0x00FF00FF : dot_load(p);
+}
+INLINE void put_staged(const ivec *q, byte_rule *rule, void *to)
+{
+    const integers most = (integers)ivec_set(twice_int16(127));
+    const integers s = X86_INTEGERS(min_epi16)(shorts_of(q[0], q[1], rule), most);
+#    if VEC_BYTES == 64
+    ivec_store(to, (ivec)_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), s));
+#    elif VEC_BYTES == 32
+    ivec_store(to, (ivec)_mm256_permute4x64_epi64(s, 0xD8));
+#    else
+    ivec_store(to, (ivec)s);
+#    endif
+}
+#  endif
+#else
+INLINE int16x8_t shorts_of(ivec a, ivec b, const byte_rule *rule)
+{
+    const int16x8_t s = vcombine_s16(vqmovn_s32((int32x4_t)a), vqmovn_s32((int32x4_t)b));
+    return vmaxq_s16(vqaddq_s16(s, (int16x8_t)ivec_set(rule->zero)), (int16x8_t)ivec_set(rule->low));
+}
+
+INLINE void put_row(const int vectors, const ivec *t, const byte_rule *rule, char *to)
+{
+    const int16x8_t low = shorts_of(t[0], t[1], rule), high = vectors > 2 ? shorts_of(t[2], t[3], rule) : low;
+    const int8x16_t bytes = vcombine_s8(vqmovn_s16(low), vqmovn_s16(high));
+    vst1q_s8((int8_t *)to, veorq_s8(bytes, (int8x16_t)ivec_set(rule->flip)));
+}
+
+INLINE void put_two_rows(const int vectors, const ivec *a, const ivec *b, const byte_rule *rule, char *to_a, char *to_b)
+{
+    put_row(vectors, a, rule, to_a);
+    put_row(vectors, b, rule, to_b);
+}
+
+#  define STAGED_NUMBERS VEC_BYTES
+#  define QUANTIZED_VECTORS 4
+INLINE ivec stage_numbers(const int is_unsigned, const void *p)
+{
+    return is_unsigned ? ivec_load(p) ^ (int32_t)0x80808080 : ivec_load(p);
+}
+INLINE void put_staged(const ivec *q, byte_rule *rule, void *to) { put_row(4, q, rule, to); }
+#endif
+
+#endif
