@@ -118,14 +118,14 @@ NETWORK = [
 ]
 OPERATORS = [
     ["__init__"],
-    ["chains"],
+    ["attention", "chains"],
     [
-        *["activations", "convolutions", "elementwise", "facts", "norms"],
-        *["products", "quantized", "reductions", "resize", "shapes", "transposed"],
+        *["activations", "convolutions", "elementwise", "facts", "norms", "picking"],
+        *["products", "quantized", "recurrent", "reductions", "resize", "scattering", "shapes", "transposed"],
     ],
-    ["pools", "scaling"],
+    ["group_norms", "pools", "scaling"],
     ["joins", "rows"],
-    ["images"],
+    ["images", "whole"],
     ["registry", "windows"],
 ]
 

@@ -13,27 +13,38 @@ rows.py          programs on elements, normal rows and means, by kernels
 elementwise.py   functions of one, two or more arrays, element by element
 reductions.py    ReduceMean and its like, Softmax
 norms.py         LayerNormalization, LRN, InstanceNormalization
+group_norms.py   GroupNormalization, RMSNormalization, MeanVarianceNormalization, LpNormalization
+attention.py     Attention, RotaryEmbedding
+recurrent.py     LSTM, GRU, RNN
 shapes.py        views: Reshape, Transpose, Slice, Split, ...
 joins.py         Concat, Pad, Gather, Tile
 resize.py        Resize
+picking.py       what picks elements by their places: GatherElements, TopK, OneHot, ...
+scattering.py    what puts elements to places: ScatterElements, ScatterND
+whole.py         functions that give a new array
 facts.py         what shapes and constants tell: Shape, ConstantOfShape, Range
 """
 
 from . import (  # each enters its operators into the table
     activations,
+    attention,
     chains,
     convolutions,
     elementwise,
     facts,
+    group_norms,
     joins,
     norms,
+    picking,
     pools,
     products,
     quantized,
+    recurrent,
     reductions,
     resize,
     rows,
     scaling,
+    scattering,
     shapes,
     transposed,
 )
@@ -44,19 +55,24 @@ __all__ = [
     "DependsOnInput",
     "Unsupported",
     "activations",
+    "attention",
     "chains",
     "convolutions",
     "elementwise",
     "facts",
+    "group_norms",
     "joins",
     "norms",
+    "picking",
     "pools",
     "products",
     "quantized",
+    "recurrent",
     "reductions",
     "resize",
     "rows",
     "scaling",
+    "scattering",
     "shapes",
     "transposed",
 ]

@@ -67,6 +67,10 @@ def _elu(x: np.ndarray, alpha: float) -> np.ndarray:
     return np.where(x > 0, x, alpha * np.expm1(np.minimum(x, 0)))
 
 
+def _shrunk(x: np.ndarray, bound: float, bias: float) -> np.ndarray:
+    return np.where(x < -bound, x + bias, np.where(x > bound, x - bias, 0))
+
+
 def _softplus(x: np.ndarray) -> np.ndarray:
     return np.maximum(x, 0) + np.log1p(np.exp(-np.abs(x)))
 
@@ -77,7 +81,9 @@ _FORMULAS: dict[str, Callable[[np.ndarray, Callable[..., Any]], np.ndarray]] = {
     "Mish": lambda x, get: x * np.tanh(_softplus(x)),
     "Selu": lambda x, get: get("gamma", 1.05070102214813232421875) * _elu(x, get("alpha",
     1.67326319217681884765625)), "Softplus": lambda x, get: _softplus(x),
+    "Shrink": lambda x, get: _shrunk(x, get("lambd", 0.5), get("bias", 0.0)),
     "Softsign": lambda x, get: x / (1 + np.abs(x)),
+    "Swish": lambda x, get: x / (1 + np.exp(-get("alpha", 1.0) * x)),
     "ThresholdedRelu": lambda x, get: np.where(x > get("alpha", 1.0), x, 0),
 }  # fmt: skip
 
@@ -88,7 +94,7 @@ def by_formula(plan: Plan, node: Node, x: Value) -> Value:
     formula, get = _FORMULAS[node.op], node.attributes.get
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
-        np.copyto(out, formula(x, get), casting="same_kind")
+        np.copyto(out, formula(x, get), casting="unsafe")
 
     y = plan.compute(run, x, shape=x.shape, dtype=x.dtype, order=order_of(x))
     return finish(plan, y, None, activation_of(node))

@@ -53,8 +53,16 @@ def erf(x: np.ndarray, out: np.ndarray) -> None:
 
 _ONE: dict[str, Function] = {
     "Abs": np.absolute,
+    "Acos": np.arccos,
+    "Acosh": np.arccosh,
+    "Asin": np.arcsin,
+    "Asinh": np.arcsinh,
+    "Atan": np.arctan,
+    "Atanh": np.arctanh,
+    "BitwiseNot": np.invert,
     "Ceil": np.ceil,
     "Cos": np.cos,
+    "Cosh": np.cosh,
     "Erf": erf,
     "Exp": np.exp,
     "Floor": np.floor,
@@ -66,11 +74,16 @@ _ONE: dict[str, Function] = {
     "Round": np.rint,
     "Sign": np.sign,
     "Sin": np.sin,
+    "Sinh": np.sinh,
     "Sqrt": np.sqrt,
+    "Tan": np.tan,
 }
 _TWO: dict[str, Function] = {
     "Add": np.add,
     "And": np.logical_and,
+    "BitwiseAnd": np.bitwise_and,
+    "BitwiseOr": np.bitwise_or,
+    "BitwiseXor": np.bitwise_xor,
     "Div": _divide,
     "Equal": np.equal,
     "Greater": np.greater,
@@ -200,6 +213,28 @@ def modulo(plan: Plan, node: Node, a: Value, b: Value) -> Value:
     function = np.fmod if node.attributes.get("fmod", 0) else np.mod
     shape = np.broadcast_shapes(a.shape, b.shape)
     return plan.compute(function, a, b, shape=shape, dtype=a.dtype, order=main_order(shape, a, b))
+
+
+@operator("BitShift")
+def shift(plan: Plan, node: Node, a: Value, b: Value) -> Value:
+    """The bits of a moved by b places."""
+    function = np.left_shift if node.attributes["direction"] == "LEFT" else np.right_shift
+    shape = np.broadcast_shapes(a.shape, b.shape)
+    return plan.compute(function, a, b, shape=shape, dtype=a.dtype, order=main_order(shape, a, b))
+
+
+@operator("IsInf")
+def is_infinite(plan: Plan, node: Node, x: Value) -> Value:
+    """Whether each element is infinite: of both signs, or of one."""
+    signs = [
+        sign for sign, name in ((1, "positive"), (-1, "negative"))
+        if node.attributes.get(f"detect_{name}", 1)
+    ]  # fmt: skip
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        np.copyto(out, np.isinf(x) & np.isin(np.sign(x), signs))
+
+    return plan.compute(run, x, shape=x.shape, dtype=np.dtype(bool), order=order_of(x))
 
 
 @operator("Cast")

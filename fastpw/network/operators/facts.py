@@ -49,4 +49,4 @@ def range_(plan: Plan, node: Node, start: Value, limit: Value, step: Value) -> V
 @operator("NonZero")
 def nonzero(plan: Plan, node: Node, x: Value) -> Value:
     """Where a constant is not zero."""
-    return np.array(np.nonzero(known(x, "an array")), np.int64)
+    return np.array(np.nonzero(np.atleast_1d(known(x, "an array"))), np.int64)

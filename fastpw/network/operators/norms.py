@@ -9,8 +9,10 @@ import numpy as np
 from ..graph import Node
 from ..plan import Bound, Plan
 from ..values import CHANNELS_LAST, Value, axis_last, order_of
-from .registry import Unsupported, operator
+from .group_norms import moments
+from .registry import operator
 from .rows import normal_rows
+from .whole import axis_of
 
 # Elements that a normalization takes through all its passes at a time: they stay in the second-level cache.
 BLOCK = 1 << 15
@@ -19,14 +21,16 @@ BLOCK = 1 << 15
 @operator("LayerNormalization")
 def layer_norm(
     plan: Plan, node: Node, x: Value, scale: Value | None = None, offset: Value | None = None
-) -> Value:
+) -> Value | tuple[Value, ...]:
     """(x - mean) / sqrt(variance + epsilon) * scale + offset, over the axes from `axis` on.
 
     Ba, Kiros and Hinton 2016, Layer Normalization, arXiv:1607.06450, section 3.
     """
+    axis = axis_of(node, x.ndim, -1)
     if any(node.outputs[1:]):
-        raise Unsupported("with the mean and the deviation as results")
-    axis = node.attributes.get("axis", -1) % x.ndim
+        plain = Node(node.op, node.inputs, node.outputs[:1], node.attributes, node.name)
+        more = moments(plan, x, axis, node.attributes.get("epsilon", 1e-5))
+        return layer_norm(plan, plain, x, scale, offset), *more
     if axis == x.ndim - 1:
         y = normal_rows(plan, x, scale, offset, node.attributes.get("epsilon", 1e-5))
         if y is not None:

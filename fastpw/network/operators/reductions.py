@@ -21,13 +21,34 @@ def _l2(x: np.ndarray, axis: tuple[int, ...], out: np.ndarray, keepdims: bool) -
     np.sqrt(out, out=out)
 
 
+def _logsumexp(x: np.ndarray, axis: tuple[int, ...], out: np.ndarray, keepdims: bool) -> None:
+    most = np.max(x, axis=axis, keepdims=True, initial=-np.inf)
+    most[~np.isfinite(most)] = 0
+    np.sum(np.exp(x - most), axis=axis, out=out, keepdims=keepdims)
+    np.log(out, out=out)
+    out += most.reshape(out.shape)
+
+
+def _least(dtype: np.dtype, largest: bool) -> Any:
+    """What no element is below or above, so that no elements at all have it."""
+    if dtype.kind == "f":
+        return np.inf if largest else -np.inf
+    if dtype.kind == "b":
+        return largest
+    return getattr(np.iinfo(dtype), "max" if largest else "min")
+
+
 _REDUCTIONS: dict[str, Callable[..., Any]] = {
+    "ReduceL1": lambda x, **options: np.sum(np.abs(x), **options),
     "ReduceL2": _l2,
-    "ReduceMax": np.max,
+    "ReduceLogSum": lambda x, out, **options: np.log(np.sum(x, out=out, **options), out=out),
+    "ReduceLogSumExp": _logsumexp,
+    "ReduceMax": lambda x, **options: np.max(x, initial=_least(x.dtype, False), **options),
     "ReduceMean": np.mean,
-    "ReduceMin": np.min,
+    "ReduceMin": lambda x, **options: np.min(x, initial=_least(x.dtype, True), **options),
     "ReduceProd": np.prod,
     "ReduceSum": np.sum,
+    "ReduceSumSquare": lambda x, **options: np.sum(np.square(x), **options),
 }
 
 
