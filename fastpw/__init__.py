@@ -15,6 +15,7 @@ quantize.py      quantize_weight, quantize, dequantize
 gradients.py     conv1x1_backward: the gradients of such a call
 _fusion.py       which layers of a chain run as one
 _fused.py        the operation of layers that run as one
+_frozen.py       arrays that nobody can write
 _layer.py        what all layers have in common
 _operation.py    what a layer computes: arrays checked, programs found or described
 _convolution.py  the 1x1 convolution as an operation

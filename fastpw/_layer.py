@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import DTypeLike
 
 from . import _checks
+from ._frozen import frozen_array
 from ._operation import Operation, Program
 from ._typing import Activation, ArrayLike, FloatArray
 from .reference import Gradients
@@ -25,13 +26,6 @@ MOST_PROGRAM_BYTES = 1 << 20  # of each: a program has a part for each group and
 def frozen(name: str, value: ArrayLike) -> FloatArray:
     """A copy whose memory nobody can make writable again; the array itself, where that is so already."""
     return frozen_array(_checks.array(name, value))
-
-
-def frozen_array(array: np.ndarray) -> np.ndarray:
-    """The same of an array of any numbers."""
-    if type(array.base) is bytes and array.flags.c_contiguous:
-        return array
-    return np.ndarray(array.shape, array.dtype, array.tobytes())
 
 
 def _no_program(*arrays: Any) -> None:

@@ -10,7 +10,8 @@ from numpy.typing import DTypeLike, NDArray
 from . import _checks
 from ._activations import own_spec
 from ._convolution import options
-from ._layer import Layer, frozen_array
+from ._frozen import frozen_array
+from ._layer import Layer
 from ._quantized import LINEAR, QuantizedConvolution, numbers
 from ._typing import Activation, ArrayLike, Padding, Stride, WeightLayout
 from .layer import Conv1x1

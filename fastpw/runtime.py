@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from operator import itemgetter
-from pathlib import Path
 from typing import Any, Literal
 
 from . import _checks
@@ -41,40 +40,44 @@ MOST_THREADS = 1024
 def cpu_quota(proc: str = "/proc/self/cgroup", mount: str = "/sys/fs/cgroup") -> float | None:
     """The CPUs that the control groups of this process (v1, v2) and their ancestors grant; None: all."""
     try:
-        lines = Path(proc).read_text(errors="surrogateescape").splitlines()
+        with open(proc, errors="surrogateescape") as file:
+            lines = file.read().splitlines()
     except OSError:
         return None
     quotas = []
     for _, controllers, path in (line.split(":", 2) for line in lines if line.count(":") > 1):
         if not controllers:
-            base, read = Path(mount), _quota_v2
+            base, read = str(mount), _quota_v2
         elif "cpu" in controllers.split(","):
-            base, read = Path(mount, "cpu"), _quota_v1
+            base, read = os.path.join(mount, "cpu"), _quota_v1
         else:
             continue
-        group = base / path.lstrip("/")
+        group = os.path.join(base, path.strip("/")).rstrip("/")
         # In a container the path may be the host's, where nothing is mounted; its ancestors reach what is.
-        quotas += [read(directory) for directory in (group, *group.parents) if directory.is_relative_to(base)]
+        while len(group) >= len(base):
+            quotas.append(read(group))
+            group = os.path.dirname(group)
     return min((quota for quota in quotas if quota is not None), default=None)
 
 
-def _numbers(file: Path) -> list[float] | None:
-    """The file's numbers; None where it cannot be read or says "max"."""
+def _numbers(folder: str, name: str) -> list[float] | None:
+    """The numbers in a file; None where it cannot be read or says "max"."""
     try:
-        return [float(word) for word in file.read_text().split()]
+        with open(os.path.join(folder, name)) as file:
+            return [float(word) for word in file.read().split()]
     except (OSError, ValueError):
         return None
 
 
-def _quota_v2(group: Path) -> float | None:
-    match _numbers(group / "cpu.max"):
+def _quota_v2(group: str) -> float | None:
+    match _numbers(group, "cpu.max"):
         case [quota, period] if quota > 0 and period > 0:
             return quota / period
     return None
 
 
-def _quota_v1(group: Path) -> float | None:
-    match _numbers(group / "cpu.cfs_quota_us"), _numbers(group / "cpu.cfs_period_us"):
+def _quota_v1(group: str) -> float | None:
+    match _numbers(group, "cpu.cfs_quota_us"), _numbers(group, "cpu.cfs_period_us"):
         case [quota], [period] if quota > 0 and period > 0:
             return quota / period
     return None

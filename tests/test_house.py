@@ -40,7 +40,7 @@ FLOORS = [
     ["reference"],
     ["_activations"],
     ["core"],
-    ["_typing", "_version"],
+    ["_frozen", "_typing", "_version"],
 ]
 FLOOR = {name: floor for floor, names in enumerate(FLOORS) for name in names}
 
@@ -114,7 +114,9 @@ NETWORK = [
     ["fallback", "fusing"],
     ["operators"],
     ["plan"],
-    ["graph", "memory", "values"],
+    ["graph"],
+    ["archive"],
+    ["memory", "values"],
 ]
 OPERATORS = [
     ["__init__"],

@@ -1,15 +1,14 @@
 """Networks in .npz files: what they hold, and files that others have made."""
 
-import io
 import json
+import pickle
 import random
-import zipfile
 
 import numpy as np
 import pytest
 
 import fastpw
-from fastpw.network import saved
+from fastpw.network import archive
 from fastpw.network.graph import Graph, Node, Port
 from fastpw.network.network import Network
 
@@ -56,7 +55,7 @@ def test_what_it_holds(path):
     with np.load(path, allow_pickle=False) as file:
         described = json.loads(file["graph"].tobytes())
         assert np.array_equal(file["0"], network()._graph.constants["w"])
-    assert described["version"] == saved.VERSION
+    assert described["version"] == archive.VERSION
     assert [node[0] for node in described["nodes"]] == ["Conv", "GlobalAveragePool"]
 
 
@@ -86,47 +85,67 @@ def test_files_with_bytes_changed(path, x):
             continue
 
 
-def rewritten(path, name, content):
-    """The file with another member in the place of one."""
-    with zipfile.ZipFile(path) as file:
-        members = {entry.filename: file.read(entry) for entry in file.infolist()}
-    members[name] = content
-    with zipfile.ZipFile(path, "w") as file:
-        for key, value in members.items():
-            file.writestr(key, value)
-
-
-def array_file(array, **options):
-    buffer = io.BytesIO()
-    np.save(buffer, array, **options)
-    return buffer.getvalue()
-
-
 def described(path, change):
-    """The file with its description changed."""
-    description = json.loads(np.load(path)["graph"].tobytes())
+    """The file with its description changed, and the checksums right."""
+    with np.load(path) as file:
+        description = json.loads(file["graph"].tobytes())
+        arrays = [file[str(number)] for number in range(len(file.files) - 1)]
     change(description)
-    rewritten(path, "graph.npy", array_file(np.frombuffer(json.dumps(description).encode(), np.uint8)))
+    archive.write(path, description, arrays)
 
 
-class Opened:
-    """What a pickle does when it is opened."""
+def test_any_byte_of_the_weights_changed(path):
+    """Whatever bit of them flips, it is found."""
+    whole, (_, _, place, _) = path.read_bytes(), json.loads(np.load(path)["graph"].tobytes())["arrays"][0]
+    start = whole.index(network()._graph.constants["w"].tobytes())
+    assert start % archive.ALIGNMENT == 0 == place % archive.ALIGNMENT
+    for at in range(start, start + 4 * 27 * 4, 5):
+        damaged = bytearray(whole)
+        damaged[at] ^= 1 << at % 8
+        path.write_bytes(damaged)
+        with pytest.raises(ValueError, match="the numbers of array 0 have changed"):
+            fastpw.load(path)
 
-    def __reduce__(self):
-        return pytest.fail, ("a pickle was opened",)
+
+@pytest.mark.parametrize("size", [0, 1, 4095, 4096, 4097, archive._CHUNK, 3 * archive._CHUNK + 4099])
+def test_checksums_tell_what_has_changed(size):
+    """Any byte, the order of chunks, how many there are."""
+    numbers = np.random.default_rng(size).integers(0, 256, size + 1, dtype=np.uint8)
+    seen = {archive._checksum(numbers[:size].tobytes()), archive._checksum(numbers.tobytes())}
+    for at in range(0, size, max(size // 50, 1)):
+        changed = numbers[:size].copy()
+        changed[at] ^= 1
+        seen.add(archive._checksum(changed.tobytes()))
+    shifted = size > 2 * archive._CHUNK
+    if shifted:
+        first, second, rest = np.split(numbers[:size], [archive._CHUNK, 2 * archive._CHUNK])
+        seen.add(archive._checksum(np.concatenate([second, first, rest]).tobytes()))
+    assert len(seen) == 2 + len(range(0, size, max(size // 50, 1))) + shifted
 
 
 def test_pickles_are_not_opened(path):
-    rewritten(path, "0.npy", array_file(np.array([Opened()], object), allow_pickle=True))
-    with pytest.raises(ValueError, match="no saved network, or a damaged one"):
+    """Not even a dtype of objects is believed."""
+    described(path, lambda d: d["arrays"][0].__setitem__(0, "|O"))
+    with pytest.raises(ValueError, match=r"'\|O' is no dtype of a saved network"):
         fastpw.load(path)
 
 
-def test_arrays_that_say_they_are_larger(path):
-    content = array_file(np.zeros((4, 3, 3, 3), np.float32)).replace(b"(4, 3, 3, 3)", b"(400000000,)")
-    rewritten(path, "0.npy", content)
-    with pytest.raises(ValueError, match="does not fit 432 bytes"):
-        fastpw.load(path)
+@pytest.mark.parametrize(
+    ("number", "value", "message"),
+    [
+        (1, [4, 3, 3, 4], "have changed, or are truncated"),
+        (1, [400000000], "bytes are allowed"),
+        (1, [4, -3, 3, 3], "numbers >= 0 are needed"),
+        (1, [4, 3, 3, 3.0], "numbers >= 0 are needed"),
+        (2, -64, "numbers >= 0 are needed"),
+        (2, 1 << 70, "no saved network, or a damaged one"),
+        (2, 1 << 40, "have changed, or are truncated"),
+    ],
+)
+def test_arrays_that_are_not_where_they_are_said_to_be(path, number, value, message):
+    described(path, lambda d: d["arrays"][0].__setitem__(number, value))
+    with pytest.raises(ValueError, match=message):
+        fastpw.load(path, memory_limit=1 << 20)
 
 
 def test_more_memory_than_allowed(path):
@@ -134,10 +153,62 @@ def test_more_memory_than_allowed(path):
         fastpw.load(path, memory_limit=100)
 
 
+# ---- weights that stay in the file
+
+
+@pytest.fixture
+def large(tmp_path):
+    """A network whose weights are large enough to stay in the file, and the answer."""
+    weight = np.random.default_rng(0).standard_normal((256, 128, 1, 1), dtype=np.float32)
+    nodes = [Node("Conv", ["x", "w"], ["y"], {}, "first")]
+    ports = [Port("x", (None, 128, None, None), FLOAT32)], [Port("y", (None, 256, None, None), FLOAT32)]
+    net = Network(Graph(*ports, nodes, {"w": weight}), None, 1 << 30)
+    net.save(tmp_path / "large.npz")
+    x = np.random.default_rng(1).standard_normal((1, 128, 3, 4), dtype=np.float32)
+    return tmp_path / "large.npz", x, net(x)
+
+
+def test_weights_stay_in_the_file(large):
+    path, x, y = large
+    net = fastpw.load(path)
+    assert net._graph.source is not None
+    assert np.array_equal(net(x), y)
+    assert np.array_equal(pickle.loads(pickle.dumps(net))(x), y)
+    with pytest.raises(ValueError, match="WRITEABLE"):
+        net._graph.constants["w"].flags.writeable = True
+
+
+def test_saved_over_its_own_file(large):
+    """Who has the old one open keeps it."""
+    path, x, y = large
+    net, other = fastpw.load(path), fastpw.load(path)
+    net.save(path)
+    assert [*path.parent.iterdir()] == [path]
+    for each in (net, other, fastpw.load(path)):
+        assert np.array_equal(each(x), y)
+        each.save(path)
+
+
+def test_a_file_that_is_written_to_while_it_is_open(large, tmp_path):
+    """What is packed goes on; what needs the file says so."""
+    path, x, y = large
+    net = fastpw.load(path)
+    assert np.array_equal(net(x), y)
+    path.write_bytes(b"")
+    assert np.array_equal(net(x), y)
+    for use in (
+        lambda: net.save(tmp_path / "other.npz"),
+        lambda: pickle.dumps(net),
+        lambda: net(x[:, :, :2]),
+    ):
+        with pytest.raises(ValueError, match="the file has changed since the network was loaded"):
+            use()
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda d: d.update(version=99), "version 1 is needed, got 99"),
+        (lambda d: d.update(version=99), "version 2 is needed, got 99"),
         (lambda d: d["nodes"][0].__setitem__(0, "Wonder"), "no Wonder"),
         (lambda d: d["nodes"][0].__setitem__(1, ["nothing", "w"]), "'nothing' is made by no node"),
         (lambda d: d["nodes"][0].__setitem__(1, ["y", "w"]), "needs its own result"),

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import os
 from typing import NamedTuple
 
-SYSFS = Path("/sys/devices/system/cpu/cpu0/cache")
+SYSFS = "/sys/devices/system/cpu/cpu0/cache"
 UNITS = {"K": 1 << 10, "M": 1 << 20, "G": 1 << 30}
 
 
@@ -24,22 +24,28 @@ LEAST = Caches(128 << 10, 1 << 20)
 MOST = Caches(2 << 20, 256 << 20)
 
 
-def read(folder: Path = SYSFS) -> Caches:
+def read(folder: str | os.PathLike[str] = SYSFS) -> Caches:
     """Of the machine; of what is not told, the default."""
     sizes, cores = {}, {}
-    for index in sorted(folder.glob("index*")):
+    for number in range(10):
+        index = os.path.join(folder, f"index{number}")
         try:
-            if (index / "type").read_text().strip() == "Instruction":
+            if _told(index, "type") == "Instruction":
                 continue
-            level, size = int((index / "level").read_text()), (index / "size").read_text().strip()
+            level, size = int(_told(index, "level")), _told(index, "size")
             sizes[level] = int(size.rstrip("KMG")) * UNITS.get(size[-1:], 1)
-            cores[level] = _count((index / "shared_cpu_list").read_text())
+            cores[level] = _count(_told(index, "shared_cpu_list"))
         except (OSError, ValueError):
             continue
     second = sizes[2] // cores[2] if 2 in sizes else DEFAULT.second
     last = sizes[max(sizes)] if max(sizes, default=0) >= 2 else DEFAULT.last
     limits = zip((second, last), LEAST, MOST, strict=True)
     return Caches(*(min(max(size, least), most) for size, least, most in limits))
+
+
+def _told(folder: str, name: str) -> str:
+    with open(os.path.join(folder, name)) as file:
+        return file.read().strip()
 
 
 def _count(cpus: str) -> int:

@@ -5,7 +5,7 @@ network.py      Network: it is called, planned for each size, saved
 ends.py         its inputs and outputs as the caller sees them
 onnx_file.py    an .onnx file as a graph; the only module that needs onnx
 opsets.py       nodes of older opsets in the form of the newest
-saved.py        .npz files
+saved.py        networks in .npz files
 simplify.py     the rewritings, in their order
 constants.py    what depends on constants alone
 lowering.py     nodes of ONNX in our own words: scales, products with constant weights, activations
@@ -23,6 +23,7 @@ operators/      the operators, each described to a plan
 arena.py        the memory of a call
 plan.py         a plan: its steps and values
 values.py       shapes and memory layouts
+archive.py      arrays in an .npz file
 graph.py        nodes, values and constants as plain data
 memory.py       how much memory a network may take
 """

@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from .._frozen import frozen_array
+from .archive import Source
+
 
 class Port(NamedTuple):
     """What a network takes or gives."""
@@ -64,6 +67,7 @@ class Graph:
         self._producer: dict[str, Node] = {}
         self._readers: dict[str, dict[Node, None]] = {}
         self._made = 0
+        self.source: Source | None = None  # the file that still holds some of the constants
         for node in nodes:
             self.add(node)
 
@@ -169,8 +173,21 @@ class Graph:
     def freeze(self) -> None:
         """Give the constants memory that nobody can write, one after the other: layers share it."""
         for name, array in self.constants.items():
-            if type(array.base) is not bytes or not array.flags.c_contiguous:
-                self.constants[name] = np.ndarray(array.shape, array.dtype, array.tobytes())
+            self.constants[name] = frozen_array(array)
+
+    def check_source(self) -> None:
+        """Whether constants that are left in a file can be read; a ValueError says that it has changed."""
+        if self.source is not None:
+            self.source.check()
+
+    def release(self) -> None:
+        """Give back the memory of constants that can be read again."""
+        if self.source is not None:
+            self.source.release()
+
+    def __getstate__(self) -> dict[str, Any]:
+        self.check_source()
+        return {**self.__dict__, "source": None}  # (a pickle holds all constants)
 
     # ---- put in order
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
 
 # What a container grants, where it is one: cgroup version 2, version 1.
 _LIMITS = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
@@ -17,7 +16,8 @@ def machine_memory() -> int:
         most = 1 << 62
     for path in _LIMITS:
         try:
-            most = min(most, int(Path(path).read_text()))
+            with open(path) as file:
+                most = min(most, int(file.read()))
         except (OSError, ValueError):  # there is none, or it is "max"
             continue
     return most

@@ -95,7 +95,7 @@ class Network:
         graph.freeze()
         self._chained = with_chains(graph)
         self._graph, self._layout, self._limit, self._weights = graph, layout, memory_limit, weights
-        self._layers = Layers()
+        self._layers = Layers(graph.release)
         self._plans: dict[tuple[Shape, ...], _Planned] = {}
         self._lock = Lock()
         self._ends = Ends(graph.inputs, graph.outputs, layout)
@@ -178,12 +178,14 @@ class Network:
         Raises
         ------
         ValueError
-            A node is run by onnx's reference implementation: the message names it.
+            A node is run by onnx's reference implementation: the message names it. Or the network came from a
+            saved file that has been written to since.
         """
         foreign = [node for node in self._graph.nodes if is_foreign(node, OPERATORS)]
         foreign += [r.node for p in self._plans.values() for r in p.plan.records if r.foreign]
         if foreign:
             raise ValueError(f"{foreign[0]}: onnx's reference runs it, which a saved network does without")
+        self._graph.check_source()
         saved.write(path, self._graph)
 
     def summary(self, shape: tuple[int, ...] | None = None) -> str:
@@ -246,6 +248,7 @@ class Network:
         planned = self._plans.get(shapes)
         if planned is not None:
             return planned
+        self._graph.check_source()
         budget = Budget(self._limit, self._weights)
         plan = make_plan(self._chained, list(shapes), budget, self._layers)
         layout = Layout(plan)

@@ -60,13 +60,17 @@ class Record:
 class Layers:
     """The layers of a network, packed once and shared by all its plans."""
 
-    def __init__(self) -> None:
+    def __init__(self, packed: Callable[[], None] = lambda: None) -> None:
         self._made: dict[Hashable, Any] = {}
+        self._packed = packed  # called when a layer has read its weights
 
     def get(self, key: Hashable, make: Callable[[], Made]) -> Made:
         """The layer with that key, made where there is none yet. Of two threads, one throws its own away."""
         layer = self._made.get(key)
-        return self._made.setdefault(key, make()) if layer is None else layer
+        if layer is None:
+            layer = self._made.setdefault(key, make())
+            self._packed()
+        return layer
 
 
 class Plan:

@@ -1,50 +1,36 @@
-"""Networks in .npz files: a description of the nodes in JSON, and plain weights. No pickles."""
+"""Networks in .npz files: a description of the nodes, and plain weights. No pickles."""
 
 from __future__ import annotations
 
-import json
-import math
 import os
-import zipfile
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
-from numpy.lib import format as npy
 
+from . import archive
 from .graph import Graph, Node, Port
 from .memory import Budget
 
-VERSION = 1
-_GRAPH = "graph"  # the name of the description, beside the weights' numbers
-_MOST_DESCRIBED = 1 << 26  # bytes of a description
+# Operators that read their weights once, when they pack them: these stay in the file.
+_PACKED = {"Conv", "Linear", "QConv", "QLinear"}
+_WEIGHT = 1  # which of their inputs
+_LEFT = 1 << 16  # bytes: of smaller arrays, a page more or less does not matter
 
 
 def write(path: str | os.PathLike[str], graph: Graph) -> None:
     """Write a graph to a file."""
-    names = [*graph.constants]
-    described = {
-        "version": VERSION,
+    description = {
         "inputs": [_port(port) for port in graph.inputs],
         "outputs": [_port(port) for port in graph.outputs],
         "results": graph.results,
-        "constants": names,
+        "constants": [*graph.constants],
         "nodes": [[n.op, n.inputs, n.outputs, n.attributes, n.name] for n in graph.nodes],
     }
-    text = json.dumps(described).encode()
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as file:
-        _put(file, _GRAPH, np.frombuffer(text, np.uint8))
-        for number, name in enumerate(names):
-            _put(file, str(number), graph.constants[name])
+    archive.write(path, description, [*graph.constants.values()])
 
 
 def _port(port: Port) -> list[Any]:
     return [port.name, list(port.shape), port.dtype.name]
-
-
-def _put(file: zipfile.ZipFile, name: str, array: np.ndarray) -> None:
-    with file.open(f"{name}.npy", "w", force_zip64=True) as member:
-        # One number everywhere, as of a ConstantOfShape, is written in full.
-        npy.write_array(member, np.ascontiguousarray(array).reshape(array.shape), allow_pickle=False)
 
 
 def read(path: str | os.PathLike[str], budget: Budget) -> Graph:
@@ -57,59 +43,38 @@ def read(path: str | os.PathLike[str], budget: Budget) -> Graph:
     ValueError
         It holds no network, is truncated, or takes more memory than allowed.
     """
-    with open(path, "rb") as opened:
-        try:
-            return _read(opened, budget)
-        except MemoryError:
-            raise
-        except Exception as error:  # of zipfile, of JSON, of what the description lacks
-            raise ValueError(f"{path}: no saved network, or a damaged one: {error}") from error
+    file = open(path, "rb")  # noqa: SIM115 - it stays open where arrays are left in it
+    source = None
+    try:
+        description, arrays, source = archive.read(file, budget, _left, _LEFT)
+        graph = _graph(description, arrays)
+        graph.source = source
+        return graph
+    except MemoryError:
+        raise
+    except Exception as error:  # of JSON, of what the description lacks
+        raise ValueError(f"{path}: no saved network, or a damaged one: {error}") from error
+    finally:
+        if source is None:
+            file.close()
 
 
-def _read(opened: BinaryIO, budget: Budget) -> Graph:
-    with zipfile.ZipFile(opened) as file:
-        described = _described(_get(file, _GRAPH, Budget(_MOST_DESCRIBED)))
-        constants = {
-            _text(name): _get(file, str(number), budget) for number, name in enumerate(described["constants"])
-        }
-    return _graph(described, constants)
+def _left(description: dict[str, Any]) -> set[int]:
+    """The numbers of the arrays that may stay in the file."""
+    weights, others = set(), set(description["results"])
+    for op, inputs, *_ in description["nodes"]:
+        for number, name in enumerate(inputs):
+            (weights if op in _PACKED and number == _WEIGHT else others).add(name)
+    return {n for n, name in enumerate(description["constants"]) if name in weights - others}
 
 
-def _get(file: zipfile.ZipFile, name: str, budget: Budget) -> np.ndarray:
-    """An array, after a look at how large it says to be."""
-    entry = file.getinfo(f"{name}.npy")
-    if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size:
-        raise ValueError(f"{entry.filename}: plain numbers are needed, got compressed ones")
-    budget.take(entry.file_size)
-    with file.open(entry) as member:
-        shape, fortran, dtype = _header(member)
-        data = member.read()
-    if dtype.hasobject or math.prod(shape) * dtype.itemsize != len(data):
-        raise ValueError(f"{entry.filename}: {dtype}{list(shape)} does not fit {len(data)} bytes")
-    return np.ndarray(shape, dtype, data, order="F" if fortran else "C")
-
-
-def _header(member: BinaryIO) -> tuple[tuple[int, ...], bool, np.dtype]:
-    version = npy.read_magic(member)
-    if version == (1, 0):
-        return npy.read_array_header_1_0(member)
-    return npy.read_array_header_2_0(member)
-
-
-def _described(array: np.ndarray) -> dict[str, Any]:
-    described = json.loads(array.tobytes())
-    version = described.get("version") if isinstance(described, dict) else None
-    if version != VERSION:
-        raise ValueError(f"version {VERSION} is needed, got {version!r}")
-    return described
-
-
-def _graph(described: dict[str, Any], constants: dict[str, np.ndarray]) -> Graph:
+def _graph(described: dict[str, Any], arrays: list[np.ndarray]) -> Graph:
     nodes = [
         Node(_text(op), [*map(_text, inputs)], [*map(_text, outputs)], _attributes(attributes), _text(name))
         for op, inputs, outputs, attributes, name in described["nodes"]
     ]
     inputs, outputs = ([*map(_read_port, described[kind])] for kind in ("inputs", "outputs"))
+    constants = dict(zip(map(_text, described["constants"]), arrays, strict=True))
     graph = Graph(inputs, outputs, nodes, constants, [*map(_text, described["results"])])
     graph.sort()
     return graph
