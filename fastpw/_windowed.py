@@ -12,7 +12,7 @@ from . import _checks, _geometry
 from ._geometry import Taps, Window
 from ._operation import Operation, Program, RowsOfStage, Weighted, placeholder
 from .core.forward import Forward, PackedWeights
-from .core.stencil import PackedStencil, Pool, Stencil
+from .core.stencil import PackedStencil, Pool, Stencil, lanes_for
 from .runtime import threads
 
 ONE_TAP = Window((1, 1), _checks.ONCE, _checks.ONCE, _checks.NOTHING)
@@ -114,11 +114,34 @@ class Dense(WindowedConvolution):
     def depth(self) -> int:
         return super().depth() * (self.channels // self.options.groups)
 
-    def pack(self) -> PackedWeights:
+    def _group(self) -> int:
+        """Channels of a group, if as many go out as come in."""
+        group = self.weight.shape[-1]
+        return group if self.options.groups > 1 and self.filters == self.channels else 0
+
+    def pack(self) -> PackedWeights | PackedStencil:
+        """Groups that fit into vectors go the way of depthwise convolutions."""
+        group = self._group()
+        if group in SMALL_GROUPS and lanes_for(self.weight) % group == 0:
+            return pack_small_groups(self.weight, self.bias)
         return pack_dense(self.weight, self.bias, self.options.groups)
 
-    def describe(self, packed: PackedWeights, *arrays: np.ndarray | None) -> Forward:
-        return describe_dense(arrays, packed, self.options, self.taps(arrays[0]))
+    def describe(self, packed: PackedWeights | PackedStencil, *arrays: np.ndarray | None) -> Forward | Stencil:
+        taps = self.taps(arrays[0])
+        if isinstance(packed, PackedStencil):
+            views, activation = tuple(map(images, arrays)), self.options.activation
+            return Stencil(arrays, tuple(taps), packed, activation, threads, views, self._group())
+        return describe_dense(arrays, packed, self.options, taps)
+
+
+# A group of one channel is a depthwise convolution, but for the way in which its weights are given.
+SMALL_GROUPS = 1, 2, 4, 8
+
+
+def pack_small_groups(weight: np.ndarray, bias: np.ndarray | None) -> PackedStencil:
+    """Weights (K, kh, kw, C // groups) of any strides, in the order in which such groups are added up."""
+    by_rows = weight.transpose(1, 3, 2, 0)
+    return PackedStencil(by_rows.reshape(-1, weight.shape[0]), bias, threads())
 
 
 def pack_dense(weight: np.ndarray, bias: np.ndarray | None, groups: int) -> PackedWeights:
@@ -249,7 +272,8 @@ class Pooled(Windowed):
         return self.image_shape(shape, shape[-1])
 
     def describe(self, packed: None, *arrays: np.ndarray | None) -> Pool:
-        views = list(map(images, arrays))
+        views, kind = list(map(images, arrays)), self.kind
         if self.window is None:
+            kind = "image"
             views[1] = images(arrays[1][..., np.newaxis, np.newaxis, :])
-        return Pool(arrays, tuple(self.taps(arrays[0])), self.kind, threads, tuple(views))
+        return Pool(arrays, tuple(self.taps(arrays[0])), kind, threads, tuple(views))

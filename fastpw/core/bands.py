@@ -26,6 +26,7 @@ class Window(NamedTuple):
     row_stride: int
     column_stride: int
     pixel: int  # bytes from one pixel to the next
+    group: int  # so many channels go into each of theirs
 
 
 class Bands(NamedTuple):
@@ -87,7 +88,7 @@ def cut(window: Window, lanes: int, element: int, threads: int) -> Bands:
     threads : int
         The most threads that may be used.
     """
-    taps = window.tap_rows * window.tap_columns
+    taps = window.tap_rows * window.tap_columns * window.group
     work = window.planes * window.rows * window.columns * window.channels * max(taps, LEAST_DEPTH)
     if work < SMALL_WORK // SLOWER:
         threads = 1
@@ -127,7 +128,7 @@ def _channels(window: Window, lanes: int, element: int) -> int:
     """Of a block: whole vectors, and about as many in each."""
     if window.tap_rows <= FEW_ROWS and not _collides(window):
         return -(-window.channels // lanes) * lanes
-    bytes_of_channel = (window.tap_rows * window.inputs + window.tap_rows * window.tap_columns + 1) * element
+    bytes_of_channel = (window.tap_rows * window.inputs + window.tap_rows * window.tap_columns * window.group + 1) * element
     most = max(LEAST_BLOCK_BYTES // element, FIRST_LEVEL_BYTES // bytes_of_channel // lanes * lanes)
     blocks = -(-window.channels // most)
     return -(-window.channels // (blocks * lanes)) * lanes

@@ -144,6 +144,7 @@ cdef extern from "kernel_set.h" nogil:
         fastpw_window window
         Py_ssize_t at
         bint far
+        int group
         const char *weights
         fastpw_output out
         Py_ssize_t row_ldr, row_ldz, row_ldc

@@ -23,7 +23,7 @@ from fastpw.core.rowwise cimport MOST_MEMBERS, NORMAL, PROGRAM, SUMS, run_rowwis
 from fastpw.core.sweep cimport run_windows, sweep_bytes
 from fastpw.core.planes cimport count_taps, fill, is_countable, need_planes, set_slide
 from fastpw.core.shuffle cimport Interleaved, run_interleaved
-from fastpw.core.windows cimport Windows, axis_of, lay_out_table, reach, whole_tiles
+from fastpw.core.windows cimport Slide, Windows, axis_of, lay_out_table, reach, whole_tiles
 
 from numpy import dtype as numpy_dtype
 
@@ -70,6 +70,11 @@ cdef class PackedStencil:
     def lanes(self):
         """Channels of a vector."""
         return self.kernels.lanes
+
+
+def lanes_for(ndarray weight):
+    """Channels of a vector, if weights are packed now."""
+    return kernels_for(type_of(weight)).lanes
 
 
 cdef Py_ssize_t whole_vectors(Py_ssize_t channels, const fastpw_kernel_set *kernels) noexcept nogil:
@@ -166,11 +171,11 @@ cdef class Sweep(Program):
         w.across = axis_of(&w.columns, whole_tiles(w.columns.outputs))
         shape = bands.Window(w.planes, w.rows.outputs, w.columns.outputs, w.n, w.rows.taps, w.columns.taps,
                              w.across.length, reach(&w.rows, 1) - w.rows.stride, w.rows.stride, w.columns.stride,
-                             w.between[A].pixel)
+                             w.between[A].pixel, w.group)
         w.band, w.block, w.staged, self.most_threads, self.brief = bands.cut(
             shape, w.kernels.lanes, w.kernels.a_size, self.binding.asked)
         self.binding.follows = bands.cut(shape, w.kernels.lanes, w.kernels.a_size, 2).threads > 1
-        w.workspace_bytes = lay_out_table(w)
+        w.workspace_bytes = 0 if w.whole else lay_out_table(w)
         return 0
 
     cdef int run(self, char *const *places) except -1:
@@ -218,16 +223,21 @@ cdef class Stencil(Sweep):
         Says how many threads a call may use.
     views : tuple, optional
         The arrays with these axes, where those of a call have others.
+    group : {1, 2, 4, 8}
+        So many channels go into each of theirs: there is one weight for each of them and tap, ordered by the rows of
+        the window, channels of the group, and taps of a row. A vector holds whole groups.
     """
 
     def __init__(self, tuple arrays, tuple window, PackedStencil weights not None, tuple activation, threads,
-                 tuple views=None):
+                 tuple views=None, Py_ssize_t group=1):
         cdef Windows *w = &self.windows
         self.describe(arrays, views or arrays, window, threads)
-        if (weights.n != w.n or weights.taps != w.rows.taps * w.columns.taps
+        if (group not in (1, 2, 4, 8) or weights.kernels.lanes % group or w.n % group or weights.n != w.n
+                or weights.taps != w.rows.taps * w.columns.taps * group
                 or weights.type != self.binding.layouts[C].type):
-            raise ValueError(f"{w.rows.taps * w.columns.taps} x {w.n} weights are needed, got {weights.taps} x "
+            raise ValueError(f"{w.rows.taps * w.columns.taps * group} x {w.n} weights are needed, got {weights.taps} x "
                              f"{weights.n}")
+        w.group = group
         self.packed, w.kernels, w.weights = weights, weights.kernels, weights.memory
         w.bytes_of_weights = weights.bytes_of(1)
         w.epilogue.activation, w.epilogue.alpha, w.epilogue.beta = activation
@@ -246,8 +256,8 @@ cdef class Pool(Sweep):
         As those of a Stencil.
     window : tuple
         As that of a Stencil.
-    kind : {"max", "average", "average_padded"}
-        Whether a mean is that of the pixels that exist, or counts zeros for those that do not.
+    kind : {"max", "average", "average_padded", "image"}
+        Whether a mean is that of the pixels that exist, or counts zeros for those that do not; or that of all pixels.
     threads : callable
         Says how many threads a call may use.
     views : tuple, optional
@@ -256,17 +266,26 @@ cdef class Pool(Sweep):
 
     def __init__(self, tuple arrays, tuple window, str kind, threads, tuple views=None):
         cdef Windows *w = &self.windows
-        if kind not in ("max", "average", "average_padded"):
-            raise ValueError(f"kind is max, average or average_padded, got {kind!r}")
+        w.group = 1
+        if kind not in ("max", "average", "average_padded", "image"):
+            raise ValueError(f"kind is max, average, average_padded or image, got {kind!r}")
         self.describe(arrays, views or arrays, window, threads)
         cdef Py_ssize_t size = w.n * w.kernels.a_size, counted = whole_lines(size)
         self.memory = new_memory(counted + (w.rows.outputs + w.columns.outputs) * sizeof(int32_t), "fillers")
         w.filler = self.memory
         fill(self.memory, w.n, w.kernels.a_size, -INFINITY if kind == "max" else 0)
         if kind != "max":
-            w.row_taps = count_taps(&w.rows, kind == "average", <int32_t *>(self.memory + counted))
-            w.column_taps = count_taps(&w.columns, kind == "average", <int32_t *>w.row_taps + w.rows.outputs)
+            w.row_taps = count_taps(&w.rows, kind != "average_padded", <int32_t *>(self.memory + counted))
+            w.column_taps = count_taps(&w.columns, kind != "average_padded", <int32_t *>w.row_taps + w.rows.outputs)
+        # (of as many channels as fill a vector, taps are added as fast)
+        w.whole = kind == "image" and w.n < w.kernels.lanes
+        if w.whole and not (is_whole(&w.rows) and is_whole(&w.columns)):
+            raise ValueError(f"a window over all pixels is needed, got {window}")
         self.cut()
+
+
+cdef bint is_whole(const Slide *s) noexcept nogil:
+    return s.outputs == 1 and s.origin == 0 and s.step == 1 and s.taps == s.inputs
 
 
 # ---- shuffles ------------------------------------------------------------------------------------------------

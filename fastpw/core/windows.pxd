@@ -6,7 +6,7 @@ fillers: so an output is computed in one way wherever it lies.
 """
 
 from libc.stdint cimport int32_t
-from libc.string cimport memcpy
+from libc.string cimport memcpy, memset
 
 from fastpw.core.kernels cimport (FASTPW_WINDOW_COLUMNS, fastpw_epilogue, fastpw_kernel_set, fastpw_pool_args,
                                   fastpw_stencil_args, fastpw_window)
@@ -46,6 +46,8 @@ cdef struct Windows:
     Distances between[OPERANDS]
     Py_ssize_t ring              # x has room for so many rows, and row after row goes round; 0: all rows are there
     const char *weights          # of a stencil, by vectors of channels; NULL: a pool
+    int group                    # so many channels go into each of theirs; 1: only itself
+    bint whole                   # a pool takes the mean of whole planes, row by row of pixels
     Py_ssize_t bytes_of_weights  # of one channel
     const int32_t *row_taps      # of a pool that takes means: how many taps count, by rows
     const int32_t *column_taps   # and by columns; NULL: it takes the largest
@@ -239,6 +241,7 @@ cdef inline void run_stencil(const Windows *w, char *const *places, const Rows *
     cdef const Task *task = &rows.task
     args.rows, args.columns, args.n = task.stop - task.start, w.columns.outputs, task.channels
     args.window, args.at, args.far = window_of(w, rows.table), rows.at, is_far(w)
+    args.group = w.group
     args.weights = w.weights + task.first * w.bytes_of_weights
     args.out.residual, args.out.ldr = place_in(w, places, RESIDUAL, task), w.between[RESIDUAL].pixel
     args.out.z, args.out.ldz = place_in(w, places, Z, task), w.between[Z].pixel
@@ -258,6 +261,17 @@ cdef inline void run_pool(const Windows *w, char *const *places, const Rows *row
         args.row_taps, args.column_taps = w.row_taps + task.start, w.column_taps
     args.c, args.ldc, args.row_ldc = place_in(w, places, C, task), w.between[C].pixel, w.between[C].row
     w.kernels.pool(&args)
+
+
+cdef inline void take_mean(const Windows *w, char *const *places, Py_ssize_t plane) noexcept nogil:
+    """That of a whole plane, as the sums of its rows are added up."""
+    cdef const char *x = places[A] + plane * w.between[A].plane
+    cdef char *y = places[C] + plane * w.between[C].plane
+    cdef Py_ssize_t row, last = w.rows.inputs - 1
+    memset(y, 0, w.n * w.kernels.c_size)
+    for row in range(last + 1):
+        w.kernels.row_sums(w.columns.inputs, w.n, x + row * w.between[A].row, w.between[A].pixel,
+                           <double>w.rows.inputs * w.columns.inputs if row == last else 1, y)
 
 
 cdef inline void run_rows(const Windows *w, char *const *places, const Rows *rows) noexcept nogil:
@@ -296,6 +310,9 @@ cdef inline Py_ssize_t run_task(const Windows *w, char *const *places, Py_ssize_
     """One task, with the table of band number `set_for`, or another that is set for it; returns which."""
     cdef Rows rows
     cdef Py_ssize_t band = task_of(w, number, &rows.task)
+    if w.whole:
+        take_mean(w, places, rows.task.plane)
+        return band
     if w.staged:
         run_staged(w, places, &rows.task, workspace)
         return band

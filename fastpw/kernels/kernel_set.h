@@ -195,12 +195,18 @@ typedef struct {
 /* t[p][q][c] = bias[c] + residual[p][q][c] + sum over taps (i, j), row by row, of x(p, q, i, j)[at + c] * w[i][j][c]
  *
  * n channels, from byte `at` of a pixel on.  Weights lie by vectors of channels: their biases, then their taps in
- * order, zeros beyond n. */
+ * order, zeros beyond n.
+ *
+ * With a `group` of 2, 4 or 8, channels are in groups of so many, which fit a vector, and all of a group go into each:
+ *
+ * t[p][q][c] = bias[c] + residual[p][q][c] + sum over i, g, j of x(p, q, i, j)[at + c / group * group + g] * w[i][g][j][c]
+ */
 typedef struct {
     ptrdiff_t rows, columns, n;
     fastpw_window window;
     ptrdiff_t at;
     int far;                                 /* whether pixels come from beyond the second-level cache */
+    int group;                               /* 1: each channel is by itself */
     const char *weights;
     fastpw_output out;                       /* of the first row: ldc lies between pixels */
     ptrdiff_t row_ldr, row_ldz, row_ldc;     /* between rows */

@@ -94,6 +94,61 @@ static void normal(const fastpw_normal_args *g)
             softmax_row(g, g->a + i * g->lda, g->c + i * g->ldc);
 }
 
+/* Rows of few columns, several in a vector: so many vectors hold whole rows, and lanes that they have in common with
+ * others are sums of one column.  What does not adjoin, or does not fill them, is copied first, so that the order of
+ * the additions is the same. */
+enum { MOST_NARROW = LANES < 9 ? LANES - 1 : 8, MOST_NARROW_VECTORS = 8 };
+
+INLINE void narrow_sums(const int vectors, const int n, ptrdiff_t m, const char *a, ptrdiff_t lda, char *sums)
+{
+    const ptrdiff_t rows = vectors * LANES / n, size = n * (ptrdiff_t)sizeof(real);
+    real buffer[MOST_NARROW_VECTORS * LANES];
+    vec t[MOST_NARROW_VECTORS];
+    UNROLL for (int v = 0; v < vectors; v++) t[v] = (vec){0};
+    for (; m > 0; m -= rows, a += rows * lda) {
+        const char *x = a;
+        if (lda != size || m < rows) {
+            memset(buffer, 0, sizeof buffer);
+            for (ptrdiff_t i = 0; i < m && i < rows; i++) memcpy(buffer + i * n, a + i * lda, (size_t)size);
+            x = (const char *)buffer;
+        }
+        UNROLL for (int v = 0; v < vectors; v++) t[v] += vec_load(x + v * VEC_BYTES);
+    }
+    /* n vectors have whole rows, too. */
+    UNROLL for (int v = n; v < vectors; v++) t[v % n] += t[v];
+    UNROLL for (int v = 0; v < n; v++) vec_store(buffer + v * LANES, t[v]);
+    UNROLL for (int j = 0; j < n; j++) {
+        real sum = buffer[j];
+        UNROLL for (int i = 1; i < LANES; i++) sum += buffer[i * n + j];
+        sum += real_load(sums + j * (ptrdiff_t)sizeof(real));
+        memcpy(sums + j * (ptrdiff_t)sizeof(real), &sum, sizeof sum);
+    }
+}
+
+/* At least four vectors, which need not wait for each other. */
+NOINLINE void sums_of_few_columns(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, char *sums)
+{
+#define COLUMNS(n, vectors) \
+    case n: narrow_sums(vectors, n, m, a, lda, sums); break
+    switch (n) {
+        COLUMNS(1, 4);
+#if LANES > 2
+        COLUMNS(2, 4);
+        COLUMNS(3, 6);
+#endif
+#if LANES > 4
+        COLUMNS(4, 4);
+        COLUMNS(5, 5);
+        COLUMNS(6, 6);
+        COLUMNS(7, 7);
+#endif
+#if LANES > 8
+        COLUMNS(8, 8);
+#endif
+    }
+#undef COLUMNS
+}
+
 /* Four rows at a time, from end to end: the processor fetches such streams ahead by itself. */
 static void row_sums(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, double divisor, char *sums)
 {
@@ -101,6 +156,10 @@ static void row_sums(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, dou
 #define FOUR(load, v) (v) + ((load(a + at) + load(a + at + lda)) + (load(a + at + 2 * lda) + load(a + at + 3 * lda)))
 #define ONE(load, v) (v) + load(a + at)
 #define DIVIDED(load, v) (v) / by
+    if (n <= MOST_NARROW) {
+        sums_of_few_columns(m, n, a, lda, sums);
+        m = 0;
+    }
     for (; m >= 4; m -= 4, a += 4 * lda) OVER_ROW(n, sums, sums, FOUR);
     for (; m > 0; m--, a += lda) OVER_ROW(n, sums, sums, ONE);
     OVER_ROW(n, sums, sums, DIVIDED);

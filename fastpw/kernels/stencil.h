@@ -2,6 +2,7 @@
 #ifndef FASTPW_STENCIL_H
 #define FASTPW_STENCIL_H
 
+#include "stencil_groups.h"
 #include "stencil_two_rows.h"
 
 /* Computes all rows, tile by tile.  With a costly activation, a tile leaves its sums in the buffer, and put_costly
@@ -20,7 +21,7 @@ INLINE void stencil_rows(stencil_function *tile, const fastpw_stencil_args *s, c
             at.columns = left < TILE_COLUMNS ? left : TILE_COLUMNS;
             at.c = costly ? costly->sums : c;
             tile(s, &at);
-            if (s->n % LANES) stencil_rest(s, &at);
+            if (s->n % LANES && s->group == 1) stencil_rest(s, &at);
             if (costly) put_costly(costly, at.columns, c);
             at.pixels += TILE_COLUMNS * s->window.column_stride;
             if (at.residual) at.residual += TILE_COLUMNS * out->ldr;
@@ -87,7 +88,7 @@ static void rest_of_two_rows(stencil_function *tile, const fastpw_stencil_args *
 
 static void stencil(const fastpw_stencil_args *s)
 {
-    stencil_function *const tile = function_for(&s->window);
+    stencil_function *const tile = s->group > 1 ? group_tile : function_for(&s->window);
     if (takes_both(s)) {
         rows_by_two(s);
         rest_of_two_rows(tile, s);

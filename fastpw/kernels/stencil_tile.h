@@ -120,7 +120,7 @@ INLINE void sum_known_taps(const int taps, const int stride, vec *t, const fastp
 
 INLINE const char *weights_of_vector(const fastpw_stencil_args *s, ptrdiff_t vector)
 {
-    return s->weights + vector * (1 + s->window.tap_rows * s->window.tap_columns) * VEC_BYTES;
+    return s->weights + vector * (1 + s->window.tap_rows * s->window.tap_columns * s->group) * VEC_BYTES;
 }
 
 /* Computes the channels of a tile that fill vectors, from vector `first` on. */

@@ -88,7 +88,7 @@ NOINLINE void both_tile(const fastpw_stencil_args *s, const both_place *at)
 INLINE int takes_both(const fastpw_stencil_args *s)
 {
     const fastpw_window *w = &s->window;
-    return w->tap_rows == BOTH_TAPS && w->tap_columns == BOTH_TAPS && w->row_step == 1 && w->column_step == 1
+    return s->group == 1 && w->tap_rows == BOTH_TAPS && w->tap_columns == BOTH_TAPS && w->row_step == 1 && w->column_step == 1
            && w->row_stride == 1 && w->column_stride == 1 && s->n >= LANES && !s->out.residual
            && !s->out.z && is_cheap(s->out.epilogue->activation);
 }
