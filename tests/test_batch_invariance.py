@@ -96,3 +96,19 @@ def test_a_crop_and_a_view(dtype):
         assert fastpw.conv1x1(images[crop], weight).tobytes() == y[crop].tobytes()
         some = fastpw.conv1x1_backward(dy[crop], images[crop], weight, wrt="x").dx
         assert some.tobytes() == dx[crop].tobytes()
+
+
+@pytest.mark.parametrize("channels", [1, 2, 3, 4, 5])
+@pytest.mark.parametrize("activation", [None, "relu", "relu6", "silu"])
+def test_pixels_of_few_channels_with_and_without_gaps(dtype, channels, activation):
+    """Without gaps several pixels are taken together, with gaps each by itself."""
+    for filters in (1, 2, 3, 4, 5):
+        x, weight = numbers((203, channels), dtype, 9), numbers((filters, channels), dtype, 10)
+        bias = numbers(filters, dtype, 11)
+        apart = np.zeros((203, channels + 1), dtype)
+        apart[:, :channels] = x
+        y = fastpw.conv1x1(x, weight, bias, activation=activation)
+        other = fastpw.conv1x1(apart[:, :channels], weight, bias, activation=activation)
+        assert_same_bits(y, other, filters)
+        alone = np.concatenate([fastpw.conv1x1(row, weight, bias, activation=activation) for row in x[:, None]])
+        assert_same_bits(alone, y, filters)

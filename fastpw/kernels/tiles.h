@@ -7,6 +7,7 @@
 #include "micro_kernel.h"
 #include "narrow_tile.h"
 #include "pack.h"
+#include "planes.h"
 #include "taps_tile.h"
 
 /* The rows of the tallest tile, by the vectors across.  Its accumulators leave registers for the vectors of the panel
@@ -144,6 +145,20 @@ INLINE void run_gemm(const fastpw_gemm_args *g, const int columns, tile_function
     run_tiles(g, g->m, &at, step, heights, heights, highest);
 }
 
+#if HAS_PLANES
+/* Pixels of few channels, and as tiles those that are left over. */
+static void run_few_channels(const fastpw_gemm_args *g, void (*tiles)(const fastpw_gemm_args *))
+{
+    const ptrdiff_t done = run_planes(g);
+    fastpw_gemm_args rest = *g;
+    rest.m -= done, rest.a += done * g->lda, rest.out.c += done * g->out.ldc;
+    if (rest.m) tiles(&rest);
+}
+#  define FEW_CHANNELS(tile) if (has_planes(g)) { run_few_channels(g, gemm_##tile); return; }
+#else
+#  define FEW_CHANNELS(tile)
+#endif
+
 static void unpacked(const fastpw_unpacked_args *u)
 {
     tile_place at = {.a = u->a, .c = u->c, .ahead = u->ahead};
@@ -188,7 +203,11 @@ static void row(const fastpw_row_args *r)
 
 /* Defines what a row of the table of tiles needs: the functions of a tile, and how its panels are made. */
 #define DEFINE_TILE(tile, tallest, columns, step, least_depth, heights, highest)                        \
-    static void gemm_##tile(const fastpw_gemm_args *g) { run_gemm(g, columns, heights, highest); }      \
+    static void gemm_##tile(const fastpw_gemm_args *g)                                                  \
+    {                                                                                                   \
+        FEW_CHANNELS(tile)                                                                              \
+        run_gemm(g, columns, heights, highest);                                                         \
+    }                                                                                                   \
     static void pack_##tile(char *panel, ptrdiff_t n, ptrdiff_t k, const char *b, ptrdiff_t stride_n,   \
                             ptrdiff_t stride_k, const char *bias, ptrdiff_t stride_bias)                \
     {                                                                                                   \
