@@ -137,7 +137,6 @@ INLINE void leave_sums(const int rows, const int vectors, const integer_sums t, 
 
 INLINE void copy_numbers(char *to, const char *from, ptrdiff_t size)
 {
-    for (; size >= VEC_BYTES; to += VEC_BYTES, from += VEC_BYTES, size -= VEC_BYTES) memcpy(to, from, VEC_BYTES);
     for (; size >= 8; to += 8, from += 8, size -= 8) memcpy(to, from, 8);
     if (size & 4) memcpy(to, from, 4), to += 4, from += 4;
     if (size & 2) memcpy(to, from, 2), to += 2, from += 2;
@@ -190,10 +189,14 @@ static void activate_sums(const fastpw_kernel_set *floats, const fastpw_integer_
     floats->scale(&args);
 }
 
-INLINE void copy_rows(const fastpw_integer_args *g, ptrdiff_t i, int rows, const char *from, int size)
+INLINE void copy_rows(const int size, const fastpw_integer_args *g, ptrdiff_t i, int rows, const char *from)
 {
-    for (int r = 0; r < rows; r++)
-        copy_numbers(g->c + (i + r) * g->ldc, from + r * INTEGER_COLUMNS * size, g->n * size);
+    char *c = g->c + i * g->ldc;
+    for (; rows > 0; rows--, c += g->ldc, from += INTEGER_COLUMNS * size)
+        if (g->n == INTEGER_COLUMNS)
+            memcpy(c, from, (size_t)(INTEGER_COLUMNS * size));
+        else
+            copy_numbers(c, from, g->n * size);
 }
 
 NOINLINE void finish_sums(const fastpw_kernel_set *floats, const integer_place *at, ptrdiff_t i, int rows,
@@ -202,7 +205,7 @@ NOINLINE void finish_sums(const fastpw_kernel_set *floats, const integer_place *
     const fastpw_integer_args *g = at->args;
     if (g->how->c_type != FASTPW_I32) make_floats(g, i, rows, sums);
     if (!g->how->by_activation)
-        copy_rows(g, i, rows, (const char *)sums, 4);
+        copy_rows(4, g, i, rows, (const char *)sums);
     else if (g->how->c_type == FASTPW_F32)
         activate_sums(floats, g, sums, rows, g->c + i * g->ldc, g->ldc);
     else {
@@ -217,8 +220,10 @@ INLINE void finish_rows(const fastpw_kernel_set *floats, const integer_place *at
 {
     if (at->way == LEAVES_SUMS)
         finish_sums(floats, at, i, rows, buffer->sums);
+    else if (at->puts_some && at->way == PUTS_BYTES)
+        copy_rows(1, at->args, i, rows, buffer->rows);
     else if (at->puts_some)
-        copy_rows(at->args, i, rows, buffer->rows, size_of_result(at->args));
+        copy_rows(4, at->args, i, rows, buffer->rows);
 }
 
 #endif
