@@ -30,33 +30,53 @@ INLINE vec head_vector(const char *panel, int row, int v) { return vec_load(head
 
 typedef ivec integer_sums[NARROW_ROWS][INTEGER_VECTORS];
 
-/* What a tile's rows go through on their way to C. */
-typedef struct {
+/* What a tile's rows go through on their way to C: sums, or numbers of which C has not all columns. */
+typedef union {
     integer_sums sums;
-    char bytes[NARROW_ROWS][INTEGER_COLUMNS];
+    char rows[1];
 } integer_buffer;
+
+/* What a tile does with its sums: what most layers ask for it stores to C. */
+enum integer_way { LEAVES_SUMS, PUTS_BYTES, PUTS_DYNAMIC };
 
 /* Where a tile finds its rows, and where it leaves its sums. */
 typedef struct {
     const fastpw_integer_args *args;
-    const char *x;
-    int puts_bytes;                          /* as results, to c; otherwise they go to the buffer as they are */
+    enum integer_way way;
     int puts_some;                           /* c is the buffer, since C has not all columns of a panel */
+    const char *x;
+    const fastpw_row_scale *rows;
     byte_rule rule;
     char *c; ptrdiff_t ldc;
     ivec (*sums)[INTEGER_VECTORS];
 } integer_place;
 
-INLINE integer_place place_of_rows(const fastpw_integer_args *g, integer_buffer *buffer)
+INLINE int size_of_result(const fastpw_integer_args *g)
+{
+    return g->how->c_type == FASTPW_I8 || g->how->c_type == FASTPW_U8 ? 1 : 4;
+}
+
+INLINE integer_place first_place(const fastpw_integer_args *g, integer_buffer *buffer)
 {
     const fastpw_requantize *how = g->how;
+    const int size = size_of_result(g);
     integer_place at = {.args = g, .sums = buffer->sums};
-    at.puts_bytes = (how->c_type == FASTPW_I8 || how->c_type == FASTPW_U8) && !how->by_activation;
-    at.puts_some = g->n < INTEGER_COLUMNS;
-    at.c = at.puts_some ? buffer->bytes[0] : g->c;
-    at.ldc = at.puts_some ? INTEGER_COLUMNS : g->ldc;
-    if (at.puts_bytes || how->y_scale) at.rule = byte_rule_of(how->zero_point, (int32_t)how->low, how->c_type == FASTPW_U8);
+    if (!how->by_activation && size == 1) at.way = PUTS_BYTES;
+    if (!how->by_activation && g->rows) at.way = PUTS_DYNAMIC;
+    at.puts_some = at.way != LEAVES_SUMS && g->n < INTEGER_COLUMNS;
+    at.c = at.puts_some ? buffer->rows : g->c;
+    at.ldc = at.puts_some ? INTEGER_COLUMNS * size : g->ldc;
+    if (size == 1) at.rule = byte_rule_of(how->zero_point, (int32_t)how->low, how->c_type == FASTPW_U8);
     return at;
+}
+
+/* The place of the rows from row i on. */
+INLINE void move_to(integer_place *at, ptrdiff_t i)
+{
+    const fastpw_integer_args *g = at->args;
+    at->x = g->x + i * g->ldx;
+    if (g->rows) at->rows = g->rows + i;
+    if (!at->puts_some) at->c = g->c + i * g->ldc;
 }
 
 /* ---- from registers ------------------------------------------------------ */
@@ -82,14 +102,35 @@ INLINE void put_bytes(const int rows, const int vectors, const integer_sums t, c
     }
 }
 
+/* Without what the row's zero point makes of the sums. */
+INLINE vec of_dynamic_row(ivec t, const fastpw_row_scale *row, const char *panel, int v)
+{
+    const ivec column = ivec_load(head_row(panel, FASTPW_HEAD_COLUMN_SUMS) + v * LANES);
+    const vec in_steps = vec_rounded(vec_of_integers(t - row->zero * column) * row->scale);
+    return vec_fused(in_steps, head_vector(panel, FASTPW_HEAD_SCALES, v), head_vector(panel, FASTPW_HEAD_BIASES, v));
+}
+
+/* The addition makes 0 of -0. */
+INLINE vec between(vec z, vec low, vec high) { return vec_min(vec_max(z + vec_set(0), low), high); }
+
+INLINE void put_dynamic(const int rows, const int vectors, const integer_sums t, const integer_place *at)
+{
+    const vec low = vec_set(at->args->how->low), high = vec_set(at->args->how->high);
+    char *c = at->c;
+    UNROLL for (int i = 0; i < rows; i++, c += at->ldc)
+        UNROLL for (int v = 0; v < vectors; v++)
+            vec_store(c + v * VEC_BYTES, between(of_dynamic_row(t[i][v], &at->rows[i], at->args->panel, v), low, high));
+}
+
 INLINE void leave_sums(const int rows, const int vectors, const integer_sums t, const integer_place *at)
 {
-    if (at->puts_bytes) {
+    if (at->way == PUTS_BYTES)
         put_bytes(rows, vectors, t, at);
-        return;
-    }
-    UNROLL for (int i = 0; i < rows; i++)
-        UNROLL for (int v = 0; v < vectors; v++) at->sums[i][v] = t[i][v];
+    else if (at->way == PUTS_DYNAMIC)
+        put_dynamic(rows, vectors, t, at);
+    else
+        UNROLL for (int i = 0; i < rows; i++)
+            UNROLL for (int v = 0; v < vectors; v++) at->sums[i][v] = t[i][v];
 }
 
 /* ---- from the buffer ----------------------------------------------------- */
@@ -102,40 +143,22 @@ INLINE void copy_numbers(char *to, const char *from, ptrdiff_t size)
     if (size & 1) *to = *from;
 }
 
-/* The sums of a dynamic row, without what its zero point makes of them; those of others as they are. */
-INLINE vec in_floats(const int by_rows, const fastpw_integer_args *g, ptrdiff_t row, ivec t, int v)
+INLINE vec in_floats(const fastpw_integer_args *g, ptrdiff_t row, ivec t, int v)
 {
-    const vec scale = head_vector(g->panel, FASTPW_HEAD_SCALES, v), bias = head_vector(g->panel, FASTPW_HEAD_BIASES, v);
-    if (!by_rows) return vec_rounded(vec_of_integers(t) * scale) + bias;
-    const ivec column = ivec_load(head_row(g->panel, FASTPW_HEAD_COLUMN_SUMS) + v * LANES);
-    const fastpw_row_scale *of = &g->rows[row];
-    return vec_fused(vec_rounded(vec_of_integers(t - of->zero * column) * of->scale), scale, bias);
+    if (g->rows) return of_dynamic_row(t, &g->rows[row], g->panel, v);
+    return vec_rounded(vec_of_integers(t) * head_vector(g->panel, FASTPW_HEAD_SCALES, v)) +
+           head_vector(g->panel, FASTPW_HEAD_BIASES, v);
 }
 
-/* Numbers in float32 from row i on, between bounds. That of 0 and the bias is no -0. */
-INLINE void put_floats(const int by_rows, const fastpw_integer_args *g, ptrdiff_t i, int rows, const integer_sums sums)
-{
-    const vec low = vec_set(g->how->low), high = vec_set(g->how->high);
-    for (int v = 0; v * LANES < g->n; v++) {
-        const vec_lanes lanes = vec_first(g->n - v * LANES);
-        char *c = g->c + i * g->ldc + v * VEC_BYTES;
-        for (int r = 0; r < rows; r++, c += g->ldc) {
-            const vec z = in_floats(by_rows, g, i + r, sums[r][v], v) + vec_set(0);
-            const vec y = vec_min(vec_max(z, low), high);
-            if (!VEC_MASK_IS_FREE && g->n - v * LANES >= LANES)
-                vec_store(c, y);
-            else
-                vec_store_lanes(c, y, lanes);
-        }
-    }
-}
-
-/* In place, for an activation. */
+/* In place, between bounds or for an activation. */
 INLINE void make_floats(const fastpw_integer_args *g, ptrdiff_t i, int rows, integer_sums sums)
 {
+    const vec low = vec_set(g->how->low), high = vec_set(g->how->high);
     for (int r = 0; r < rows; r++)
-        for (int v = 0; v < INTEGER_VECTORS; v++)
-            sums[r][v] = (ivec)(g->rows ? in_floats(1, g, i + r, sums[r][v], v) : in_floats(0, g, i + r, sums[r][v], v));
+        for (int v = 0; v < INTEGER_VECTORS; v++) {
+            const vec z = in_floats(g, i + r, sums[r][v], v);
+            sums[r][v] = (ivec)(g->how->by_activation ? z : between(z, low, high));
+        }
 }
 
 /* Bytes of what an activation has left in place of the sums. */
@@ -166,40 +189,41 @@ static void activate_sums(const fastpw_kernel_set *floats, const fastpw_integer_
     floats->scale(&args);
 }
 
+INLINE void copy_rows(const int size, const fastpw_integer_args *g, ptrdiff_t i, int rows, const char *from)
+{
+    char *c = g->c + i * g->ldc;
+    for (; rows > 0; rows--, c += g->ldc, from += INTEGER_COLUMNS * size)
+        if (g->n == INTEGER_COLUMNS)
+            memcpy(c, from, (size_t)(INTEGER_COLUMNS * size));
+        else
+            copy_numbers(c, from, g->n * size);
+}
+
 NOINLINE void finish_sums(const fastpw_kernel_set *floats, const integer_place *at, ptrdiff_t i, int rows,
                           integer_sums sums)
 {
     const fastpw_integer_args *g = at->args;
-    char *c = g->c + i * g->ldc;
-    if (g->how->c_type == FASTPW_I32) {
-        for (int r = 0; r < rows; r++) copy_numbers(c + r * g->ldc, (const char *)sums[r], g->n * 4);
-        return;
+    if (g->how->c_type != FASTPW_I32) make_floats(g, i, rows, sums);
+    if (!g->how->by_activation)
+        copy_rows(4, g, i, rows, (const char *)sums);
+    else if (g->how->c_type == FASTPW_F32)
+        activate_sums(floats, g, sums, rows, g->c + i * g->ldc, g->ldc);
+    else {
+        activate_sums(floats, g, sums, rows, (char *)sums, INTEGER_COLUMNS * 4);
+        put_activated_bytes(at, i, rows, sums);
     }
-    if (!g->how->by_activation) {
-        if (g->rows)
-            put_floats(1, g, i, rows, sums);
-        else
-            put_floats(0, g, i, rows, sums);
-        return;
-    }
-    make_floats(g, i, rows, sums);
-    if (g->how->c_type == FASTPW_F32) {
-        activate_sums(floats, g, sums, rows, c, g->ldc);
-        return;
-    }
-    activate_sums(floats, g, sums, rows, (char *)sums, INTEGER_COLUMNS * 4);
-    put_activated_bytes(at, i, rows, sums);
 }
 
 /* What is left to do of some rows, from row i on, after a tile. */
 INLINE void finish_rows(const fastpw_kernel_set *floats, const integer_place *at, ptrdiff_t i, int rows,
                         integer_buffer *buffer)
 {
-    const fastpw_integer_args *g = at->args;
-    if (!at->puts_bytes)
+    if (at->way == LEAVES_SUMS)
         finish_sums(floats, at, i, rows, buffer->sums);
+    else if (at->puts_some && at->way == PUTS_BYTES)
+        copy_rows(1, at->args, i, rows, buffer->rows);
     else if (at->puts_some)
-        for (int r = 0; r < rows; r++) copy_numbers(g->c + (i + r) * g->ldc, buffer->bytes[r], g->n);
+        copy_rows(4, at->args, i, rows, buffer->rows);
 }
 
 #endif

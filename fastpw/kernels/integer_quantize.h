@@ -12,11 +12,14 @@ typedef struct {
     vec low, high, finite;
 } row_range;
 
+/* 0, or NaN if one of these is. */
+INLINE vec both_finite(vec a, vec b) { return (vec)((ivec)a | (ivec)b); }
+
 INLINE void widen(row_range *range, vec x)
 {
     range->low = vec_min(x, range->low);
     range->high = vec_max(x, range->high);
-    range->finite += x * 0;
+    range->finite = both_finite(range->finite, x - x);
 }
 
 INLINE row_range range_of(const char *x, ptrdiff_t count)
@@ -45,7 +48,7 @@ INLINE row_range joined(const row_range *a, const row_range *b)
 {
 #define EVEN(of) __builtin_shufflevector(a->of, b->of, EVEN_LANES)
 #define ODD(of) __builtin_shufflevector(a->of, b->of, ODD_LANES)
-    return (row_range){vec_min(EVEN(low), ODD(low)), vec_max(EVEN(high), ODD(high)), EVEN(finite) + ODD(finite)};
+    return (row_range){vec_min(EVEN(low), ODD(low)), vec_max(EVEN(high), ODD(high)), both_finite(EVEN(finite), ODD(finite))};
 #undef EVEN
 #undef ODD
 }
@@ -87,7 +90,7 @@ INLINE row_rules rules_of(const row_range *range)
 enum { QUANTIZED_NUMBERS = QUANTIZED_VECTORS * LANES };
 
 /* `whole`: all the numbers are there, or so many. */
-INLINE void quantize_numbers(const int whole, const char *x, ptrdiff_t count, vec inverse, byte_rule *rule, staged *to)
+INLINE void quantize_numbers(const int whole, const char *x, ptrdiff_t count, vec inverse, const staging *rule, staged *to)
 {
     ivec q[QUANTIZED_VECTORS];
     UNROLL for (int v = 0; v < QUANTIZED_VECTORS; v++) {
@@ -98,15 +101,14 @@ INLINE void quantize_numbers(const int whole, const char *x, ptrdiff_t count, ve
 }
 
 /* The last numbers may lie over those before. Beyond k there are zeros up to a whole step. */
-INLINE void quantize_row(const char *x, ptrdiff_t k, vec inverse, int32_t zero, staged *to)
+INLINE void quantize_row(const char *x, ptrdiff_t k, vec inverse, const staging *rule, staged *to)
 {
-    byte_rule rule = byte_rule_of(zero, -128 - zero, 0);
     const ptrdiff_t last = k - QUANTIZED_NUMBERS;
-    for (ptrdiff_t p = 0; p < last; p += QUANTIZED_NUMBERS) quantize_numbers(1, x + p * 4, 0, inverse, &rule, to + p);
+    for (ptrdiff_t p = 0; p < last; p += QUANTIZED_NUMBERS) quantize_numbers(1, x + p * 4, 0, inverse, rule, to + p);
     if (last >= 0)
-        quantize_numbers(1, x + last * 4, 0, inverse, &rule, to + last);
+        quantize_numbers(1, x + last * 4, 0, inverse, rule, to + last);
     else
-        quantize_numbers(0, x, k, inverse, &rule, to);
+        quantize_numbers(0, x, k, inverse, rule, to);
     for (ptrdiff_t p = k; p < steps_of(k) * DOT_DEPTHS; p++) to[p] = 0;
 }
 
@@ -124,9 +126,10 @@ static void integer_quantize(const fastpw_quantize_args *s)
             const char *x = s->x + (first + i) * s->ldx;
             char *to = s->to + (first + i) * s->ldto;
             s->rows[first + i] = (fastpw_row_scale){rules.zero[i] + SHIFT_OF_I8, rules.scale[i]};
+            const vec inverse = vec_set(rules.inverse[i]);
+            const staging rule = staging_of(rules.zero[i]);
             for (ptrdiff_t g = 0; g < s->groups; g++)
-                quantize_row(x + g * s->k * 4, s->k, vec_set(rules.inverse[i]), rules.zero[i],
-                             (staged *)(to + g * s->from_group));
+                quantize_row(x + g * s->k * 4, s->k, inverse, &rule, (staged *)(to + g * s->from_group));
         }
     }
 }

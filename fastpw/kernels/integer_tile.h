@@ -51,11 +51,10 @@ INLINE void integer_product(const fastpw_kernel_set *floats, const fastpw_intege
 {
     integer_buffer buffer;
     const integer_tile_row *tile = g->n * 2 <= INTEGER_COLUMNS ? narrow_tiles : wide_tiles;
-    integer_place at = place_of_rows(g, &buffer);
+    integer_place at = first_place(g, &buffer);
     for (ptrdiff_t i = 0; i < g->m; i += tile->rows) {
         while (tile->rows > g->m - i) tile++;
-        at.x = g->x + i * g->ldx;
-        if (at.puts_bytes && !at.puts_some) at.c = g->c + i * g->ldc;
+        move_to(&at, i);
         tile->compute(&at);
         finish_rows(floats, &at, i, tile->rows, &buffer);
     }
@@ -80,11 +79,11 @@ INLINE void scaled_row(const fastpw_integer_args *g, const char *x, integer_sums
 INLINE void integer_scaled(const fastpw_kernel_set *floats, const fastpw_integer_args *g)
 {
     integer_buffer buffer;
-    integer_place at = place_of_rows(g, &buffer);
+    integer_place at = first_place(g, &buffer);
     for (ptrdiff_t i = 0; i < g->m; i++) {
         integer_sums t;
-        scaled_row(g, g->x + i * g->ldx, t);
-        if (at.puts_bytes && !at.puts_some) at.c = g->c + i * g->ldc;
+        move_to(&at, i);
+        scaled_row(g, at.x, t);
         leave_sums(1, INTEGER_VECTORS, t, &at);
         finish_rows(floats, &at, i, 1, &buffer);
     }

@@ -70,7 +70,9 @@ TARGET("avx2,fma,prfchw")
 #  define VEC_REGISTERS 32
 /* FMLA multiplies by one lane of a register, so kernels need no broadcast. */
 #  define VEC_MULTIPLIES_BY_LANE 1
-#  ifdef ISA_NEON_DOT
+#  if defined(ISA_NEON_DOT) && defined(__clang__)
+TARGET("dotprod")                           /* clang before 16 knows no arch=... */
+#  elif defined(ISA_NEON_DOT)
 TARGET("arch=armv8.2-a+dotprod")
 #  endif
 #else

@@ -23,7 +23,16 @@ typedef int8x16_t dot_unit;
 INLINE dot_unit dot_broadcast(const void *p) { return (int8x16_t)vdupq_n_s32(*(const int32_anywhere *)p); }
 typedef int8x16_t dot_weights;
 INLINE dot_weights dot_load(const void *p) { return vld1q_s8(p); }
-INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w) { return (ivec)vdotq_s32((int32x4_t)sum, w, x); }
+INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w)
+{
+#    ifdef __clang__
+    /* Its header has the intrinsic only where the whole file is for such CPUs. */
+    __asm__("sdot %0.4s, %1.16b, %2.16b" : "+w"(sum) : "w"(w), "w"(x));
+    return sum;
+#    else
+    return (ivec)vdotq_s32((int32x4_t)sum, w, x);
+#    endif
+}
 #  else
 /* Products of int8 fill int16, and pairs of them are added up in int32. */
 #    define DOT_DEPTHS 2

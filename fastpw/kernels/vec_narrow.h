@@ -19,20 +19,32 @@ INLINE ivec vec_round(vec v)
 #endif
 }
 
-/* What becomes of rounded numbers: min(max(number + zero, low), 127), as an unsigned byte plus 128 if `flip` says so.
- * Each field is a number repeated over four bytes. */
+/* What becomes of rounded numbers: min(max(number, low) + zero, 127), as an unsigned byte plus 128 if `flip` says so. */
 typedef struct {
-    int32_t zero, low;                       /* int16 */
-    int32_t flip;                            /* bytes: 0, or 128 each */
+    ivec zero, least;                        /* int16: least is low + zero */
+    ivec flip;                               /* bytes: 0, or 128 each */
 } byte_rule;
 
-INLINE int32_t twice_int16(int32_t v) { return (int32_t)((uint32_t)v << 16 | ((uint32_t)v & 0xFFFF)); }
+INLINE ivec twice_int16(int32_t v) { return ivec_set((int32_t)((uint32_t)v << 16 | ((uint32_t)v & 0xFFFF))); }
 
 INLINE byte_rule byte_rule_of(int32_t zero, int32_t low, int is_unsigned)
 {
     const int32_t shift = is_unsigned ? 128 : 0;
     return (byte_rule){twice_int16(zero - shift), twice_int16(low + zero - shift),
-                       is_unsigned ? (int32_t)0x80808080 : 0};
+                       ivec_set(is_unsigned ? (int32_t)0x80808080 : 0)};
+}
+
+/* The same on the way in: numbers between -128 and 127, staged. */
+typedef struct {
+    byte_rule bytes;
+    ivec most;                               /* int16 */
+} staging;
+
+INLINE staging staging_of(int32_t zero)
+{
+    staging s = {byte_rule_of(zero, -128 - zero, 0), twice_int16(127)};
+    s.bytes.flip = ivec_set(SHIFT_OF_I8 ? (int32_t)0x80808080 : 0);
+    return s;
 }
 
 /* put_two_rows stores the bytes of two rows of a tile: all columns, of which those beyond the vectors that come hold
@@ -43,14 +55,14 @@ INLINE byte_rule byte_rule_of(int32_t zero, int32_t low, int is_unsigned)
 INLINE integers shorts_of(ivec a, ivec b, const byte_rule *rule)
 {
     const integers s = X86_INTEGERS(packs_epi32)((integers)a, (integers)b);
-    return X86_INTEGERS(max_epi16)(X86_INTEGERS(adds_epi16)(s, (integers)ivec_set(rule->zero)),
-                                   (integers)ivec_set(rule->low));
+    return X86_INTEGERS(max_epi16)(X86_INTEGERS(adds_epi16)(s, (integers)rule->zero),
+                                   (integers)rule->least);
 }
 
 /* Of four vectors that were narrowed to bytes, each after the other. */
 INLINE integers bytes_of(integers ab, integers cd, const byte_rule *rule)
 {
-    const integers bytes = (integers)((ivec)X86_INTEGERS(packs_epi16)(ab, cd) ^ ivec_set(rule->flip));
+    const integers bytes = (integers)((ivec)X86_INTEGERS(packs_epi16)(ab, cd) ^ rule->flip);
 #  if VEC_BYTES == 64
     return _mm512_permutexvar_epi32(_mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15), bytes);
 #  elif VEC_BYTES == 32
@@ -83,9 +95,9 @@ INLINE ivec stage_numbers(const int is_unsigned, const void *p)
 {
     return is_unsigned ? dot_load(p) : dot_load(p) ^ (int32_t)0x80808080;
 }
-INLINE void put_staged(const ivec *q, byte_rule *rule, void *to)
+INLINE void put_staged(const ivec *q, const staging *s, void *to)
 {
-    rule->flip = (int32_t)0x80808080;
+    const byte_rule *rule = &s->bytes;
     ivec_store(to, (ivec)bytes_of(shorts_of(q[0], q[1], rule), shorts_of(q[2], q[3], rule), rule));
 }
 #  else
@@ -95,16 +107,15 @@ INLINE ivec stage_numbers(const int is_unsigned, const void *p)
 {
     return is_unsigned ? dot_load(p) & 0x00FF00FF : dot_load(p);
 }
-INLINE void put_staged(const ivec *q, byte_rule *rule, void *to)
+INLINE void put_staged(const ivec *q, const staging *s, void *to)
 {
-    const integers most = (integers)ivec_set(twice_int16(127));
-    const integers s = X86_INTEGERS(min_epi16)(shorts_of(q[0], q[1], rule), most);
+    const integers numbers = X86_INTEGERS(min_epi16)(shorts_of(q[0], q[1], &s->bytes), (integers)s->most);
 #    if VEC_BYTES == 64
-    ivec_store(to, (ivec)_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), s));
+    ivec_store(to, (ivec)_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), numbers));
 #    elif VEC_BYTES == 32
-    ivec_store(to, (ivec)_mm256_permute4x64_epi64(s, 0xD8));
+    ivec_store(to, (ivec)_mm256_permute4x64_epi64(numbers, 0xD8));
 #    else
-    ivec_store(to, (ivec)s);
+    ivec_store(to, (ivec)numbers);
 #    endif
 }
 #  endif
@@ -112,14 +123,14 @@ INLINE void put_staged(const ivec *q, byte_rule *rule, void *to)
 INLINE int16x8_t shorts_of(ivec a, ivec b, const byte_rule *rule)
 {
     const int16x8_t s = vcombine_s16(vqmovn_s32((int32x4_t)a), vqmovn_s32((int32x4_t)b));
-    return vmaxq_s16(vqaddq_s16(s, (int16x8_t)ivec_set(rule->zero)), (int16x8_t)ivec_set(rule->low));
+    return vmaxq_s16(vqaddq_s16(s, (int16x8_t)rule->zero), (int16x8_t)rule->least);
 }
 
 INLINE void put_row(const int vectors, const ivec *t, const byte_rule *rule, char *to)
 {
     const int16x8_t low = shorts_of(t[0], t[1], rule), high = vectors > 2 ? shorts_of(t[2], t[3], rule) : low;
     const int8x16_t bytes = vcombine_s8(vqmovn_s16(low), vqmovn_s16(high));
-    vst1q_s8((int8_t *)to, veorq_s8(bytes, (int8x16_t)ivec_set(rule->flip)));
+    vst1q_s8((int8_t *)to, veorq_s8(bytes, (int8x16_t)rule->flip));
 }
 
 INLINE void put_two_rows(const int vectors, const ivec *a, const ivec *b, const byte_rule *rule, char *to_a, char *to_b)
@@ -134,7 +145,7 @@ INLINE ivec stage_numbers(const int is_unsigned, const void *p)
 {
     return is_unsigned ? ivec_load(p) ^ (int32_t)0x80808080 : ivec_load(p);
 }
-INLINE void put_staged(const ivec *q, byte_rule *rule, void *to) { put_row(4, q, rule, to); }
+INLINE void put_staged(const ivec *q, const staging *s, void *to) { put_row(4, q, &s->bytes, to); }
 #endif
 
 #endif
