@@ -126,7 +126,7 @@ OPERATORS = [
         *["products", "quantized", "recurrent", "reductions", "resize", "scattering", "shapes", "transposed"],
     ],
     ["group_norms", "pools", "scaling"],
-    ["joins", "rows"],
+    ["joins", "rows", "volumes"],
     ["images", "whole"],
     ["registry", "windows"],
 ]

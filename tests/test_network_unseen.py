@@ -5,6 +5,7 @@ import pytest
 
 onnx = pytest.importorskip("onnx")
 onnxruntime = pytest.importorskip("onnxruntime")
+reference = pytest.importorskip("onnx.reference")
 
 import fastpw  # noqa: E402
 
@@ -87,6 +88,60 @@ def test_leaky_relu_with_a_slope_below_zero(tmp_path):
         w=numbers(8, 8, 1, 1),
     )
     compare(path, x=numbers(1, 8, 6, 6))
+
+
+@pytest.mark.parametrize("axes", [3, 4])
+def test_convolutions_over_more_axes(tmp_path, axes):
+    """With an activation and a sum, which other convolutions have as their own."""
+    sizes = (1, 4, *[5] * axes)
+    model = onnx.helper.make_model(
+        onnx.helper.make_graph(
+            [
+                onnx.helper.make_node("Conv", ["x", "w", "b"], ["a"], pads=[1] * 2 * axes),
+                onnx.helper.make_node("Relu", ["a"], ["r"]),
+                onnx.helper.make_node("Conv", ["r", "v"], ["c"], group=2),
+                onnx.helper.make_node("Add", ["c", "x"], ["s"]),
+                onnx.helper.make_node("Sigmoid", ["s"], ["y"]),
+            ],
+            "net",
+            [onnx.helper.make_tensor_value_info(name, 1, sizes) for name in "x"],
+            [onnx.helper.make_tensor_value_info(name, 1, sizes) for name in "y"],
+            [
+                onnx.numpy_helper.from_array(array, name)
+                for name, array in (
+                    ("w", numbers(4, 4, *[3] * axes)), ("b", numbers(4)), ("v", numbers(4, 2, *[1] * axes)),
+                )
+            ],
+        ),
+        ir_version=8, opset_imports=[onnx.helper.make_opsetid("", 17)],
+    )  # fmt: skip
+    onnx.save(model, tmp_path / "net.onnx")
+    x = numbers(*sizes)
+    right = reference.ReferenceEvaluator(model).run(None, {"x": x})[0] if axes > 3 else None
+    if axes == 3:
+        compare(tmp_path / "net.onnx", x=x)
+    else:
+        np.testing.assert_allclose(fastpw.load(tmp_path / "net.onnx")(x), right, rtol=1e-4, atol=1e-5)
+
+
+def test_activations_of_integers(tmp_path):
+    path = written(
+        tmp_path,
+        "(int32[2, 5] x) => (int32[2, 5] y) { a = Relu(x)\n b = Add(a, k)\n c = Clip(b, k, m)\n"
+        " d = Max(c, k)\n e = Min(d, m)\n f = Abs(e)\n s = Sub(f, m)\n y = Relu(s) }",
+        k=np.int32(1), m=np.int32(4),
+    )  # fmt: skip
+    compare(path, x=np.arange(-5, 5, dtype=np.int32).reshape(2, 5))
+
+
+def test_a_dropout_that_drops(tmp_path):
+    path = written(
+        tmp_path,
+        "(float[2, 5] x) => (float[2, 5] y) { y = Dropout(x, r, t) }",
+        r=np.float32(0.5), t=np.array(True),
+    )  # fmt: skip
+    with pytest.raises(ValueError, match=r"\(Dropout\): training_mode: False is needed, got True"):
+        fastpw.load(path)
 
 
 def test_results_that_nobody_reads(tmp_path):

@@ -36,6 +36,10 @@ def put_affine(
 
 def _passed(graph: Graph, node: Node) -> bool:
     """Identity and Dropout: who reads the result reads the input."""
+    if node.input(2):  # a Dropout that may be training: its description looks
+        training = graph.constant(node.input(2))
+        if training is None or np.any(training):
+            return False
     if any(graph.readers(value) or value in graph.results for value in node.outputs[1:] if value):
         return False
     graph.substitute(node.outputs[0], node.inputs[0])

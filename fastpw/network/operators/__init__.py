@@ -6,6 +6,7 @@ transposed.py    ConvTranspose
 chains.py        chains of these and of pools
 products.py      Linear (a product with constant weights), Gemm, MatMul
 quantized.py     QConv and QLinear: the same with weights in int8
+volumes.py       convolutions and pools over more axes, LpPool, MaxUnpool
 pools.py         MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool
 activations.py   ONNX's activations and BatchNormalization
 scaling.py       Affine, Activation, and the sum and the product of images
@@ -47,6 +48,7 @@ from . import (  # each enters its operators into the table
     scattering,
     shapes,
     transposed,
+    volumes,
 )
 from .registry import OPERATORS, DependsOnInput, Unsupported
 
@@ -75,4 +77,5 @@ __all__ = [
     "scattering",
     "shapes",
     "transposed",
+    "volumes",
 ]

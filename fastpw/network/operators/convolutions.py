@@ -14,6 +14,7 @@ from ..values import CHANNELS_LAST, Shape, Tensor, Value, channels_last
 from .images import apply, as_image, as_row, is_float, shape_last
 from .registry import Unsupported, operator
 from .scaling import activation_of, finish
+from .volumes import convolve
 from .windows import Geometry, Sides, geometry
 
 
@@ -28,6 +29,8 @@ def convolution(
         )
     if isinstance(weight, Tensor) or isinstance(bias, Tensor):
         return _with_computed_weights(plan, node, x, weight, bias, residual)
+    if x.ndim > 4:
+        return finish(plan, convolve(plan, node, x, weight, bias), residual, activation_of(node))
     ndim, image = x.ndim, as_image(plan, x)
     layer = convolution_layer(plan, node, image.shape, weight, bias)
     y = _with_gates(plan, layer, x, weight, residual)
@@ -132,7 +135,7 @@ def _with_computed_weights(
 ) -> Value:
     """Weights that the network computes itself are packed at each call."""
     if x.ndim != 4:
-        raise Unsupported("with computed weights on other than images")
+        return finish(plan, convolve(plan, node, x, weight, bias), residual, activation_of(node))
     window = geometry(node, 2, weight.shape[2:])
     options = {
         "stride": window.stride,

@@ -12,18 +12,18 @@ from ..plan import Bound, Plan
 from ..values import CHANNELS_LAST, Shape, Value
 from .images import apply, as_image, as_row, is_float
 from .joins import padded
-from .registry import Unsupported, operator
+from .registry import operator
 from .rows import means
+from .volumes import largest, mean
+from .whole import wants, whole
 from .windows import Geometry, Sides, geometry
 
 
 @operator("MaxPool")
-def max_pool(plan: Plan, node: Node, x: Value) -> Value:
+def max_pool(plan: Plan, node: Node, x: Value) -> Value | tuple[Value, Value]:
     """The largest of each window; what lies beyond the image does not count."""
-    if any(node.outputs[1:]):
-        raise Unsupported("with indices")
-    if not is_float(x):
-        raise Unsupported(f"of {x.dtype}")
+    if wants(node, 1) or not is_float(x) or x.ndim > 4:
+        return largest(plan, node, x)
     ndim, image = x.ndim, as_image(plan, x)
     layer = pool_layer(plan, node, image.shape)
     if layer is not None:
@@ -35,14 +35,12 @@ def max_pool(plan: Plan, node: Node, x: Value) -> Value:
 @operator("AveragePool")
 def average_pool(plan: Plan, node: Node, x: Value) -> Value:
     """The mean of each window, with the padding that the node gives, or of the image's pixels alone."""
-    if not is_float(x):
-        raise Unsupported(f"of {x.dtype}")
+    if any(n != 1 for n in node.attributes.get("dilations") or ()) or not is_float(x) or x.ndim > 4:
+        return mean(plan, node, x)
     ndim, image = x.ndim, as_image(plan, x)
     layer = pool_layer(plan, node, image.shape)
     if layer is None:
         window = geometry(node, ndim - 2)
-        if window.dilation != (1, 1):
-            raise Unsupported(f"with dilations {window.dilation}")
         # The node's padding counts, what ceil_mode adds to it does not: put zeros into the one by hand.
         size = image.shape[2:]
         image = padded(plan, image, ((0, 0), (0, 0), *window.sides(size)), 0)
@@ -86,6 +84,10 @@ def _all_sides(window: Geometry, size: Shape) -> Sides:
 @operator("GlobalAveragePool")
 def global_average_pool(plan: Plan, node: Node, x: Value) -> Value:
     """The mean of each image's channels."""
+    if x.ndim > 4:
+        axes = tuple(range(2, x.ndim))
+        shape = (*x.shape[:2], *[1] * len(axes))
+        return whole(plan, lambda a: a.mean(axis=axes, keepdims=True), x, shape=shape, dtype=x.dtype)
     ndim, image = x.ndim, as_image(plan, x)
     return as_row(plan, mean_of_images(plan, image), ndim)
 

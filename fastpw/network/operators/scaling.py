@@ -102,6 +102,8 @@ def combine(plan: Plan, op: str, a: Value, b: Value, activation: Activation = No
 
 def everywhere(plan: Plan, x: Value, scale: float, offset: float, activation: Activation) -> Value:
     """The same of every element, whatever its axes mean."""
+    if not is_float(x) and (scale, offset) == (1.0, 0.0):
+        return _kept_between(plan, x, activation)
     if not is_float(x):
         raise TypeError(f"float32 or float64 is needed, got {x.dtype}")
     if x.ndim == 0:
@@ -113,6 +115,21 @@ def everywhere(plan: Plan, x: Value, scale: float, offset: float, activation: Ac
             program += (arithmetic(op, FIRST_RESULT if program else 0, -1, number),)
     program = then(program, activation) if program else (activated(0, activation),)
     return elements(plan, program, [x], x.shape, order_of(x))
+
+
+def _kept_between(plan: Plan, x: Value, activation: Activation) -> Value:
+    """The activations of integers: those that keep them between two numbers."""
+    name, *parameters = [activation] if isinstance(activation, str) else activation
+    bounds = {"relu": (0, np.inf), "relu6": (0, 6), "clip": parameters}.get(name)
+    if x.dtype.kind not in "iu" or bounds is None:
+        raise TypeError(f"float32 or float64 is needed, got {x.dtype}")
+    info = np.iinfo(x.dtype)
+    low, high = (int(min(max(bound, info.min), info.max)) for bound in bounds)
+
+    def run(x: np.ndarray, out: np.ndarray) -> None:
+        np.clip(x, low, high, out=out)
+
+    return plan.compute(run, x, shape=x.shape, dtype=x.dtype, order=order_of(x))
 
 
 def _by_channels(plan: Plan, layer: Conv1x1, x: Value, axis: int, residual: Value | None) -> Value:

@@ -16,8 +16,13 @@ from .registry import known, operator
 
 
 @operator("Identity", "Dropout")
-def same(plan: Plan, node: Node, x: Value, *others: Value) -> Value | tuple[Value, ...]:
+def same(plan: Plan, node: Node, x: Value, *others: Value | None) -> Value | tuple[Value, ...]:
     """x; of a Dropout, which drops nothing here, the mask as well if it is wanted."""
+    ratio, training = [*others, None, None][:2]
+    if training is not None and np.any(known(training, "a training_mode")):
+        share = 0.5 if ratio is None else float(known(ratio, "a ratio").reshape(()))
+        if share:
+            raise ValueError(f"training_mode: False is needed, got True with ratio={share}")
     if len(node.outputs) == 2 and node.outputs[1]:
         return x, np.ones(x.shape, bool)
     return x

@@ -11,8 +11,9 @@ from ..graph import Node
 from ..plan import Bound, Plan
 from ..values import CHANNELS_LAST, Tensor, Value, channels_last
 from .images import apply, as_image, as_row, bound, is_float
-from .registry import Unsupported, known, operator
+from .registry import Unsupported, operator
 from .scaling import activation_of, finish
+from .volumes import convolve_transposed
 from .windows import Geometry, geometry
 
 # So many filters are worth a product for each tap, which writes to where its results belong.
@@ -24,10 +25,12 @@ def transposed_convolution(
     plan: Plan, node: Node, x: Value, weight: Value, bias: Value | None = None
 ) -> Value:
     """One product makes what each pixel adds under all taps of its window; then these are added up."""
-    weight, bias = known(weight, "a weight"), known(bias, "a bias")
-    ndim, image = x.ndim, as_image(plan, x)
-    if weight.ndim != ndim or not is_float(x):
+    if weight.ndim != x.ndim or not is_float(x):
         raise Unsupported(f"with a weight of {weight.ndim} axes and {x.dtype}")
+    if x.ndim > 4 or isinstance(weight, Tensor) or isinstance(bias, Tensor):
+        y = convolve_transposed(plan, node, x, weight, bias)
+        return finish(plan, y, None, activation_of(node))
+    ndim, image = x.ndim, as_image(plan, x)
     kernel = weight[:, :, np.newaxis] if ndim == 3 else weight
     window = geometry(node, ndim - 2, weight.shape[2:])
     groups = node.attributes.get("group", 1)
