@@ -11,7 +11,7 @@ from fastpw.bench import layers
 from fastpw.bench.blocks import catalogue
 from fastpw.bench.networks import catalogue as zoo
 from fastpw.bench.setting import Setting
-from fastpw.commands import convert, run
+from fastpw.commands import convert, info, run
 from fastpw.commands.options import positive, shape
 
 
@@ -26,16 +26,21 @@ def _parser():
         prog="fastpw", description="Fused 1x1 convolutions, and whole networks, for NumPy arrays."
     )
     parser.add_argument("--version", action="version", version=f"fastpw {fastpw.__version__}")
-    commands = parser.add_subparsers(required=True, metavar="command")
+    commands = parser.add_subparsers(required=True, metavar="command", title="commands")
 
     run.add_to(commands)
     convert.add_to(commands)
     _add_bench(commands)
-    command = commands.add_parser("info", help="version, compiler, instruction sets, threads")
-    command.set_defaults(run=_info)
+    info.add_to(commands)
 
-    command = commands.add_parser("verify", help="check this installation against the float64 reference")
-    command.set_defaults(run=_verify)
+    command = commands.add_parser(
+        "verify",
+        help="check this installation against the float64 reference",
+        description="Compare every instruction set that this CPU runs with the reference, in float32, "
+        "float64 and int8. It takes some seconds, on a board a minute or two. The exit status is 1 if a "
+        "value is wrong.",
+    )
+    command.set_defaults(run=lambda options: verify.main())
     return parser
 
 
@@ -43,59 +48,56 @@ def _add_bench(commands):
     command = commands.add_parser(
         "bench",
         help="time fastpw and others on real networks' layers, on blocks, on whole networks",
-        description="Time fastpw, NumPy, einsum and peers on real networks' layers, or what is asked for "
-        "instead: blocks, networks, a model.",
-        epilog="The environment chooses instruction sets: FASTPW_ISA=avx2 those of fastpw, "
-        "ONEDNN_MAX_CPU_ISA=AVX2 those of torch's oneDNN.",
+        description="Measure how fast fastpw, NumPy and, with --peers, other libraries compute layers of "
+        "real networks. --blocks, --networks or --model measure something else instead.",
+        epilog="Two environment variables choose the instruction set: FASTPW_ISA=avx2 that of fastpw, "
+        "ONEDNN_MAX_CPU_ISA=AVX2 that of torch's oneDNN.",
     )
     names = list(dict.fromkeys([*layers.all_networks(), *catalogue.networks()]))
     command.add_argument("--kind", choices=layers.KINDS, default="pointwise",
-                         help="of the convolutions; default: pointwise (1x1)")  # fmt: skip
+                         help="which convolutions; default: pointwise (1x1)")  # fmt: skip
     command.add_argument("--blocks", nargs="*", metavar="NAME",
-                         help="blocks of networks, and two whole networks, instead of layers: all, or those "
-                         "with a NAME in their own name or their family's; float32, forward")  # fmt: skip
+                         help="measure blocks of several layers: all, or those whose name or network "
+                         "contains a NAME")  # fmt: skip
     command.add_argument("--networks", nargs="*", choices=zoo.NETWORKS, metavar="NAME",
-                         help="whole networks with seeded weights, NumPy array in, NumPy array out: all, or "
-                         f"those named, of {', '.join(zoo.NETWORKS)}")  # fmt: skip
+                         help="measure whole networks, with random weights: all, or those named, of "
+                         f"{', '.join(zoo.NETWORKS)}")  # fmt: skip
     command.add_argument("--model", metavar="FILE", type=Path,
-                         help="the network in an .onnx file, or in one that fastpw has saved: times, memory, "
-                         "and the nodes that take longest")  # fmt: skip
+                         help="measure the network in an .onnx file, or in an .npz file that fastpw has "
+                         "saved: times, memory, and the nodes that take longest")  # fmt: skip
     command.add_argument("--shape", action="append", type=shape, metavar="[NAME=]N,C,H,W",
-                         help="of a model's input, where its file leaves sizes open; default: a batch of 1, "
-                         "and images of 224 x 224")  # fmt: skip
+                         help="the shape of the model's input, where its file leaves sizes open; default: a "
+                         "batch of 1, and images of 224 x 224")  # fmt: skip
     which = command.add_mutually_exclusive_group()
     which.add_argument("--network", action="append", choices=names, metavar="NAME",
-                       help=f"only its layers; may be repeated. One of {', '.join(names)}")  # fmt: skip
+                       help="only the layers of one network; may be repeated. One of "
+                       f"{', '.join(names)}")  # fmt: skip
     which.add_argument("--layers", metavar="FILE.csv",
-                       help=f"other layers, in the columns {','.join(layers.COLUMNS)}; "
-                       f"of the other kinds {','.join(layers.WINDOW_COLUMNS)}, too")  # fmt: skip
+                       help=f"the layers in a file with the columns {','.join(layers.COLUMNS)}, and for "
+                       f"the kinds dense and depthwise {','.join(layers.WINDOW_COLUMNS)}, too")  # fmt: skip
     which.add_argument("--all", action="store_true",
-                       help="all 60 pointwise layers, not only the 20 that stand for them")  # fmt: skip
-    command.add_argument("--threads", type=positive, metavar="N", help="default: what fastpw would use")
+                       help="all 60 pointwise layers, not only 20 that have the same means")  # fmt: skip
+    command.add_argument("--threads", type=positive, metavar="N",
+                         help="the most threads that each library uses; default: what fastpw info "
+                         "says")  # fmt: skip
     command.add_argument("--backward", action="store_true",
-                         help="the gradients; with torch, where installed")  # fmt: skip
+                         help="measure gradients, beside torch's where it is installed")  # fmt: skip
     command.add_argument("--peers", action="store_true",
-                         help="with LiteRT, torch, ONNX Runtime and OpenVINO, where installed; networks "
-                         "and models with the last two")  # fmt: skip
+                         help="measure LiteRT, torch, ONNX Runtime and OpenVINO, too, if they are installed "
+                         "(networks and models: the last two)")  # fmt: skip
     command.add_argument("--numpy-to-numpy", action="store_true",
-                         help="each call makes new arrays for its results")  # fmt: skip
-    command.add_argument("--dtype", choices=["float32", "float64", "int8"], default="float32")
+                         help="each call makes a new array; otherwise it writes into the same array "
+                         "again")  # fmt: skip
+    command.add_argument("--dtype", choices=["float32", "float64", "int8"], default="float32",
+                         help="the type of the numbers; default: float32")  # fmt: skip
     command.add_argument("--dynamic", action="store_true",
-                         help="of int8: each row of float32 is quantized on its way in")  # fmt: skip
+                         help="with --dtype int8: inputs are float32, and each row is quantized by "
+                         "itself")  # fmt: skip
     command.add_argument("--json", metavar="FILE", help="write all figures to FILE")
     command.add_argument("--plot", metavar="FILE.png", nargs="?", const="bench.png",
-                         help="draw a roofline with a dot per layer; of blocks and networks bars, of a model "
-                         "the time of each node; default: bench.png")  # fmt: skip
+                         help="draw a picture: a roofline with a dot for each layer; bars for blocks and "
+                         "networks; the time of each node of a model; default: bench.png")  # fmt: skip
     command.set_defaults(run=_bench)
-
-
-def _info(options):
-    fastpw.show_config()
-    return 0
-
-
-def _verify(options):
-    return verify.main()
 
 
 def _bench(options):

@@ -21,23 +21,30 @@ Findings: TypeAlias = Iterator[tuple[str, float]]
 def main() -> int:
     """Run all checks and print a line for each; returns 1 at the first that fails, else 0."""
     in_use = next(row["isa"] for row in machine.integer_sets() if row["chosen"])
+    _say("set", "numbers", "check", "result", "error")
     try:
         for kernel_set in machine.kernel_sets():
             if not kernel_set["runs"]:
-                print(f"{kernel_set['isa']:8}  {kernel_set['dtype']}  not run: this CPU lacks it")
+                _say(kernel_set["isa"], kernel_set["dtype"], "not run: this CPU lacks it")
             elif not _verify(kernel_set):
                 print("fastpw is NOT right on this machine.")
                 return 1
         for integer_set in machine.integer_sets():
             if not integer_set["runs"]:
-                print(f"{integer_set['isa']:11}  int8     not run: this CPU lacks it")
+                _say(integer_set["isa"], "int8", "not run: this CPU lacks it")
             elif not _verify_integers(integer_set):
                 print("fastpw is NOT right on this machine.")
                 return 1
     finally:
         machine.choose_isa(in_use)
+    print("(error: the largest one, as a part of what is allowed)")
     print("All right.")
     return 0
+
+
+def _say(isa, dtype, name, verdict="", error=""):
+    """A line, on at most 80 columns, at once: a slow CPU takes a while for the next one."""
+    print(f"{isa:11}  {dtype:7}  {name:39}  {verdict:6}  {error}".rstrip(), flush=True)
 
 
 def _verify(kernel_set):
@@ -45,8 +52,8 @@ def _verify(kernel_set):
     for check in CHECKS:
         for name, used in check(kernel_set):
             verdict = "ok" if used <= 1 else "FAILED"
-            how = f"{used:.2g} of the allowed error" if used else "exact"
-            print(f"{kernel_set['isa']:8}  {kernel_set['dtype']}  {name:42}  {verdict:6}  {how}", flush=True)
+            how = f"{used:.2g}" if used else "exact"
+            _say(kernel_set["isa"], kernel_set["dtype"], name, verdict, how)
             if used > 1:
                 return False
     return True
@@ -159,7 +166,7 @@ def same_bits(kernel_set: KernelSet) -> Findings:
     for threads in (2, 3, fastpw.get_num_threads()):
         with fastpw.num_threads(threads):
             different |= not np.array_equal(y, fastpw.conv1x1(x, weight, bias, activation="gelu"))
-    yield "same bits, function and layer, any threads", np.inf if different else 0
+    yield "same bits of function, layer, threads", np.inf if different else 0
     yield "many pixels", _used(y, x, weight, bias, activation="gelu")
 
 
@@ -203,7 +210,7 @@ def edge_sizes_of_gradients(kernel_set: KernelSet) -> Findings:
             grads = fastpw.conv1x1_backward(dy, x, weight)
             if not all(map(np.array_equal, grads, (dy @ weight, dy.T @ x, dy.sum(axis=0)))):
                 worst = np.inf
-    yield "gradients of integers at the tiles' edges", worst
+    yield "integer gradients at the tiles' edges", worst
 
 
 def windows(kernel_set: KernelSet) -> Findings:
@@ -250,7 +257,7 @@ def _verify_integers(integer_set):
     machine.choose_isa(integer_set["isa"])
     for name, right in integers(integer_set):
         verdict = "ok" if right else "FAILED"
-        print(f"{integer_set['isa']:11}  int8     {name:39}  {verdict:6}  exact", flush=True)
+        _say(integer_set["isa"], "int8", name, verdict, "exact" if right else "")
         if not right:
             return False
     return True

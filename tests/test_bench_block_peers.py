@@ -163,7 +163,7 @@ def test_bench_shows_and_writes_every_block(quick, capsys, tmp_path):
     paths = ["--json", str(json_path), "--plot", str(plot_path)]
     assert cli.main(["bench", "--blocks", "--threads", "1", *paths]) == 0
     said = capsys.readouterr().out
-    assert "blocks of networks: float32, bias and activations, own arrays, threads: 1" in said
+    assert "blocks of networks: float32, bias and activations, into the same array, threads: 1" in said
     assert "best peer" not in said
     inverted = next(line for line in said.splitlines() if "tiny.inverted" in line)
     assert "6×8×8" in inverted

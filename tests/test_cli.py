@@ -13,6 +13,7 @@ from fastpw import _bounds, cli, verify
 from fastpw.bench import layers, peers
 from fastpw.bench.layers import Layer
 from fastpw.bench.setting import Setting
+from fastpw.commands import info
 
 
 def run_python(code):
@@ -26,9 +27,41 @@ def run_python(code):
 def test_info_prints_what_show_config_knows(capsys):
     assert cli.main(["info"]) == 0
     said = capsys.readouterr().out
-    fastpw.show_config()
-    assert said == capsys.readouterr().out
-    assert fastpw.__version__ in said
+    told = {line[:19].strip(): line[19:].strip() for line in said.splitlines() if line.startswith("  ")}
+    config = fastpw.show_config("dicts")
+    assert said.startswith(f"fastpw {fastpw.__version__}\n")
+    assert told["compiler"] == config["compiler"]
+    assert told["NumPy"] == np.__version__
+    for dtype in ("float32", "float64"):
+        assert told[dtype] == config["instruction sets"]["chosen"][dtype]
+    assert told["this CPU runs"].startswith(", ".join(config["instruction sets"]["this CPU runs"]))
+    assert told["number"] == str(fastpw.get_num_threads())
+    assert not set(said) & set("{}[]")  # no dictionaries
+
+
+def test_info_has_80_columns_and_says_all_that_there_is():
+    config = {
+        "fastpw": {"version": "1.0"},
+        "compiler": "gcc 12",
+        "instruction sets": {
+            "chosen": {"float32": "avx2", "float64": "avx2"},
+            "built": ["avx2", "baseline"],
+            "this CPU runs": ["avx2"],
+            "FASTPW_ISA": "avx2",
+        },
+        "threads": {"number": 2, "why": "a reason of many words " * 9, "CPU quota": 1.5},
+    }
+    integers = [
+        {"isa": "avx_vnni", "runs": True, "chosen": True},
+        {"isa": "avx2", "runs": True, "chosen": False},
+    ]
+    lines = list(info.lines(config, integers))
+    assert max(map(len, lines)) <= 80
+    assert " ".join(" ".join(lines).split()).count("a reason of many words") == 9
+    said = dict(line.split(maxsplit=1) for line in lines if line.startswith("  "))
+    assert (said["int8"], said["FASTPW_ISA"]) == ("avx_vnni", "avx2")
+    assert "  built               avx2, baseline; for integers avx_vnni" in lines
+    assert "  CPU quota           1.5" in lines
 
 
 def test_version(capsys):
@@ -61,6 +94,7 @@ def test_verify_checks_every_kernel_set_and_restores_the_one_in_use(capsys):
     assert fastpw.show_config("dicts")["instruction sets"]["chosen"] == in_use
     *lines, verdict = capsys.readouterr().out.splitlines()
     assert verdict == "All right."
+    assert max(map(len, lines)) <= 80
     for row in fastpw.core.machine.kernel_sets():
         of_set = [line for line in lines if line.split()[:2] == [row["isa"], row["dtype"]]]
         if row["runs"]:

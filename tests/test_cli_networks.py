@@ -12,6 +12,7 @@ import fastpw
 from fastpw import cli
 from fastpw.bench.networks import catalogue, files
 from fastpw.bench.networks.builder import FLOAT32
+from fastpw.commands import answers, changes
 from fastpw.network.graph import Graph, Node, Port
 
 IMAGE = pytest.importorskip("PIL.Image")
@@ -63,7 +64,16 @@ def test_run_on_a_photograph(here, capsys):
     order = np.argsort(y[0])[::-1][:5]
     assert [line.split()[0] for line in said[1:6]] == [str(place) for place in order]
     assert [line.split("  ")[-1] for line in said[1:6]] == [f"kind {place}" for place in order]
+    assert said[-2] == "y.npz: written"
     assert "ms (best of 2 calls, 1 thread;" in said[-1]
+
+
+def test_of_equal_scores_the_first_are_shown_and_nan_is_last():
+    scores = np.array([[1, np.nan, 3, 1, 3, 1, 1]], np.float32)
+    _, *rows = answers.lines({"y": scores}, None)
+    assert [int(row.split()[0]) for row in rows] == [2, 4, 0, 3, 5]
+    _, *rows = answers.lines({"y": np.array([[0, 255, 7]], np.uint8)}, None)
+    assert [int(row.split()[0]) for row in rows] == [1, 2, 0]
 
 
 def test_run_on_a_photograph_of_its_own_size(here, capsys):
@@ -187,6 +197,14 @@ def test_convert_says_what_became_of_the_nodes(here, capsys):
     assert rows["Conv"][2:5] == ["with", str(relu6), "relu6,"]
     x = np.random.default_rng(0).standard_normal((1, 3, 64, 64), dtype=np.float32)
     assert np.array_equal(fastpw.load("net.npz")(x), fastpw.load("net.onnx")(x))
+
+
+@pytest.mark.parametrize(
+    ("count", "said"),
+    [(0, "0 bytes"), (999, "999 bytes"), (22_564, "22.6 kB"), (591_500_000, "592 MB"), (5.2e9, "5.2 GB")],
+)
+def test_sizes_of_small_and_large_networks_are_told(count, said):
+    assert changes.bytes_as_text(count) == said
 
 
 def test_convert_wants_a_name_it_can_open_again(here, capsys):

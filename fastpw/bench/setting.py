@@ -70,7 +70,7 @@ class Setting:
         what = "gradients of bias + ReLU" if self.backward else "bias + ReLU"
         what = "bias and activations" if self.kind == "block" else what
         dtype = f"dynamic {self.dtype}" if self.dynamic else self.dtype
-        where = "new arrays each call" if self.new_arrays else "own arrays"
+        where = "new arrays each call" if self.new_arrays else "into the same array"
         if self.kind == "network":
             what, where = "one call", "from array to new array"
         return f"{dtype}, {what}, {where}, threads: {self.threads}"

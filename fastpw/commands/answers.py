@@ -66,8 +66,9 @@ def _described(array):
 
 
 def _largest(row, labels):
-    """A line for each of the largest numbers, NaN last."""
-    order = np.argsort(np.where(np.isnan(row), -np.inf, row), kind="stable")[::-1][:LARGEST]
+    """A line for each of the largest numbers, of equal ones the first, NaN last."""
+    # (in float64, where integers can be negated, too)
+    order = np.argsort(-np.where(np.isnan(row), -np.inf, row).astype(np.float64), kind="stable")[:LARGEST]
     width = len(str(order.max()))
     for place in order:
         label = "" if labels is None else f"  {labels[place]}"
@@ -97,7 +98,9 @@ def save(outputs: Mapping[str, NDArray[Any]], path: Path) -> None:
 def check_name(path: Path, outputs: int) -> None:
     """Whether so many outputs can be saved under that name, before anything is computed."""
     if path.suffix not in (".npy", ".npz") or (path.suffix == ".npy" and outputs > 1):
-        wanted = ".npy or .npz" if outputs == 1 else ".npz"
-        raise ValueError(
-            f"--save: a name that ends in {wanted} is needed for {outputs} output(s), got {path}"
+        wanted = (
+            ".npy or .npz is needed for one output"
+            if outputs == 1
+            else f".npz is needed for {outputs} outputs"
         )
+        raise ValueError(f"--save: a name that ends in {wanted}, got {path}")

@@ -67,8 +67,9 @@ def lines(before: Inventory, graph: Graph, chains: list[int]) -> Iterator[str]:
         yield f"{op:{width}}  {came or '–':>11}  {stays or '–':>3}  {told}".rstrip()
     yield f"{'all':{width}}  {before.counts.total():>11}  {after.counts.total():>3}"
     if chains:
-        yield f"{sum(chains)} of these run in {len(chains)} chains of up to {max(chains)} layers"
-    yield f"weights: {_megabytes(before.nbytes)} in the file, {_megabytes(after.nbytes)} now"
+        in_chains = f"{len(chains)} chains of up to" if len(chains) > 1 else "a chain of"
+        yield f"{sum(chains)} of these run in {in_chains} {max(chains)} layers"
+    yield f"weights: {bytes_as_text(before.nbytes)} in the file, {bytes_as_text(after.nbytes)} now"
 
 
 def _joined(graph: Graph) -> dict[str, str]:
@@ -87,5 +88,9 @@ def _joined(graph: Graph) -> dict[str, str]:
     }
 
 
-def _megabytes(count):
-    return f"{count / 1e6:.1f} MB"
+def bytes_as_text(count: int) -> str:
+    """With three digits or so: 20 bytes, 22.6 kB, 592 MB."""
+    for unit, size in ("GB", 1e9), ("MB", 1e6), ("kB", 1e3):
+        if count >= size:
+            return f"{count / size:.{1 if count < 100 * size else 0}f} {unit}"
+    return f"{count} bytes"

@@ -20,8 +20,8 @@ def add_to(commands: Any) -> None:  # argparse's subparsers
         "an .npz file, which fastpw.load and fastpw run open with NumPy alone. A table says what was folded "
         "and fused, and what remains.",
     )
-    command.add_argument("model", type=Path, metavar="MODEL.onnx")
-    command.add_argument("result", type=Path, metavar="MODEL.npz")
+    command.add_argument("model", type=Path, metavar="MODEL.onnx", help="the file to read")
+    command.add_argument("result", type=Path, metavar="MODEL.npz", help="the file to write")
     command.set_defaults(run=main)
 
 
@@ -55,5 +55,5 @@ def _convert(model, result):
     chains = [len(node.attributes["nodes"]) for node in net._chained.nodes if node.op == "Chain"]
     for line in changes.lines(before, net._graph, chains):
         print(line)
-    print(f"{result}: written, {result.stat().st_size / 1e6:.1f} MB")
+    print(f"{result}: written, {changes.bytes_as_text(result.stat().st_size)}")
     return 0

@@ -32,19 +32,28 @@ def add_to(commands: Any) -> None:  # argparse's subparsers
     command.add_argument("--input", action="append", required=True, metavar="[NAME=]FILE",
                          help="a photograph (with the extra fastpw[images]), an .npy file, or an .npz file "
                          "with an array for each input; with names, for several inputs")  # fmt: skip
-    command.add_argument("--size", type=positive, metavar="SIZE", help="of photographs: pixels of each side")
+    command.add_argument(
+        "--size", type=positive, metavar="SIZE", help="the photograph is cut to SIZE x SIZE pixels"
+    )
     command.add_argument("--resize", type=positive, metavar="PIXELS",
-                         help="of photographs: the short side before the crop; default: SIZE")  # fmt: skip
+                         help="length of the photograph's short side before it is cut; "
+                         "default: SIZE")  # fmt: skip
     command.add_argument("--mean", type=float, nargs="+", default=[0.0], metavar="M",
-                         help="of each channel, or one; default: 0")  # fmt: skip
+                         help="is subtracted from the photograph's numbers: one of each channel, or "
+                         "one for all; default: 0")  # fmt: skip
     command.add_argument("--std", type=float, nargs="+", default=[1.0], metavar="S",
-                         help="of each channel, or one; default: 1")  # fmt: skip
-    command.add_argument("--labels", type=Path, metavar="FILE", help="names of the outputs, one in a line")
+                         help="by which these are divided then, likewise; default: 1")  # fmt: skip
+    command.add_argument(
+        "--labels", type=Path, metavar="FILE", help="a text file with the name of each class, one in a line"
+    )
     command.add_argument("--save", type=Path, metavar="FILE",
-                         help="write the outputs: .npz, or .npy if there is one")  # fmt: skip
-    command.add_argument("--threads", type=positive, metavar="N", help="default: what fastpw would use")
+                         help="write the outputs to an .npz file, or the only output to an .npy "
+                         "file")  # fmt: skip
+    command.add_argument("--threads", type=positive, metavar="N",
+                         help="the most threads to use; default: what fastpw info says")  # fmt: skip
     command.add_argument("--calls", type=positive, default=CALLS, metavar="N",
-                         help=f"the time is the shortest of so many; default: {CALLS}")  # fmt: skip
+                         help="call the network N times and show the shortest time; "
+                         f"default: {CALLS}")  # fmt: skip
     command.set_defaults(run=main)
 
 
@@ -73,6 +82,7 @@ def _run(options):
         print(line)
     if options.save:
         answers.save(outputs, options.save)
+        print(f"{options.save}: written")
     threads = fastpw.get_num_threads()
     print(
         f"{min(seconds) * 1e3:.2f} ms (best of {len(seconds)} calls, {threads} thread{'s' * (threads > 1)}; "
