@@ -120,7 +120,7 @@ NETWORK = [
 ]
 OPERATORS = [
     ["__init__"],
-    ["attention", "chains"],
+    ["attention", "chains", "control", "linear_quantization"],
     [
         *["activations", "convolutions", "elementwise", "facts", "norms", "picking"],
         *["products", "quantized", "recurrent", "reductions", "resize", "scattering", "shapes", "transposed"],

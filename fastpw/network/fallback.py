@@ -22,7 +22,7 @@ def is_foreign(node: Node, known: Collection[str]) -> bool:
 def missing(graph: Graph, known: Collection[str]) -> list[str]:
     """The operators of a graph that nobody can run, each with one node; empty if all can."""
     lacking: dict[str, str] = {}
-    for node in graph.nodes:
+    for node in graph.all_nodes():
         if is_foreign(node, known) and not _evaluator(node, len(node.inputs)):
             named = f"{node.domain}.{node.op}" if node.domain else node.op
             lacking.setdefault(named, f"{named} (node {node.name or node.outputs[0]!r})")

@@ -38,6 +38,11 @@ class Node:
         """The name of an input, "" if it is left out."""
         return self.inputs[number] if number < len(self.inputs) else ""
 
+    @property
+    def bodies(self) -> list[Graph]:
+        """The branches of an If, the body of a loop."""
+        return [value for value in self.attributes.values() if isinstance(value, Graph)]
+
     def __str__(self) -> str:
         return f"node {self.name or next(filter(None, self.outputs), '')!r} ({self.op})"
 
@@ -76,6 +81,11 @@ class Graph:
     @property
     def nodes(self) -> list[Node]:
         return list(self._nodes)
+
+    def all_nodes(self) -> list[Node]:
+        """The nodes, and those of their bodies."""
+        inner = [n for node in self._nodes for body in node.bodies for n in body.all_nodes()]
+        return [*self._nodes, *inner]
 
     def has(self, node: Node) -> bool:
         """Whether it is still part of the graph."""

@@ -181,7 +181,7 @@ class Network:
             A node is run by onnx's reference implementation: the message names it. Or the network came from a
             saved file that has been written to since.
         """
-        foreign = [node for node in self._graph.nodes if is_foreign(node, OPERATORS)]
+        foreign = [node for node in self._graph.all_nodes() if is_foreign(node, OPERATORS)]
         foreign += [r.node for p in self._plans.values() for r in p.plan.records if r.foreign]
         if foreign:
             raise ValueError(f"{foreign[0]}: onnx's reference runs it, which a saved network does without")

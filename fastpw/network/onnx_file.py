@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto, helper, inliner, numpy_helper, shape_inference
+from onnx import GraphProto, ModelProto, TensorProto, helper, inliner, numpy_helper, shape_inference
 
 from .graph import Graph, Node, Port
 from .memory import Budget
@@ -20,6 +20,11 @@ _MUCH = 4096  # bytes: larger constants are left out where only their shapes mat
 _DTYPES = {
     "bool", "float32", "float64", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
 }  # fmt: skip
+# The attribute in which an operator names a dtype.
+_NAMING_DTYPES = {
+    "Cast": "to", "DequantizeLinear": "output_dtype", "EyeLike": "dtype", "QuantizeLinear": "output_dtype",
+}  # fmt: skip
+_WITH_BODIES = {"If", "Loop", "Scan"}
 _WIDENED = {"float16": "float32", "bfloat16": "float32"}
 
 
@@ -135,6 +140,60 @@ def _graph(model: Any, inferred: dict[str, Any]) -> Graph:
     return graph
 
 
+def _is_body(value: Any) -> bool:
+    return isinstance(value, GraphProto)
+
+
+def _with_bodies(node: Node, versions: dict[str, int], names: dict[str, str]) -> None:
+    """Branches and bodies of loops as graphs; what they read of the values around becomes an input.
+
+    Names are unique within a body only: `names` says how those around it are called here.
+    """
+    protos = {key: value for key, value in node.attributes.items() if _is_body(value)}
+    captured = dict.fromkeys(name for proto in protos.values() for name in _read_outside(proto))
+    node.attributes["captured"] = len(captured)
+    for key, proto in protos.items():
+        stem = f"{next(filter(None, node.outputs), '')}/{key}/"
+        node.attributes[key] = _body(proto, stem, versions, [*captured])
+    node.inputs += [names.get(name, name) for name in captured]
+
+
+def _read_outside(proto: Any) -> Iterator[str]:
+    """The values that a body reads and does not make."""
+    made = {port.name for port in proto.input} | {tensor.name for tensor in proto.initializer} | {""}
+    for node in proto.node:
+        inner = [a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH]
+        read = [*node.input, *(name for body in inner for name in _read_outside(body))]
+        yield from (name for name in read if name not in made)
+        made.update(node.output)
+    yield from (port.name for port in proto.output if port.name not in made)
+
+
+def _body(proto: Any, stem: str, versions: dict[str, int], captured: list[str]) -> Graph:
+    own = [port.name for port in proto.input if port.name]
+    names = {name: f"{stem}{name}" for name in [*own, *captured]}
+    names |= {t.name: f"{stem}{t.name}" for t in proto.initializer}
+    names |= {name: f"{stem}{name}" for node in proto.node for name in node.output if name}
+    inputs = [Port(names[name], (), np.dtype(np.float32)) for name in [*own, *captured]]
+    outputs = [_loose_port(port, names[port.name]) for port in proto.output]
+    constants = {names[t.name]: _array(t, f"constant {t.name!r}") for t in proto.initializer}
+    graph = Graph(inputs, outputs, [], constants)
+    for node in proto.node:
+        _enter(graph, node, versions, names)
+    graph.sort()
+    renew(graph, versions.get("", OLDEST))
+    return graph
+
+
+def _loose_port(port: Any, name: str) -> Port:
+    """An output of a body, which need not say what it is."""
+    tensor = port.type.tensor_type
+    shape = tuple(d.dim_value if d.HasField("dim_value") else None for d in tensor.shape.dim)
+    known = tensor.elem_type in helper.get_all_tensor_dtypes() and tensor.elem_type
+    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)) if known else np.dtype(np.float32)
+    return Port(name, shape, np.dtype(_WIDENED[dtype.name]) if dtype.name in _WIDENED else dtype)
+
+
 def _port(port: Any, kind: str) -> Port:
     if not port.type.HasField("tensor_type"):
         raise ValueError(f"{kind} {port.name!r}: a tensor is needed")
@@ -166,20 +225,27 @@ def _array(tensor: Any, told: str) -> np.ndarray:
     return array
 
 
-def _enter(graph: Graph, proto: Any, versions: dict[str, int]) -> None:
-    """Put a node into the graph, or its numbers among the constants."""
+def _enter(graph: Graph, proto: Any, versions: dict[str, int], names: dict[str, str] | None = None) -> None:
+    """Put a node into the graph, or its numbers among the constants. `names`: how values are called here."""
     domain = "" if proto.domain == "ai.onnx" else proto.domain
     attributes = dict(_attributes(proto))
     node = Node(proto.op_type, list(proto.input), list(proto.output), attributes, proto.name, domain)
+    if names is not None:
+        node.inputs = [names.get(name, name) for name in node.inputs]
+        node.outputs = [names.get(name, name) for name in node.outputs]
     node.version = versions.get(domain, 1)
     if domain:
         node.opset = node.version
     elif node.op == "Constant":
         graph.constants[node.outputs[0]] = _constant(node)
         return
+    elif node.op in _WITH_BODIES:
+        _with_bodies(node, versions, names or {})
     elif any(not isinstance(v, (int, float, str, list, np.ndarray)) for v in attributes.values()):
-        node.opset = versions.get("", OLDEST)  # with bodies of loops and the like: only as it came
-    elif node.op in ("Cast", "ConstantOfShape"):
+        node.opset = versions.get("", OLDEST)  # with bodies of other operators: only as it came
+    elif (
+        node.op in _NAMING_DTYPES and _NAMING_DTYPES[node.op] in attributes
+    ) or node.op == "ConstantOfShape":
         _with_dtypes(graph, node)
     graph.add(node)
 
@@ -212,10 +278,14 @@ def _with_dtypes(graph: Graph, node: Node) -> None:
         if number is not None:
             node.inputs.append(graph.new_constant(f"{node.outputs[0]}:value", number))
         return
+    key = _NAMING_DTYPES[node.op]
+    if not node.attributes[key] and node.op != "Cast":  # (undefined: as if it were left out)
+        del node.attributes[key]
+        return
     try:
-        name = np.dtype(helper.tensor_dtype_to_np_dtype(node.attributes["to"])).name
+        name = np.dtype(helper.tensor_dtype_to_np_dtype(node.attributes[key])).name
     except KeyError as error:
-        raise ValueError(f"{node}: {node.attributes.get('to')} is no dtype") from error
-    node.attributes["to"] = _WIDENED.get(name, name)
-    if node.attributes["to"] not in _DTYPES:
+        raise ValueError(f"{node}: {node.attributes[key]} is no dtype") from error
+    node.attributes[key] = _WIDENED.get(name, name)
+    if node.attributes[key] not in _DTYPES:
         raise TypeError(f"{node}: dtype {name} is not supported")

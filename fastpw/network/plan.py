@@ -87,6 +87,7 @@ class Plan:
         self.late: list[Node] = []  # what each call plans by itself, in its order
         self.fixed: bool = True  # whether the weights of the node at hand are constants of the network
         self.gated: dict[Tensor, tuple[Value, Value]] = {}  # products of images and gates, and of what
+        self.describe_body: Callable[..., list[Value]] = _no_body  # what `planning` does with a body's nodes
         self._copies: dict[tuple[Tensor, int], Value] = {}
 
     def begin(self, node: Node, inputs: list[Value]) -> None:
@@ -183,6 +184,10 @@ class Plan:
         """What the node takes, for `summary`."""
         if self.records:
             self.records[-1].multiply_adds += int(multiply_adds)
+
+
+def _no_body(plan: Plan, graph: Any, inputs: Any) -> list[Value]:
+    raise ValueError("a body is planned with the nodes around it")
 
 
 def _copy(array: np.ndarray, out: np.ndarray) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Container, Iterable, Sequence
 
 import numpy as np
 
@@ -33,6 +33,7 @@ def make_plan(graph: Graph, shapes: list[Shape], budget: Budget, layers: Layers)
         A node does not take what it gets, or more memory is needed than allowed. The message names the node.
     """
     plan = Plan(budget, layers)
+    plan.describe_body = _of_body
     values: Known = {"": None, **graph.constants}
     for port, shape in zip(graph.inputs, shapes, strict=True):
         dtype = computed_as(port.dtype)
@@ -80,6 +81,7 @@ def late_results(plan: Plan, graph: Graph, arrays: list[np.ndarray], budget: Bud
     values: Known = {"": None, **graph.constants, **dict(zip(plan.given, arrays, strict=True))}
     for node in plan.late:
         once = Plan(Budget(budget.limit, budget.taken), plan.layers)
+        once.describe_body = _of_body
         values.update(_described(once, node, values, graph.constants))
     return [values[name] for name in graph.results]
 
@@ -120,6 +122,15 @@ def _described(plan: Plan, node: Node, values: Known, constants: Container[str])
     results = results if isinstance(results, tuple) else (results,)
     plan.records[records - 1].outputs = [value for value in results if value is not None]
     return {name: value for name, value in zip(node.outputs, results, strict=False) if name}
+
+
+def _of_body(plan: Plan, body: Graph, inputs: Sequence[Value | None]) -> list[Value]:
+    """The results of a body, the nodes of which are planned as those around it."""
+    values: Known = {"": None, **body.constants}
+    values.update(zip((port.name for port in body.inputs), inputs, strict=True))
+    for node in body.nodes:
+        values.update(_described(plan, node, values, body.constants))
+    return [values[name] for name in body.results]
 
 
 def _has_fixed_weights(node: Node, constants: Container[str]) -> bool:

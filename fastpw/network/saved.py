@@ -14,19 +14,39 @@ from .memory import Budget
 # Operators that read their weights once, when they pack them: these stay in the file.
 _PACKED = {"Conv", "Linear", "QConv", "QLinear"}
 _WEIGHT = 1  # which of their inputs
+_BODY = "body"  # the only name in what stands for a graph among attributes
 _LEFT = 1 << 16  # bytes: of smaller arrays, a page more or less does not matter
 
 
 def write(path: str | os.PathLike[str], graph: Graph) -> None:
     """Write a graph to a file."""
-    description = {
+    arrays = [*graph.constants.values()]
+    archive.write(path, _description(graph, [*graph.constants], arrays), arrays)
+
+
+def _description(graph: Graph, constants: Any, arrays: list[np.ndarray]) -> dict[str, Any]:
+    """A graph but for its numbers; those of bodies are put behind the others."""
+    return {
         "inputs": [_port(port) for port in graph.inputs],
         "outputs": [_port(port) for port in graph.outputs],
         "results": graph.results,
-        "constants": [*graph.constants],
-        "nodes": [[n.op, n.inputs, n.outputs, n.attributes, n.name] for n in graph.nodes],
+        "constants": constants,
+        "nodes": [
+            [n.op, n.inputs, n.outputs, _with_descriptions(n.attributes, arrays), n.name] for n in graph.nodes
+        ],
     }
-    archive.write(path, description, [*graph.constants.values()])
+
+
+def _with_descriptions(attributes: dict[str, Any], arrays: list[np.ndarray]) -> dict[str, Any]:
+    """Attributes with the descriptions of bodies in their place."""
+    described = dict(attributes)
+    for key, body in attributes.items():
+        if isinstance(body, Graph):
+            first = len(arrays)
+            arrays += body.constants.values()
+            names = {name: first + number for number, name in enumerate(body.constants)}
+            described[key] = {_BODY: _description(body, names, arrays)}
+    return described
 
 
 def _port(port: Port) -> list[Any]:
@@ -69,12 +89,15 @@ def _left(description: dict[str, Any]) -> set[int]:
 
 
 def _graph(described: dict[str, Any], arrays: list[np.ndarray]) -> Graph:
+    """The constants of the network are the first arrays; a body says which are its own."""
+    names = described["constants"]
+    numbers = names if isinstance(names, dict) else {name: number for number, name in enumerate(names)}
     nodes = [
-        Node(_text(op), [*map(_text, inputs)], [*map(_text, outputs)], _attributes(attributes), _text(name))
-        for op, inputs, outputs, attributes, name in described["nodes"]
+        Node(_text(op), [*map(_text, inputs)], [*map(_text, outputs)], _attributes(given, arrays), _text(name))
+        for op, inputs, outputs, given, name in described["nodes"]
     ]
     inputs, outputs = ([*map(_read_port, described[kind])] for kind in ("inputs", "outputs"))
-    constants = dict(zip(map(_text, described["constants"]), arrays, strict=True))
+    constants = {_text(name): arrays[number] for name, number in numbers.items()}
     graph = Graph(inputs, outputs, nodes, constants, [*map(_text, described["results"])])
     graph.sort()
     return graph
@@ -86,10 +109,13 @@ def _text(value: Any) -> str:
     return value
 
 
-def _attributes(value: Any) -> dict[str, Any]:
+def _attributes(value: Any, arrays: list[np.ndarray]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise TypeError(f"attributes by name are needed, got {value!r}")
-    return value
+    return {
+        key: _graph(given[_BODY], arrays) if isinstance(given, dict) else given
+        for key, given in value.items()
+    }
 
 
 def _read_port(given: Any) -> Port:

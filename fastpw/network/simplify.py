@@ -19,6 +19,9 @@ _MORE_RESULTS = {"Dropout", "LayerNormalization", "MaxPool"}
 
 def simplify(graph: Graph, budget: Budget) -> None:
     """Rewrite a graph; what it computes stays the same, within rounding."""
+    for node in graph.nodes:
+        for body in node.bodies:
+            simplify(body, budget)
     graph.prune()
     rewrite(graph, unread_results)
     for _ in range(_MOST_ROUNDS):

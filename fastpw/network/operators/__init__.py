@@ -5,6 +5,8 @@ convolutions.py  Conv
 transposed.py    ConvTranspose
 chains.py        chains of these and of pools
 products.py      Linear (a product with constant weights), Gemm, MatMul
+linear_quantization.py  QuantizeLinear, DequantizeLinear, products and convolutions of ONNX's integers
+control.py       If, Loop, Scan
 quantized.py     QConv and QLinear: the same with weights in int8
 volumes.py       convolutions and pools over more axes, LpPool, MaxUnpool
 pools.py         MaxPool, AveragePool, GlobalAveragePool, GlobalMaxPool
@@ -30,11 +32,13 @@ from . import (  # each enters its operators into the table
     activations,
     attention,
     chains,
+    control,
     convolutions,
     elementwise,
     facts,
     group_norms,
     joins,
+    linear_quantization,
     norms,
     picking,
     pools,
@@ -59,11 +63,13 @@ __all__ = [
     "activations",
     "attention",
     "chains",
+    "control",
     "convolutions",
     "elementwise",
     "facts",
     "group_norms",
     "joins",
+    "linear_quantization",
     "norms",
     "picking",
     "pools",

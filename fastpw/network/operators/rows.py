@@ -14,7 +14,7 @@ from ..._typing import Activation
 from ...core.stencil import Rows
 from ...runtime import threads
 from ..plan import Bound, Operation, Plan, Program
-from ..values import Order, Shape, Tensor, Value, adjacent, channels_last, layout, order_of
+from ..values import Order, Shape, Tensor, Value, adjacent, channels_last, layout, order_of, placeholder
 from .images import is_float
 
 _CODES = {"Add": 0, "Sub": 1, "Mul": 2, "Div": 3}  # fastpw_operator of kernel_set.h
@@ -60,6 +60,7 @@ def elements(
     """What a program makes of values of one dtype that broadcast to a shape; None: no kernel can."""
     if not shape or not all(is_float(value) and value.dtype == inputs[0].dtype for value in inputs):
         return None
+    order = order_of(placeholder(shape, inputs[0].dtype, order))  # as `bind` finds it: of axes of one element
     along = order[-1] - len(shape)  # the axis whose elements lie side by side, from the end
     if any(value.ndim < -along or value.shape[along] != shape[along] for value in inputs):
         return None
