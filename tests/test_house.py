@@ -122,7 +122,7 @@ OPERATORS = [
     ["__init__"],
     ["attention", "chains", "control", "linear_quantization"],
     [
-        *["activations", "convolutions", "elementwise", "facts", "norms", "picking"],
+        *["activations", "convolutions", "elementwise", "facts", "norms", "picking", "regions"],
         *["products", "quantized", "recurrent", "reductions", "resize", "scattering", "shapes", "transposed"],
     ],
     ["group_norms", "pools", "scaling"],

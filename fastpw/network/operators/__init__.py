@@ -22,6 +22,7 @@ recurrent.py     LSTM, GRU, RNN
 shapes.py        views: Reshape, Transpose, Slice, Split, ...
 joins.py         Concat, Pad, Gather, Tile
 resize.py        Resize
+regions.py       NonMaxSuppression, RoiAlign, GridSample, AffineGrid, Col2Im
 picking.py       what picks elements by their places: GatherElements, TopK, OneHot, ...
 scattering.py    what puts elements to places: ScatterElements, ScatterND
 whole.py         functions that give a new array
@@ -46,6 +47,7 @@ from . import (  # each enters its operators into the table
     quantized,
     recurrent,
     reductions,
+    regions,
     resize,
     rows,
     scaling,
@@ -77,6 +79,7 @@ __all__ = [
     "quantized",
     "recurrent",
     "reductions",
+    "regions",
     "resize",
     "rows",
     "scaling",

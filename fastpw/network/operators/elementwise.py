@@ -258,16 +258,19 @@ def cast_like(plan: Plan, node: Node, x: Value, like: Value) -> Value:
     return cast(plan, to, x)
 
 
-@operator("CumSum")
+@operator("CumSum", "CumProd")
 def running_sum(plan: Plan, node: Node, x: Value, axis: Value) -> Value:
-    """Sums of all elements up to each one."""
+    """Sums, or products, of all elements up to each one; or of those before it."""
     along = int(known(axis, "an axis").reshape(()))
+    function, neutral = (np.cumsum, 0) if node.op == "CumSum" else (np.cumprod, 1)
     backwards, without = node.attributes.get("reverse", 0), node.attributes.get("exclusive", 0)
 
     def run(x: np.ndarray, out: np.ndarray) -> None:
         source = np.flip(x, along) if backwards else x
-        sums = np.cumsum(source, along, dtype=x.dtype)
-        sums = sums - source if without else sums
+        sums = function(source, along, dtype=x.dtype)
+        if without:
+            sums = np.roll(sums, 1, along)
+            sums[(slice(None),) * (along % x.ndim) + (0,)] = neutral
         np.copyto(out, np.flip(sums, along) if backwards else sums)
 
     return plan.compute(run, x, shape=x.shape, dtype=x.dtype)

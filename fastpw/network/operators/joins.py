@@ -11,7 +11,7 @@ import numpy as np
 from ..graph import Node
 from ..plan import Bound, Plan
 from ..values import CHANNELS_LAST, Tensor, Value, order_of
-from .registry import Unsupported, known, operator
+from .registry import known, operator
 
 
 @operator("Concat")
@@ -69,8 +69,8 @@ def pad(
     for number, axis in enumerate(chosen):
         sides[axis] = before_after[number], before_after[number + len(before_after) // 2]
     mode = node.attributes.get("mode", "constant")
-    if mode not in ("constant", "edge", "reflect"):
-        raise Unsupported(f"with mode {mode!r}")
+    if mode not in ("constant", "edge", "reflect", "wrap"):
+        raise ValueError(f"mode: constant, edge, reflect or wrap is needed, got {mode!r}")
     x = plan.view(x, partial(_cropped, sides=sides))
     sides = [(max(a, 0), max(b, 0)) for a, b in sides]
     number = 0 if fill is None else known(fill, "a number to pad with").reshape(-1)[0]

@@ -15,6 +15,7 @@ from ..values import Shape, Tensor, Value
 from .images import bound, is_float
 from .registry import operator
 from .scaling import activation_of, finish
+from .whole import whole
 
 
 @operator("Linear")
@@ -80,6 +81,34 @@ def _times(plan: Plan, x: Value, factor: float) -> Value:
     return plan.compute(
         lambda a, out: np.multiply(a, a.dtype.type(factor), out=out), x, shape=x.shape, dtype=x.dtype
     )
+
+
+@operator("Einsum")
+def einsum(plan: Plan, node: Node, *arrays: Value) -> Value:
+    """Sums of products along the axes that letters name, as np.einsum has them."""
+    equation = node.attributes["equation"].replace(" ", "")
+    sizes: dict[str, int] = {}
+    terms, _, result = equation.partition("->")
+    rest: tuple[int, ...] = ()
+    for term, array in zip(terms.split(","), arrays, strict=True):
+        front, dots, back = term.partition("...")
+        behind = array.ndim - len(back)
+        if dots:
+            rest = np.broadcast_shapes(rest, array.shape[len(front) : behind])
+        ends = (*array.shape[: len(front)], *array.shape[behind:]) if dots else array.shape
+        for letter, size in zip(front + back, ends, strict=True):
+            sizes[letter] = max(size, sizes.get(letter, 0))
+    if "->" not in equation:
+        letters = terms.replace(",", "").replace(".", "")
+        result = "..." * ("..." in terms) + "".join(sorted(c for c in sizes if letters.count(c) == 1))
+        equation = f"{terms}->{result}"
+    front, dots, back = result.partition("...")
+    shape = (*(sizes[c] for c in front), *(rest if dots else ()), *(sizes[c] for c in back))
+
+    def run(*arrays: np.ndarray) -> np.ndarray:
+        return np.einsum(equation, *arrays, optimize=len(arrays) > 1)
+
+    return whole(plan, run, *arrays, shape=shape, dtype=arrays[0].dtype)
 
 
 @operator("MatMul")
