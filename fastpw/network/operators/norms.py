@@ -89,8 +89,8 @@ def local_response(plan: Plan, node: Node, x: Value) -> Value:
     size = node.attributes["size"]
     get = node.attributes.get
     alpha, beta, bias = get("alpha", 1e-4) / size, get("beta", 0.75), get("bias", 1.0)
-    before = (size - 1) // 2
-    channels = x.shape[1]
+    channels, before = x.shape[1], (size - 1) // 2
+    shifts = [s for s in range(-before, size - before) if s and abs(s) < channels]
 
     def bind(x: np.ndarray, y: np.ndarray) -> Bound:
         pixels, out = axis_last(x, 1), axis_last(y, 1)
@@ -99,20 +99,26 @@ def local_response(plan: Plan, node: Node, x: Value) -> Value:
         def run() -> None:
             for row, result in rows:
                 square = np.square(row)
-                sums = np.zeros_like(square)
-                for shift in range(-before, size - before):
+                square *= alpha
+                sums = square + row.dtype.type(bias)
+                for shift in shifts:
                     target = slice(max(-shift, 0), channels - max(shift, 0))
                     source = slice(max(shift, 0), channels - max(-shift, 0))
                     sums[..., target] += square[..., source]
-                sums *= alpha
-                sums += bias
-                np.power(sums, -beta, out=sums)
-                np.multiply(row, sums, out=result)
+                np.divide(row, _power(sums, beta), out=result)
 
         return run
 
     order = CHANNELS_LAST if x.ndim == 4 else order_of(x)
     return plan.step(bind, x, shape=x.shape, dtype=x.dtype, order=order)
+
+
+def _power(x: np.ndarray, exponent: float) -> np.ndarray:
+    """x ** exponent; by square roots, a fifth of the time, where they make it: 0.75 in all known networks."""
+    if exponent == 0.75:
+        root = np.sqrt(x)
+        return np.multiply(root, np.sqrt(root, out=x), out=x)
+    return np.power(x, exponent, out=x)
 
 
 @operator("InstanceNormalization")
