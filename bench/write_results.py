@@ -129,13 +129,13 @@ def layers(run: Figures) -> str:
         rows.append([
             layer["layer"],
             (f"{N}×" if N > 1 else "") + f"{H}×{W}" + (f" /{layer['stride']}" if layer["stride"] > 1 else ""),
-            f"{C} → {layer['K']}",
+            f"{C}→{layer['K']}",
             f"{layer['implementations']['fastpw']['best_seconds'] * 1e6:.0f}",
             f"{layer['implementations']['fastpw']['fraction_of_peak']:.2f}",
             *(over(layer, name) for name in ("numpy", "litert")),
-            f"{ratio:.2f} {best}",
+            f"{ratio:.2f} {best}".replace(" ", "\N{NO-BREAK SPACE}"),
         ])  # fmt: skip
-    return table(["layer", "pixels", "C → K", "µs", "of peak", "× NumPy", "× LiteRT", "× best"], rows)
+    return table(["layer", "pixels", "C→K", "µs", "of peak", "× NumPy", "× LiteRT", "× best"], rows)
 
 
 def over_best(layer: Figures) -> float:

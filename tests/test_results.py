@@ -54,8 +54,8 @@ def test_figures_are_those_of_the_runs(runs):
     one, two = runs["one"], runs["two"]
     rows = cells(WRITER["layers"](one))
     assert [row[0] for row in rows[2:]] == ["a.small", "a.strided"]
-    assert rows[2][1:3] == ["2×6×6", "12 → 8"]
-    assert rows[3][1:3] == ["9×9 /2", "8 → 16"]
+    assert rows[2][1:3] == ["2×6×6", "12→8"]
+    assert rows[3][1:3] == ["9×9 /2", "8→16"]
     times = one["layers"][0]["implementations"]
     seconds = {name: figures["best_seconds"] for name, figures in times.items()}
     assert rows[2][3] == f"{seconds['fastpw'] * 1e6:.0f}"
