@@ -28,6 +28,8 @@ numpydoc_show_class_members = False
 
 html_theme = "furo"
 html_title = f"fastpw {version}"
+html_static_path = ["style"]
+html_css_files = ["wide.css"]
 html_show_sourcelink = False
 html_copy_source = False
 

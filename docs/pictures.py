@@ -79,11 +79,11 @@ def road():
     _box(axes, 54, 34, 20, 11, "", MARK)
     _say(axes, 64, 37, "run", weight="bold")
     _say(axes, 64, 41.2, f"below {_power(partition.SMALL_WORK)} multiply-adds one thread,\n"
-         f"below {_power(partition.BRIEF_WORK)} with the GIL held", fontsize=6.5)  # fmt: skip
+         f"below {_power(partition.BRIEF_WORK)} with the GIL held", fontsize=8)  # fmt: skip
     _box(axes, 28, 18, 20, 7, "check every argument;\nerrors are raised here")
     _box(axes, 28, 34, 20, 11, "")
     _say(axes, 38, 37, "describe", weight="bold")
-    _say(axes, 38, 41.2, "views of the arrays, how they\nare cut: a new program", fontsize=7)
+    _say(axes, 38, 41.2, "views of the arrays, how they\nare cut: a new program", fontsize=8)
     _arrow(axes, (22, 6.5), (28, 6.5))
     _arrow(axes, (48, 6.5), (54, 6.5))
     _say(axes, 51, 5, "yes", fontsize=8)
@@ -139,10 +139,10 @@ def tiles():
         fontsize=8,
     )
     _say(axes, at + width / 2, top - 1.8, f"y: {layer.P} × {layer.K}", fontsize=8)
-    _say(axes, left - 1, top + first + rows / 2, f"a block:\n{cut.rows} rows", fontsize=7, ha="right")
-    _say(axes, left + depth / 2, top + height + 2.3, "read in place,\nnever copied", fontsize=7)
+    _say(axes, left - 1, top + first + rows / 2, f"a block:\n{cut.rows} rows", fontsize=8, ha="right")
+    _say(axes, left + depth / 2, top + height + 2.3, "read in place,\nnever copied", fontsize=8)
     _say(axes, at + width / 2, top + height + 2,
-         f"{cut.threads} threads share the blocks; a block meets all panels in turn", fontsize=7)  # fmt: skip
+         f"{cut.threads} threads share the blocks; a block meets all panels in turn", fontsize=8)  # fmt: skip
     _zoom(axes, isa, high, wide, (at + 3 * columns, top + first + rows / 2))
     return figure
 
@@ -165,7 +165,7 @@ def _zoom(axes, isa, high, wide, source):
     )
     _say(axes, x + width / 2, y + high * cell + 7,
          "over the whole depth:\n+= x[row, c] · weight[c, column]\nthen bias, residual, activation,\n"
-         "and one store", fontsize=7)  # fmt: skip
+         "and one store", fontsize=8)  # fmt: skip
 
 
 # ---- bands and line buffers ------------------------------------------------------------------------------

@@ -1,8 +1,13 @@
 """The account of a run: a Result per layer, the roofs of the same run, and what follows from them."""
 
+import datetime
 import platform
+import re
 import statistics
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
+from importlib import metadata
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -114,6 +119,9 @@ class Report:
             "numpy": np.__version__,
             "python": platform.python_version(),
             "machine": platform.platform(),
+            "processor": _processor(),
+            "packages": dict(_packages()),
+            "date": datetime.date.today().isoformat(),
             "compiler": machine.compiler(),
             "isa": chosen_isa(self.setting.dtype),
             **asdict(self.setting),
@@ -153,6 +161,24 @@ class Report:
 def _mean(ratios):
     ratios = list(ratios)
     return statistics.geometric_mean(ratios) if ratios else None
+
+
+def _processor(cpuinfo: str = "/proc/cpuinfo") -> str:
+    """The CPU's own name, where the system tells it; else its architecture."""
+    try:
+        found = re.search(r"^model name\s*: (.*)$", Path(cpuinfo).read_text(), re.MULTILINE)
+    except OSError:
+        found = None
+    return found[1] if found else platform.processor() or platform.machine()
+
+
+def _packages() -> Iterator[tuple[str, str]]:
+    """The versions of the peers that are installed."""
+    for name in ("ai-edge-litert", "torch", "onnxruntime", "openvino"):
+        try:
+            yield name, metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
 
 
 def chosen_isa(dtype: str) -> str:
