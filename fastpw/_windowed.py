@@ -126,7 +126,9 @@ class Dense(WindowedConvolution):
             return pack_small_groups(self.weight, self.bias)
         return pack_dense(self.weight, self.bias, self.options.groups)
 
-    def describe(self, packed: PackedWeights | PackedStencil, *arrays: np.ndarray | None) -> Forward | Stencil:
+    def describe(
+        self, packed: PackedWeights | PackedStencil, *arrays: np.ndarray | None
+    ) -> Forward | Stencil:
         taps = self.taps(arrays[0])
         if isinstance(packed, PackedStencil):
             views, activation = tuple(map(images, arrays)), self.options.activation
@@ -274,6 +276,6 @@ class Pooled(Windowed):
     def describe(self, packed: None, *arrays: np.ndarray | None) -> Pool:
         views, kind = list(map(images, arrays)), self.kind
         if self.window is None:
-            kind = "image"
+            kind = "plane"
             views[1] = images(arrays[1][..., np.newaxis, np.newaxis, :])
         return Pool(arrays, tuple(self.taps(arrays[0])), kind, threads, tuple(views))

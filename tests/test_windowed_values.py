@@ -201,6 +201,60 @@ def one_channel_each(weight):
     return dense
 
 
+SMALL_GROUPS = [
+    {"padding": 1},
+    {"padding": 1, "stride": 2},
+    {"padding": "same", "dilation": 2, "activation": "relu"},
+    {"padding": (0, 2), "stride": (2, 1), "activation": "gelu"},
+]
+
+
+@pytest.mark.parametrize("options", SMALL_GROUPS, ids=str)
+@pytest.mark.parametrize("size", [(3, 3), (1, 5), (5, 2)], ids=str)
+def test_small_groups(options, size, dtype, rng):
+    """Some fill vectors and some do not, and their last vectors, tiles and rows are not whole."""
+    for group, channels in product((1, 2, 4, 8, 16), (48, 80)):
+        x, weight = integers(rng, dtype, 2, 9, 13, channels), integers(rng, dtype, channels, *size, group)
+        layer = fastpw.Conv2d(weight, integers(rng, dtype, channels), groups=channels // group, **options)
+        residual = integers(rng, dtype, *layer.output_shape(x.shape))
+        y = layer(x, residual=residual)
+        given = {"groups": channels // group, "residual": residual, **options}
+        expected = reference.conv2d(x, weight, layer.bias, **given)
+        assert np.allclose(y, expected, rtol=1e-5, atol=1e-5), (group, channels)
+        assert "activation" in options or np.array_equal(y, expected), (group, channels)
+        alone = layer(x[1, :, :, :], residual=residual[1])
+        assert alone.tobytes() == y[1].tobytes(), (group, channels)
+    part = fastpw.Conv2d(weight[:20, ..., :4], groups=5, **options)(x[..., :20])
+    assert np.allclose(
+        part, reference.conv2d(x[..., :20], weight[:20, ..., :4], groups=5, **options), atol=1e-5
+    )
+
+
+def test_an_infinity_stays_in_its_small_group(dtype):
+    """Groups share vectors, and zero times infinity is NaN."""
+    for group in (1, 2, 4, 8):
+        x, weight = np.ones((4, 10, 16), dtype), np.ones((16, 3, 3, group), dtype)
+        x[2, 5, 3] = np.inf
+        y = fastpw.conv2d(x, weight, padding=1, groups=16 // group)
+        mine = np.arange(16) // group == 3 // group
+        assert np.isposinf(y[1:4, 4:7, mine]).all()
+        assert np.isfinite(y[..., ~mine]).all()
+        assert np.isfinite(y[0]).all()
+
+
+def test_means_of_images_of_few_channels(dtype, rng):
+    for channels, (height, width) in product(range(1, 18), [(1, 1), (3, 50), (40, 33)]):
+        x = integers(rng, dtype, 2, height, width, channels)
+        y = fastpw.GlobalAveragePool()(x)
+        assert np.allclose(y, x.mean(axis=(1, 2), dtype="f8"), rtol=1e-6)
+        crop = np.full((2, height + 2, width + 3, channels + 2), np.nan, dtype)[:, 1:-1, 2:-1, 1:-1]
+        crop[...] = x
+        assert fastpw.GlobalAveragePool()(crop).tobytes() == y.tobytes()
+        assert fastpw.GlobalAveragePool()(crop[1]).tobytes() == y[1].tobytes()
+        x[1, height // 2, width // 2, 0] = np.nan
+        assert np.isnan(fastpw.GlobalAveragePool()(x)).sum() == 1
+
+
 def test_layouts_of_dense_weights(dtype, rng):
     x, weight = rng.standard_normal((6, 5, 8)).astype(dtype), rng.standard_normal((6, 3, 2, 4)).astype(dtype)
     expected = fastpw.conv2d(x, weight, groups=2)

@@ -128,7 +128,9 @@ def _channels(window: Window, lanes: int, element: int) -> int:
     """Of a block: whole vectors, and about as many in each."""
     if window.tap_rows <= FEW_ROWS and not _collides(window):
         return -(-window.channels // lanes) * lanes
-    bytes_of_channel = (window.tap_rows * window.inputs + window.tap_rows * window.tap_columns * window.group + 1) * element
+    bytes_of_channel = (
+        window.tap_rows * window.inputs + window.tap_rows * window.tap_columns * window.group + 1
+    ) * element
     most = max(LEAST_BLOCK_BYTES // element, FIRST_LEVEL_BYTES // bytes_of_channel // lanes * lanes)
     blocks = -(-window.channels // most)
     return -(-window.channels // (blocks * lanes)) * lanes

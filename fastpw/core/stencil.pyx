@@ -256,8 +256,8 @@ cdef class Pool(Sweep):
         As those of a Stencil.
     window : tuple
         As that of a Stencil.
-    kind : {"max", "average", "average_padded", "image"}
-        Whether a mean is that of the pixels that exist, or counts zeros for those that do not; or that of all pixels.
+    kind : {"max", "average", "average_padded", "plane"}
+        Whether a mean is that of the pixels that exist, or counts zeros for those that do not; or that of the pixels of a plane.
     threads : callable
         Says how many threads a call may use.
     views : tuple, optional
@@ -267,8 +267,8 @@ cdef class Pool(Sweep):
     def __init__(self, tuple arrays, tuple window, str kind, threads, tuple views=None):
         cdef Windows *w = &self.windows
         w.group = 1
-        if kind not in ("max", "average", "average_padded", "image"):
-            raise ValueError(f"kind is max, average, average_padded or image, got {kind!r}")
+        if kind not in ("max", "average", "average_padded", "plane"):
+            raise ValueError(f"kind is max, average, average_padded or plane, got {kind!r}")
         self.describe(arrays, views or arrays, window, threads)
         cdef Py_ssize_t size = w.n * w.kernels.a_size, counted = whole_lines(size)
         self.memory = new_memory(counted + (w.rows.outputs + w.columns.outputs) * sizeof(int32_t), "fillers")
@@ -278,7 +278,7 @@ cdef class Pool(Sweep):
             w.row_taps = count_taps(&w.rows, kind != "average_padded", <int32_t *>(self.memory + counted))
             w.column_taps = count_taps(&w.columns, kind != "average_padded", <int32_t *>w.row_taps + w.rows.outputs)
         # (of as many channels as fill a vector, taps are added as fast)
-        w.whole = kind == "image" and w.n < w.kernels.lanes
+        w.whole = kind == "plane" and w.n < w.kernels.lanes
         if w.whole and not (is_whole(&w.rows) and is_whole(&w.columns)):
             raise ValueError(f"a window over all pixels is needed, got {window}")
         self.cut()

@@ -162,7 +162,7 @@ static void row_sums(ptrdiff_t m, ptrdiff_t n, const char *a, ptrdiff_t lda, dou
     }
     for (; m >= 4; m -= 4, a += 4 * lda) OVER_ROW(n, sums, sums, FOUR);
     for (; m > 0; m--, a += lda) OVER_ROW(n, sums, sums, ONE);
-    OVER_ROW(n, sums, sums, DIVIDED);
+    if (divisor != 1) OVER_ROW(n, sums, sums, DIVIDED);
 #undef FOUR
 #undef ONE
 #undef DIVIDED

@@ -77,6 +77,8 @@ INLINE void add_known_of_groups(const int group, const int taps, const int strid
                                 const char *const *pixel, const char *weight, const stencil_channels *ch)
 {
     vec v[MOST_TAPS];
+    /* Pixels are loaded again for each channel of the group: they would not all fit the registers until then. */
+    __asm__ volatile("" ::: "memory");
     UNROLL for (int j = 0; j < taps; j++) v[j] = vec_load(weight + j * VEC_BYTES);
     UNROLL for (int q = 0; q < (TILE_COLUMNS - 1) * stride + taps; q++) {
         const vec x = load_of_groups(group, 1, pixel[q] + ch->from, i, ch->lanes);
