@@ -63,7 +63,7 @@ def test_forward(shape, activation, dtype, rng, streams):
 @pytest.mark.parametrize("width", [5, 12, 29, 56])
 def test_forward_of_a_strided_layer(width, dtype, rng, streams):
     """Its pixels lie in runs, which are left in place or copied together."""
-    x, weight = rng.standard_normal((2, 7, width, 24)).astype(dtype), rng.standard_normal((96, 24)).astype(dtype)
+    x, weight = (rng.standard_normal(shape).astype(dtype) for shape in ((2, 7, width, 24), (96, 24)))
     expected = fastpw.conv1x1(np.ascontiguousarray(x[:, ::2, ::2]), weight, activation="relu")
     for _ in range(2):  # through the caches, then past them
         out = aligned(expected.shape, dtype)
