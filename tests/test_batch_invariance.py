@@ -107,8 +107,7 @@ def test_pixels_of_few_channels_with_and_without_gaps(dtype, channels, activatio
         bias = numbers(filters, dtype, 11)
         apart = np.zeros((203, channels + 1), dtype)
         apart[:, :channels] = x
-        y = fastpw.conv1x1(x, weight, bias, activation=activation)
-        other = fastpw.conv1x1(apart[:, :channels], weight, bias, activation=activation)
-        assert_same_bits(y, other, filters)
-        alone = np.concatenate([fastpw.conv1x1(row, weight, bias, activation=activation) for row in x[:, None]])
-        assert_same_bits(alone, y, filters)
+        layer = fastpw.Conv1x1(weight, bias, activation=activation)
+        y = layer(x)
+        assert_same_bits(y, layer(apart[:, :channels]), filters)
+        assert_same_bits(np.concatenate([layer(row) for row in x[:, None]]), y, filters)

@@ -60,6 +60,18 @@ def test_forward(shape, activation, dtype, rng, streams):
         assert out.tobytes() == fastpw.conv1x1(x, weight, bias, activation=activation).tobytes()
 
 
+@pytest.mark.parametrize("width", [5, 12, 29, 56])
+def test_forward_of_a_strided_layer(width, dtype, rng, streams):
+    """Its pixels lie in runs, which are left in place or copied together."""
+    x, weight = (rng.standard_normal(shape).astype(dtype) for shape in ((2, 7, width, 24), (96, 24)))
+    expected = fastpw.conv1x1(np.ascontiguousarray(x[:, ::2, ::2]), weight, activation="relu")
+    for _ in range(2):  # through the caches, then past them
+        out = aligned(expected.shape, dtype)
+        fastpw.conv1x1(x, weight, stride=2, activation="relu", out=out)
+        assert out.tobytes() == expected.tobytes()
+        streams()
+
+
 def test_chains(dtype, rng, streams):
     """A result is written past the caches, what it is made of is not."""
     expand, project = (rng.standard_normal(s).astype(dtype) for s in ((64, 32), (32, 64)))

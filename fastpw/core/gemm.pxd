@@ -6,10 +6,10 @@ A task's panels each meet all its rows while they are in the cache.
 """
 
 from fastpw.core.ahead cimport Ahead, fetch, fetch_pixels, nothing_ahead
-from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_gemm_args, fastpw_output, fastpw_row_args,
-                                  fastpw_few_args, fastpw_scale_args, fastpw_unpacked_args)
+from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_few_args, fastpw_gemm_args, fastpw_kernel_set,
+                                  fastpw_output, fastpw_row_args, fastpw_scale_args, fastpw_unpacked_args)
 from fastpw.core.panels cimport CACHE_LINE, PackedB, tile_of
-from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z, Pixels, address, run_length
+from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z, Pixels, address, at_one_distance, run_length
 from fastpw.core.gemm_window cimport Window
 
 
@@ -18,6 +18,8 @@ cdef enum:
     LONG_ROW = 256
     # Tiles of fewer rows wait for their own sums.
     FULL_ROWS = 4
+    # A panel that meets a run where it lies takes a call for it. So many bytes are copied meanwhile.
+    BYTES_OF_CALL = 2048
     # Panels that meet so few rows pass by in one long stream, which it foresees, too.
     FORESEEN_ROWS = 3
 
@@ -50,6 +52,20 @@ cdef struct Task:
     Py_ssize_t next_stop         # rows up to here are read then; `stop` if none are
 
 
+cdef inline bint results_at_one_distance(const Gemm *g) noexcept nogil:
+    return (at_one_distance(&g.pixels, C) and at_one_distance(&g.pixels, RESIDUAL)
+            and at_one_distance(&g.pixels, Z))
+
+
+cdef inline bint copies_runs(const Gemm *g) noexcept nogil:
+    """Whether runs of A that fill tiles are copied together all the same, because a call for each run and panel would
+    take longer. That was measured where a panel is one cache line wide."""
+    cdef const fastpw_kernel_set *kernels = g.b.kernels
+    cdef Py_ssize_t run_bytes = g.pixels.size[2] * g.b.k * kernels.a_size
+    return (kernels.tiles[0].nr * kernels.b_size <= CACHE_LINE and run_bytes < g.b.count * BYTES_OF_CALL
+            and not at_one_distance(&g.pixels, A) and results_at_one_distance(g))
+
+
 cdef inline bint in_place(const Gemm *g) noexcept nogil:
     """Whether the rows come in runs long enough to fill tiles, or there are no tiles to fill."""
     cdef Py_ssize_t run = g.pixels.size[2], height = g.b.kernels.tiles[0].mr
@@ -57,14 +73,15 @@ cdef inline bint in_place(const Gemm *g) noexcept nogil:
         return False
     if run == g.pixels.m or g.b.diagonal:
         return True
-    return run >= height and run // ((run + height - 1) // height) >= FULL_ROWS
+    return run >= height and run // ((run + height - 1) // height) >= FULL_ROWS and not copies_runs(g)
 
 
 cdef inline bint fills_lines(const Gemm *g, const Bound *at) noexcept nogil:
     """Whether every row of a tile's C is whole cache lines, as what goes past the caches should be."""
     cdef const Py_ssize_t *stride = g.pixels.stride[C]
     cdef Py_ssize_t places = <Py_ssize_t>at.rows[C] | stride[0] | stride[1] | stride[2]
-    return (places | g.b.kernels.tiles[0].nr * g.b.kernels.c_size) % CACHE_LINE == 0 and in_place(g)
+    return ((places | g.b.kernels.tiles[0].nr * g.b.kernels.c_size) % CACHE_LINE == 0
+            and (in_place(g) or not g.window.count and copies_runs(g)))
 
 
 cdef inline void look_ahead(const Gemm *g, const Bound *at, const Task *task, Py_ssize_t panel,

@@ -5,7 +5,8 @@ left where they are and found by a table.
 """
 
 from fastpw.core.ahead cimport Ahead
-from fastpw.core.gemm cimport Bound, Gemm, Task, ahead_of, begin, in_place, run_in_place, run_panel
+from fastpw.core.gemm cimport (Bound, Gemm, Task, ahead_of, begin, in_place, results_at_one_distance, run_in_place,
+                               run_panel)
 from fastpw.core.kernels cimport FASTPW_FROM_C, fastpw_gemm_args, fastpw_output, fastpw_taps_args
 from fastpw.core.pixels cimport (A, C, RESIDUAL, Z, Columns, address, at_one_distance, gather, scatter)
 from fastpw.core.gemm_window cimport find_runs, gather_taps, table_bytes
@@ -13,8 +14,7 @@ from fastpw.core.gemm_window cimport find_runs, gather_taps, table_bytes
 
 cdef inline bint stages_results(const Gemm *g) noexcept nogil:
     """Whether results are put where they belong when a task's panels are done."""
-    return not (in_place(g) or at_one_distance(&g.pixels, C) and at_one_distance(&g.pixels, RESIDUAL)
-                and at_one_distance(&g.pixels, Z))
+    return not (in_place(g) or results_at_one_distance(g))
 
 
 cdef inline Py_ssize_t bytes_of_a(const Gemm *g, Py_ssize_t rows) noexcept nogil:
@@ -98,7 +98,7 @@ cdef inline void run_staged(const Gemm *g, const Bound *at, const Task *task, ch
     columns.start, columns.stop, columns.offset = task.start, task.stop, task.first * width
     columns.size = min(task.last * width, g.b.n * g.b.kernels.c_size) - columns.offset
     args.m = task.stop - task.start
-    begin(g, &args, False)
+    begin(g, &args, at.streams)
     cdef char *c = workspace + bytes_of_a(g, args.m)
     cdef Py_ssize_t size = args.m * columns.size
     stage_a(g, at, task, workspace, gathered, &args)
