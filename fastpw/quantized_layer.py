@@ -251,7 +251,7 @@ class QConv1x1(Layer):
             weight, given["weight_scale"], bias = made
         else:
             weight, given["weight_scale"] = quantize_weight(layer.weight, layer.weight_layout)
-            bias = None if layer.bias is None else layer.bias.astype(np.float32)
+            bias = None if layer.bias is None else _checks.in_float32("bias", layer.bias)
         kept = {
             name: getattr(layer, name)
             for name in ("stride", "padding", "groups", "activation", "weight_layout")

@@ -68,6 +68,9 @@ VALUE_ERRORS = {
     "scale: a shape that broadcasts to x's (1,) is needed, got (2,)": lambda: fastpw.quantize(
         [1.0], [0.1, 0.2]
     ),
+    "bias: numbers that float32 holds are needed, got 1e+300": lambda: fastpw.QConv1x1.from_float(
+        fastpw.Conv1x1(np.ones((2, 3)), np.full(2, 1e300))
+    ),
     "weight: finite numbers are needed, got inf": lambda: fastpw.quantize_weight([[np.inf]]),
     "weight: numbers whose scale float32 holds are needed, got one of 7.874015748031496e+297": lambda: (
         fastpw.quantize_weight([[1e300]])

@@ -97,6 +97,7 @@ from .scales import (
     UINT8,
     broadcasts,
     finite,
+    in_float32,
     integers,
     no_nan,
     quantized_dtype,

@@ -93,6 +93,16 @@ def finite(name: str, value: np.ndarray) -> None:
         raise ValueError(f"{name}: finite numbers are needed, got {wrong[0]}")
 
 
+def in_float32(name: str, value: np.ndarray) -> np.ndarray:
+    """The numbers rounded to float32, of which none becomes infinite."""
+    with np.errstate(over="ignore", under="ignore"):
+        rounded = value.astype(np.float32)
+    wrong = value[np.isinf(rounded) & np.isfinite(value)]
+    if wrong.size:
+        raise ValueError(f"{name}: numbers that float32 holds are needed, got {wrong[0]}")
+    return rounded
+
+
 def scale_fits(name: str, scales: np.ndarray) -> None:
     """Whether float32 holds the scale of each row of weights."""
     if scales.max(initial=0) > MAX_FLOAT32:
