@@ -29,7 +29,7 @@ COMPILE += ["-falign-functions=64"]
 # Nothing here throws: the tables by which exceptions find their way take a fiftieth of the wheel.
 COMPILE += ["-fno-asynchronous-unwind-tables", "-fno-unwind-tables"]
 if not MACOS:
-    # Calls of functions elsewhere read the address where they stand: a jump less, and 1 kB of each module in the wheel.
+    # Calls of functions elsewhere read the address where they stand: a jump less, and 1 kB of each module.
     COMPILE += ["-fno-plt"]
     # A section for each function, which the linker may put in order (below).
     COMPILE += ["-ffunction-sections"]
@@ -73,8 +73,8 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
-# The tiles of all kernel sets side by side, by name: float32's and float64's, AVX2's and AVX-512's differ in a few
-# bits, and what is alike within 32 kB costs next to nothing in a wheel. That saves 22 kB of it.
+# The tiles of all kernel sets side by side, by name: float32's and float64's, AVX2's and AVX-512's differ in a
+# few bits, and what is alike within 32 kB costs next to nothing in a wheel. That saves 22 kB of it.
 BY_NAME = [] if MACOS else ["-Wl,--sort-section=name"]
 # Functions' names take a twentieth of a module. Debuggers want them, and a test reads those of the kernels.
 WITHOUT_NAMES = [] if MACOS or "-g" in USERS else ["-Wl,-s"]

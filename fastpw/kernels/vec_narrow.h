@@ -12,7 +12,7 @@
 /* The nearest integers, halves to even, of numbers in the range of int32. */
 INLINE ivec vec_round(vec v)
 {
-#if defined(__x86_64__)
+#if !VEC_MULTIPLIES_BY_LANE
     return (ivec)X86_INTEGERS(cvtps_epi32)((X86_FLOATS)v);
 #else
     return (ivec)vcvtnq_s32_f32((float32x4_t)v);
@@ -51,7 +51,7 @@ INLINE staging staging_of(int32_t zero)
  * anything.
  * stage_numbers reads STAGED_NUMBERS small integers as rows hold them, put_staged stores QUANTIZED_VECTORS of rounded
  * numbers so. */
-#if defined(__x86_64__)
+#if !VEC_MULTIPLIES_BY_LANE
 INLINE integers shorts_of(ivec a, ivec b, const byte_rule *rule)
 {
     const integers s = X86_INTEGERS(packs_epi32)((integers)a, (integers)b);

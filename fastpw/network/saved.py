@@ -91,7 +91,7 @@ def _left(description: dict[str, Any]) -> set[int]:
 def _graph(described: dict[str, Any], arrays: list[np.ndarray]) -> Graph:
     """The constants of the network are the first arrays; a body says which are its own."""
     names = described["constants"]
-    numbers = names if isinstance(names, dict) else {name: number for number, name in enumerate(names)}
+    numbers = names if isinstance(names, dict) else dict(zip(names, range(len(names)), strict=True))
     nodes = [
         Node(_text(op), [*map(_text, inputs)], [*map(_text, outputs)], _attributes(given, arrays), _text(name))
         for op, inputs, outputs, given, name in described["nodes"]
