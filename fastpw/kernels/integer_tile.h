@@ -4,9 +4,6 @@
 
 #include "integer_finish.h"
 
-/* Few rows wait for the weights: those are fetched as far ahead as memory beyond the second-level cache is away. */
-enum { FAR_ROWS = 1, FAR_BYTES = 1024 };
-
 INLINE void integer_tile(const int rows, const int vectors, const integer_place *at)
 {
     const fastpw_integer_args *g = at->args;
@@ -19,7 +16,6 @@ INLINE void integer_tile(const int rows, const int vectors, const integer_place 
         UNROLL for (int v = 0; v < vectors; v++) t[i][v] = ivec_load(start + v * LANES);
     for (; x < end; x += UNIT_BYTES, w += INTEGER_COLUMNS * DOT_DEPTHS) {
         dot_weights b[INTEGER_VECTORS];
-        if (rows <= FAR_ROWS) __builtin_prefetch(w + FAR_BYTES);
         UNROLL for (int v = 0; v < vectors; v++) b[v] = dot_load(w + v * LANES * DOT_DEPTHS);
         UNROLL for (int i = 0; i < rows; i++) {
             const dot_unit a = dot_broadcast(x + i * ld);
