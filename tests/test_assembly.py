@@ -48,6 +48,18 @@ X86_SETS = {
 ARM_SETS = {"neon float32": r"fmla\s+v\d+\.4s", "neon float64": r"fmla\s+v\d+\.2d"}
 
 
+# The products of small integers, each as one kernel set computes it.
+DOTS = re.compile(r"v?pmaddwd|vpdpbusd|sdot|sadalp")
+X86_INTEGER_SETS = {
+    "baseline": r"pmaddwd\s.*%xmm",
+    "avx2": r"vpmaddwd\s.*%ymm",
+    "avx512": r"vpmaddwd\s.*%zmm",
+    "avx_vnni": r"vpdpbusd\s.*%ymm",
+    "avx512_vnni": r"vpdpbusd\s.*%zmm",
+}
+ARM_INTEGER_SETS = {"neon": r"sadalp\s", "neon_dot": r"sdot\s"}
+
+
 @dataclass
 class Loop:
     function: str
@@ -74,7 +86,9 @@ def disassembled(binary):
         if match := FUNCTION.match(line):
             functions.append((match[1], []))
         elif functions and (match := INSTRUCTION.match(line)):
-            functions[-1][1].append((int(match[1], 16), f"{match[2]} {match[3]}".strip()))
+            # (a prefix of AVX-VNNI's instructions says how they are encoded)
+            text = f"{match[2]} {match[3]}".strip().removeprefix("{vex} ")
+            functions[-1][1].append((int(match[1], 16), text))
     return functions
 
 
@@ -96,11 +110,20 @@ def innermost_loops(function, instructions):
 
 
 @pytest.fixture(scope="module")
-def hot_loops():
+def loops():
     if shutil.which(OBJDUMP) is None:
         pytest.skip(f"{OBJDUMP} is absent")
-    loops = [loop for function in disassembled(BINARY) for loop in innermost_loops(*function)]
+    return [loop for function in disassembled(BINARY) for loop in innermost_loops(*function)]
+
+
+@pytest.fixture(scope="module")
+def hot_loops(loops):
     return [loop for loop in loops if loop.is_hot]
+
+
+@pytest.fixture(scope="module")
+def integer_loops(loops):
+    return [loop for loop in loops if loop.count(DOTS)]
 
 
 def kernel_sets_of(loops):
@@ -117,7 +140,32 @@ def test_every_kernel_set_has_hot_loops(hot_loops):
         assert widest >= 12, f"{name}: at most {widest} multiply-adds in a loop"
 
 
+def spills(loops):
+    lines = [(loop.function, line) for loop in loops for line in loop.body]
+    return [(function, line) for function, line in lines if STACK_STORE.fullmatch(line)]
+
+
 def test_hot_loops_store_no_vector_to_the_stack(hot_loops):
-    lines = [(loop.function, line) for loop in hot_loops for line in loop.body]
-    spills = [(function, line) for function, line in lines if STACK_STORE.fullmatch(line)]
-    assert not spills
+    assert not spills(hot_loops)
+
+
+def test_every_integer_set_has_loops_of_a_whole_tile(integer_loops):
+    """So that the tests below look at something: the products of 12 accumulators or more in one loop."""
+    is_arm = any(re.match("sdot|sadalp", line) for loop in integer_loops for line in loop.body)
+    for name, operation in (ARM_INTEGER_SETS if is_arm else X86_INTEGER_SETS).items():
+        of_set = [loop for loop in integer_loops if any(re.match(operation, line) for line in loop.body)]
+        assert max((loop.count(DOTS) for loop in of_set), default=0) >= 12, name
+
+
+def test_integer_loops_store_no_vector(integer_loops):
+    assert not spills(integer_loops)
+    stored = re.compile(r"v?mov\S+\s+%[xyz]mm\d+,\S*\(.*|st[pr]\s+[qd]\d+.*")
+    assert not [
+        (loop.function, line) for loop in integer_loops for line in loop.body if stored.fullmatch(line)
+    ]
+
+
+def test_no_instruction_saturates_sums(integer_loops):
+    """vpdpbusds and vpmaddubsw would, the one at 32 bits and the other at 16."""
+    names = {line.split()[0] for _, instructions in disassembled(BINARY) for _, line in instructions}
+    assert not names & {"vpdpbusds", "vpdpwssds", "vpmaddubsw", "pmaddubsw"}

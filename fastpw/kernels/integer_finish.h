@@ -36,6 +36,9 @@ typedef union {
     char rows[1];
 } integer_buffer;
 
+/* Where a fused multiply-add takes many instructions, a tile is not made larger by them. */
+#define DYNAMIC_IN_REGISTERS !VEC_FUSES_IN_SOFTWARE
+
 /* What a tile does with its sums: what most layers ask for it stores to C. */
 enum integer_way { LEAVES_SUMS, PUTS_BYTES, PUTS_DYNAMIC };
 
@@ -62,7 +65,7 @@ INLINE integer_place first_place(const fastpw_integer_args *g, integer_buffer *b
     const int size = size_of_result(g);
     integer_place at = {.args = g, .sums = buffer->sums};
     if (!how->by_activation && size == 1) at.way = PUTS_BYTES;
-    if (!how->by_activation && g->rows) at.way = PUTS_DYNAMIC;
+    if (DYNAMIC_IN_REGISTERS && !how->by_activation && g->rows) at.way = PUTS_DYNAMIC;
     at.puts_some = at.way != LEAVES_SUMS && g->n < INTEGER_COLUMNS;
     at.c = at.puts_some ? buffer->rows : g->c;
     at.ldc = at.puts_some ? INTEGER_COLUMNS * size : g->ldc;
@@ -126,7 +129,7 @@ INLINE void leave_sums(const int rows, const int vectors, const integer_sums t, 
 {
     if (at->way == PUTS_BYTES)
         put_bytes(rows, vectors, t, at);
-    else if (at->way == PUTS_DYNAMIC)
+    else if (DYNAMIC_IN_REGISTERS && at->way == PUTS_DYNAMIC)
         put_dynamic(rows, vectors, t, at);
     else
         UNROLL for (int i = 0; i < rows; i++)

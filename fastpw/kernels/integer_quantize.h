@@ -31,33 +31,47 @@ INLINE row_range range_of(const char *x, ptrdiff_t count)
     return range;
 }
 
-/* Of as many vectors as there are lanes, lane i becomes that of vector i. Halves of the lanes meet, as often as it takes
- * for one lane of each vector to remain. */
+/* Of as many vectors as there are lanes, lane i becomes that of vector i. Lanes meet their neighbours, as often as it
+ * takes for one lane of each vector to remain; with 8 lanes within halves of a vector, and the halves at the end. */
 #if LANES == 16
-#  define EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#  define ODD_LANES 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#  define LANES_OF_EACH 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
+#  define OTHER_LANES 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
 #elif LANES == 8
-#  define EVEN_LANES 0, 2, 4, 6, 8, 10, 12, 14
-#  define ODD_LANES 1, 3, 5, 7, 9, 11, 13, 15
+#  define LANES_OF_EACH 0, 2, 8, 10, 4, 6, 12, 14
+#  define OTHER_LANES 1, 3, 9, 11, 5, 7, 13, 15
+#  define LAST_LANES 0, 1, 2, 3, 8, 9, 10, 11
+#  define OTHER_LAST_LANES 4, 5, 6, 7, 12, 13, 14, 15
 #else
-#  define EVEN_LANES 0, 2, 4, 6
-#  define ODD_LANES 1, 3, 5, 7
+#  define LANES_OF_EACH 0, 2, 4, 6
+#  define OTHER_LANES 1, 3, 5, 7
+#endif
+#ifndef LAST_LANES
+#  define LAST_LANES LANES_OF_EACH
+#  define OTHER_LAST_LANES OTHER_LANES
 #endif
 
-INLINE row_range joined(const row_range *a, const row_range *b)
+INLINE vec some_lanes(const int last, vec a, vec b)
 {
-#define EVEN(of) __builtin_shufflevector(a->of, b->of, EVEN_LANES)
-#define ODD(of) __builtin_shufflevector(a->of, b->of, ODD_LANES)
-    return (row_range){vec_min(EVEN(low), ODD(low)), vec_max(EVEN(high), ODD(high)), both_finite(EVEN(finite), ODD(finite))};
-#undef EVEN
-#undef ODD
+    return last ? __builtin_shufflevector(a, b, LAST_LANES) : __builtin_shufflevector(a, b, LANES_OF_EACH);
+}
+
+INLINE vec other_lanes(const int last, vec a, vec b)
+{
+    return last ? __builtin_shufflevector(a, b, OTHER_LAST_LANES) : __builtin_shufflevector(a, b, OTHER_LANES);
+}
+
+INLINE row_range joined(const int last, const row_range *a, const row_range *b)
+{
+#define JOINED(of, join) join(some_lanes(last, a->of, b->of), other_lanes(last, a->of, b->of))
+    return (row_range){JOINED(low, vec_min), JOINED(high, vec_max), JOINED(finite, both_finite)};
+#undef JOINED
 }
 
 INLINE row_range range_of_each(row_range *rows)
 {
-    for (int count = LANES; count > 1; count /= 2)
-        for (int i = 0; i < count / 2; i++) rows[i] = joined(&rows[2 * i], &rows[2 * i + 1]);
-    return rows[0];
+    for (int count = LANES; count > 2; count /= 2)
+        for (int i = 0; i < count / 2; i++) rows[i] = joined(0, &rows[2 * i], &rows[2 * i + 1]);
+    return joined(1, &rows[0], &rows[1]);
 }
 
 /* ---- the rule -------------------------------------------------------------- */
@@ -90,7 +104,8 @@ INLINE row_rules rules_of(const row_range *range)
 enum { QUANTIZED_NUMBERS = QUANTIZED_VECTORS * LANES };
 
 /* `whole`: all the numbers are there, or so many. */
-INLINE void quantize_numbers(const int whole, const char *x, ptrdiff_t count, vec inverse, const staging *rule, staged *to)
+INLINE void quantize_numbers(const int whole, const char *x, ptrdiff_t count, vec inverse, const byte_rule *rule,
+                             staged *to)
 {
     ivec q[QUANTIZED_VECTORS];
     UNROLL for (int v = 0; v < QUANTIZED_VECTORS; v++) {
@@ -101,7 +116,7 @@ INLINE void quantize_numbers(const int whole, const char *x, ptrdiff_t count, ve
 }
 
 /* The last numbers may lie over those before. Beyond k there are zeros up to a whole step. */
-INLINE void quantize_row(const char *x, ptrdiff_t k, vec inverse, const staging *rule, staged *to)
+INLINE void quantize_row(const char *x, ptrdiff_t k, vec inverse, const byte_rule *rule, staged *to)
 {
     const ptrdiff_t last = k - QUANTIZED_NUMBERS;
     for (ptrdiff_t p = 0; p < last; p += QUANTIZED_NUMBERS) quantize_numbers(1, x + p * 4, 0, inverse, rule, to + p);
@@ -122,12 +137,13 @@ static void integer_quantize(const fastpw_quantize_args *s)
             ranges[i] = range_of(s->x + (first + i) * s->ldx, i < rows ? s->k * s->groups : 0);
         const row_range range = range_of_each(ranges);
         const row_rules rules = rules_of(&range);
+        const ivec zeros = twice_int16(rules.zero);
         for (int i = 0; i < rows; i++) {
             const char *x = s->x + (first + i) * s->ldx;
             char *to = s->to + (first + i) * s->ldto;
             s->rows[first + i] = (fastpw_row_scale){rules.zero[i] + SHIFT_OF_I8, rules.scale[i]};
             const vec inverse = vec_set(rules.inverse[i]);
-            const staging rule = staging_of(rules.zero[i]);
+            const byte_rule rule = staging_rule(ivec_set(zeros[i]));
             for (ptrdiff_t g = 0; g < s->groups; g++)
                 quantize_row(x + g * s->k * 4, s->k, inverse, &rule, (staged *)(to + g * s->from_group));
         }

@@ -19,32 +19,25 @@ INLINE ivec vec_round(vec v)
 #endif
 }
 
-/* What becomes of rounded numbers: min(max(number, low) + zero, 127), as an unsigned byte plus 128 if `flip` says so. */
+/* What becomes of rounded numbers: min(max(number, low) + zero, 127), as an unsigned byte plus 128 if flip says so. */
 typedef struct {
     ivec zero, least;                        /* int16: least is low + zero */
     ivec flip;                               /* bytes: 0, or 128 each */
 } byte_rule;
 
-INLINE ivec twice_int16(int32_t v) { return ivec_set((int32_t)((uint32_t)v << 16 | ((uint32_t)v & 0xFFFF))); }
+INLINE ivec twice_int16(ivec v) { return v << 16 | (v & 0xFFFF); }
 
 INLINE byte_rule byte_rule_of(int32_t zero, int32_t low, int is_unsigned)
 {
     const int32_t shift = is_unsigned ? 128 : 0;
-    return (byte_rule){twice_int16(zero - shift), twice_int16(low + zero - shift),
+    return (byte_rule){twice_int16(ivec_set(zero - shift)), twice_int16(ivec_set(low + zero - shift)),
                        ivec_set(is_unsigned ? (int32_t)0x80808080 : 0)};
 }
 
-/* The same on the way in: numbers between -128 and 127, staged. */
-typedef struct {
-    byte_rule bytes;
-    ivec most;                               /* int16 */
-} staging;
-
-INLINE staging staging_of(int32_t zero)
+/* On the way in: numbers plus zero, between -128 and 127, shifted as rows hold them. */
+INLINE byte_rule staging_rule(ivec twice_zero)
 {
-    staging s = {byte_rule_of(zero, -128 - zero, 0), twice_int16(127)};
-    s.bytes.flip = ivec_set(SHIFT_OF_I8 ? (int32_t)0x80808080 : 0);
-    return s;
+    return (byte_rule){twice_zero, twice_int16(ivec_set(-128)), ivec_set(SHIFT_OF_I8 ? (int32_t)0x80808080 : 0)};
 }
 
 /* put_two_rows stores the bytes of two rows of a tile: all columns, of which those beyond the vectors that come hold
@@ -95,9 +88,8 @@ INLINE ivec stage_numbers(const int is_unsigned, const void *p)
 {
     return is_unsigned ? dot_load(p) : dot_load(p) ^ (int32_t)0x80808080;
 }
-INLINE void put_staged(const ivec *q, const staging *s, void *to)
+INLINE void put_staged(const ivec *q, const byte_rule *rule, void *to)
 {
-    const byte_rule *rule = &s->bytes;
     ivec_store(to, (ivec)bytes_of(shorts_of(q[0], q[1], rule), shorts_of(q[2], q[3], rule), rule));
 }
 #  else
@@ -107,9 +99,10 @@ INLINE ivec stage_numbers(const int is_unsigned, const void *p)
 {
     return is_unsigned ? dot_load(p) & 0x00FF00FF : dot_load(p);
 }
-INLINE void put_staged(const ivec *q, const staging *s, void *to)
+INLINE void put_staged(const ivec *q, const byte_rule *rule, void *to)
 {
-    const integers numbers = X86_INTEGERS(min_epi16)(shorts_of(q[0], q[1], &s->bytes), (integers)s->most);
+    const integers most = (integers)twice_int16(ivec_set(127));
+    const integers numbers = X86_INTEGERS(min_epi16)(shorts_of(q[0], q[1], rule), most);
 #    if VEC_BYTES == 64
     ivec_store(to, (ivec)_mm512_permutexvar_epi64(_mm512_setr_epi64(0, 2, 4, 6, 1, 3, 5, 7), numbers));
 #    elif VEC_BYTES == 32
@@ -145,7 +138,7 @@ INLINE ivec stage_numbers(const int is_unsigned, const void *p)
 {
     return is_unsigned ? ivec_load(p) ^ (int32_t)0x80808080 : ivec_load(p);
 }
-INLINE void put_staged(const ivec *q, const staging *s, void *to) { put_row(4, q, &s->bytes, to); }
+INLINE void put_staged(const ivec *q, const byte_rule *rule, void *to) { put_row(4, q, rule, to); }
 #endif
 
 #endif
