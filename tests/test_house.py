@@ -122,11 +122,11 @@ OPERATORS = [
     ["__init__"],
     ["attention", "chains", "control", "linear_quantization"],
     [
-        *["activations", "convolutions", "elementwise", "facts", "norms", "picking", "regions"],
+        *["activations", "convolutions", "elementwise", "facts", "norms", "picking"],
         *["products", "quantized", "recurrent", "reductions", "resize", "scattering", "shapes", "transposed"],
     ],
-    ["group_norms", "pools", "scaling"],
-    ["joins", "rows", "volumes"],
+    ["group_norms", "pools", "resampling", "scaling"],
+    ["joins", "regions", "rows", "volumes"],
     ["images", "whole"],
     ["registry", "windows"],
 ]

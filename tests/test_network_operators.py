@@ -16,7 +16,12 @@ DTYPES = {
 }  # fmt: skip
 # Cases whose Dropout drops; a Scan as opset 8 had it; and a size of 2.4 pixels, which ONNX Runtime and
 # fastpw take for 2.
-LEFT_OUT = ("training_dropout", "scan_sum", "resize_downsample_scales_linear_align_corners")
+LEFT_OUT = (
+    "training_dropout",
+    "scan_sum",
+    "resize_downsample_scales_linear_align_corners",
+    "resize_downsample_scales_cubic_align_corners",
+)
 
 
 def cases():

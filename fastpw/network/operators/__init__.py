@@ -21,7 +21,7 @@ attention.py     Attention, RotaryEmbedding
 recurrent.py     LSTM, GRU, RNN
 shapes.py        views: Reshape, Transpose, Slice, Split, ...
 joins.py         Concat, Pad, Gather, Tile
-resize.py        Resize
+resize.py        Resize; resampling.py: the shares of pixels
 regions.py       NonMaxSuppression, RoiAlign, GridSample, AffineGrid, Col2Im
 picking.py       what picks elements by their places: GatherElements, TopK, OneHot, ...
 scattering.py    what puts elements to places: ScatterElements, ScatterND
@@ -48,6 +48,7 @@ from . import (  # each enters its operators into the table
     recurrent,
     reductions,
     regions,
+    resampling,
     resize,
     rows,
     scaling,
@@ -80,6 +81,7 @@ __all__ = [
     "recurrent",
     "reductions",
     "regions",
+    "resampling",
     "resize",
     "rows",
     "scaling",

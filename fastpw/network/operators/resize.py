@@ -1,4 +1,4 @@
-"""Resize: nearest and linear, one axis after the other."""
+"""Resize: nearest, linear and cubic, one axis after the other."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from ..plan import Bound, Plan
 from ..values import CHANNELS_LAST, Tensor, Value, channels_last, order_of
 from .images import is_float
 from .registry import Unsupported, known, operator
+from .resampling import pixels_and_shares, weighing
 from .rows import activated
 
 
@@ -38,10 +39,14 @@ def resize(
 def _sizes(node: Node, x: Value, axes: list[int], scales: Value | None, sizes: Value | None):
     """For each axis the new size, and the scale."""
     if sizes is not None and sizes.size:
-        if node.attributes.get("keep_aspect_ratio_policy", "stretch") != "stretch":
-            raise Unsupported("that keeps the aspect ratio")
-        for axis, size in zip(axes, known(sizes, "a size"), strict=True):
-            yield int(size), int(size) / x.shape[axis]
+        wanted = [int(size) for size in known(sizes, "a size")]
+        policy = node.attributes.get("keep_aspect_ratio_policy", "stretch")
+        if policy != "stretch":  # one scale for all axes
+            choose = min if policy == "not_larger" else max
+            scale = choose(size / x.shape[axis] for size, axis in zip(wanted, axes, strict=True))
+            wanted = [int(np.floor(scale * x.shape[axis] + 0.5)) for axis in axes]
+        for axis, size in zip(axes, wanted, strict=True):
+            yield size, size / x.shape[axis]
         return
     if scales is None or not scales.size:
         raise ValueError("scales or sizes are needed, got neither")
@@ -96,8 +101,14 @@ def _along(plan: Plan, node: Node, x: Value, axis: int, size: int, scale: float)
         def bind(x: np.ndarray, y: np.ndarray) -> Bound:
             return _mixing(np.moveaxis(x, axis, 0), (lower, upper, shares), np.moveaxis(y, axis, 0))
 
+    elif mode in ("linear", "cubic"):
+        pixels, weights = pixels_and_shares(node, places, x.shape[axis], scale)
+
+        def bind(x: np.ndarray, y: np.ndarray) -> Bound:
+            return weighing(np.moveaxis(x, axis, 0), pixels, weights, np.moveaxis(y, axis, 0))
+
     else:
-        raise Unsupported(f"with mode {mode!r}")
+        raise ValueError(f"mode: nearest, linear or cubic is needed, got {mode!r}")
     return plan.step(bind, x, shape=shape, dtype=x.dtype, order=order_of(x))
 
 
