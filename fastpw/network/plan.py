@@ -16,7 +16,7 @@ import numpy as np
 
 from .graph import Node
 from .memory import Budget
-from .values import Order, Shape, Tensor, Value, adjacent, nbytes, placeholder
+from .values import Order, Shape, Tensor, Value, adjacent, copy, nbytes, placeholder
 
 Bound = Callable[[], Any]  # what a call runs
 Bind = Callable[..., Bound]  # given the arrays that are read and the one that is written, what a call runs
@@ -191,4 +191,4 @@ def _no_body(plan: Plan, graph: Any, inputs: Any) -> list[Value]:
 
 
 def _copy(array: np.ndarray, out: np.ndarray) -> None:
-    np.copyto(out, array)
+    copy(array, out)
