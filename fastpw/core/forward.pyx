@@ -14,7 +14,7 @@ from fastpw.core.binding cimport describe_arrays, drop_arrays, find, find_output
 from fastpw.core.gemm cimport Bound, Gemm
 from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
 from fastpw.core.layout cimport drop_layout, fits, place_of, set_layout
-from fastpw.core.machine cimport kernels_for, team
+from fastpw.core.machine cimport kernels_for, team, team_still
 from fastpw.core.ndarray cimport (FLOAT32, FLOAT64, axes, first_byte, holds, ndarray, need_columns, shape_of,
                                   strides_of, type_of)
 from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, gate_panels,
@@ -442,7 +442,7 @@ cdef class Forward:
             at.panels = packed + part.packed_offset
             for i in range(OPERANDS):
                 at.rows[i] = places[i] + part.offsets[i] if part.used[i] else NULL
-            run_gemm(&part.gemm, &at, &part.schedule, min(members, part.schedule.threads), memory)
+            run_gemm(&part.gemm, &at, &part.schedule, min(team_still(members), part.schedule.threads), memory)
         free(memory)
         return 0
 

@@ -137,6 +137,11 @@ cdef int team(int threads) noexcept nogil:
     return openmp.team(threads)
 
 
+cdef int team_still(int threads) noexcept nogil:
+    """What is left of a team of `threads` for the next region of a call: 1 where the last one was too slow."""
+    return openmp.team_still(threads)
+
+
 cdef int team_begins(int threads) noexcept nogil:
     """The leader says so just before the region; returns `threads`."""
     return openmp.team_begins(threads)

@@ -11,7 +11,7 @@ from fastpw.core.integers cimport (FASTPW_HEAD_BIASES, FASTPW_HEAD_COLUMN_SUMS, 
                                    FASTPW_HEAD_SCALES, FASTPW_HEAD_U8)
 from fastpw.core.kernels cimport FASTPW_F32, FASTPW_I8, FASTPW_I32, FASTPW_U8
 from fastpw.core.layout cimport place_of
-from fastpw.core.machine cimport integer_kernels, team
+from fastpw.core.machine cimport integer_kernels, team, team_still
 from fastpw.core.ndarray cimport (FLOAT32, INT8, INT32, UINT8, axes, first_byte, ndarray, need_columns, shape_of,
                                   strides_of, type_of)
 from fastpw.core.panels cimport CACHE_LINE, copy_numbers, new_memory
@@ -245,7 +245,7 @@ cdef class Quantized(Program):
             part = &self.parts[number]
             at.rows[A] = places[A] + part.offsets[A]
             at.rows[C] = places[C] + part.offsets[C]
-            run_integer_gemm(&part.gemm, &at, min(members, part.gemm.threads), memory)
+            run_integer_gemm(&part.gemm, &at, min(team_still(members), part.gemm.threads), memory)
         free(memory)
         return 0
 

@@ -15,7 +15,7 @@ from fastpw.core.binding cimport Binding, describe_arrays, drop_arrays, find, fi
 from fastpw.core.forward cimport empty
 from fastpw.core.kernels cimport FASTPW_MOST_INPUTS, FASTPW_MOST_OPERATIONS, fastpw_kernel_set, fastpw_operation
 from fastpw.core.layout cimport Layout, place_of
-from fastpw.core.machine cimport kernels_for, team
+from fastpw.core.machine cimport kernels_for, team, team_still
 from fastpw.core.ndarray cimport axes, holds, ndarray, need_columns, shape_of, strides_of, type_of
 from fastpw.core.panels cimport Matrix, copy_numbers, matrix_of, new_memory, whole_lines
 from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
@@ -327,7 +327,7 @@ cdef class Shuffle(Program):
         for number in range(outer_places(&self.lead)):
             at[A] = places[A] + outer_offset(&self.lead, A, number)
             at[C] = places[C] + outer_offset(&self.lead, C, number)
-            run_interleaved(&self.how, at, members)
+            run_interleaved(&self.how, at, team_still(members))
         return 0
 
     @property
@@ -439,7 +439,7 @@ cdef class Rows:
                 at[operand] = self.places[operand]
                 if at[operand] != NULL:
                     at[operand] += outer_offset(&self.lead, operand, number)
-            run_rowwise(r, at, sums, members)
+            run_rowwise(r, at, sums, team_still(members))
         if r.kind == SUMS:
             self.finish(sums)
 

@@ -36,6 +36,7 @@ typedef struct {
     int cpus, most;              /* that it may run on, and the most threads because of that */
     uint64_t counted, per_ms;    /* when the CPUs were counted; ticks in a millisecond */
     int judged;                  /* whether the present team can tell how busy the CPUs are */
+    int stopped;                 /* whether the present call goes on alone */
     uint64_t began;              /* when it began its region */
     uint64_t started, done;      /* when this thread's share of it was begun, and done */
     int64_t saved;               /* by teams, against working alone */
@@ -171,6 +172,7 @@ static void fastpw_work_alone(fastpw_leader *me, uint64_t now, uint64_t lost)
     me->tried = 0;
     if (me->alone > longest) me->alone = longest;
     me->alone_since = now;
+    me->stopped = 1;
     me->saved = FASTPW_SOME_SAVED * me->per_ms;
 }
 
@@ -200,6 +202,7 @@ static int fastpw_team(int threads)
     if (threads > me->size && !fastpw_threads_granted(threads - 1)) return 1;
     me->since = fastpw_forks;
     me->size = threads;
+    me->stopped = 0;
     return threads;
 }
 
@@ -227,6 +230,9 @@ static int64_t fastpw_aside(fastpw_leader *me, uint64_t now)
     fastpw_look(me, now, ran);
     return aside > FASTPW_ASIDE * (int64_t)me->per_ms ? aside : 0;
 }
+
+/* A team whose last region was too slow takes no part in the next one of the same call. */
+static int fastpw_team_still(int threads) { return fastpw_me.stopped ? 1 : threads; }
 
 /* What the leader does between regions, and may wait for there, is not judged. */
 static int fastpw_team_begins(int threads)

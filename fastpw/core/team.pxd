@@ -7,6 +7,8 @@ cdef extern from "team.h" nogil:
     int most_threads "fastpw_most_threads"(int cpus) noexcept
     # The threads that a call which may use `threads` of them starts with.
     int team "fastpw_team"(int threads) noexcept
+    # What is left of such a team for the next region of a call.
+    int team_still "fastpw_team_still"(int threads) noexcept
     # The leader says so before the region; every member asks for its number at the beginning of its share and says so
     # at the end; the leader, after the region.
     int team_begins "fastpw_team_begins"(int threads) noexcept
