@@ -115,7 +115,7 @@ VALUE_ERRORS = {
         "x": ones(5, 8),
         "groups": 2,
     },
-    "weight: shape (K, C // groups) is needed for weight_layout='OI', got (10, 8, 1, 1)": {
+    "weight: shape (K, C // groups) is needed for weight_layout='OI', got (10, 8, 1, 1), which fits 'OIHW'": {
         "weight": ones(10, 8, 1, 1)
     },
     "weight: shape (K, C // groups) is needed for weight_layout='OI', got (10,)": {
@@ -130,11 +130,13 @@ VALUE_ERRORS = {
         "weight": ones(10, 8, 0, 1),
         "weight_layout": "OIHW",
     },
-    "weight: shape (1, 1, C // groups, K) is needed for weight_layout='HWIO', got (10, 8, 1, 1)": {
+    "weight: shape (1, 1, C // groups, K) is needed for weight_layout='HWIO', got (10, 8, 1, 1)"
+    ", which fits 'OIHW'": {
         "weight": ones(10, 8, 1, 1),
         "weight_layout": "HWIO",
     },
-    "weight: shape (K, 1, 1, C // groups) is needed for weight_layout='OHWI', got (10, 8, 1, 1)": {
+    "weight: shape (K, 1, 1, C // groups) is needed for weight_layout='OHWI', got (10, 8, 1, 1)"
+    ", which fits 'OIHW'": {
         "weight": ones(10, 8, 1, 1),
         "weight_layout": "OHWI",
     },
@@ -153,7 +155,7 @@ VALUE_ERRORS = {
     },
     f"{LAYOUT} 'NHWC'": {"weight_layout": "NHWC"},
     f"{LAYOUT} ['OI']": {"weight_layout": ["OI"]},
-    "weight: shape (C // groups, K) is needed for weight_layout='IO', got (10, 8, 1, 1)": {
+    "weight: shape (C // groups, K) is needed for weight_layout='IO', got (10, 8, 1, 1), which fits 'OIHW'": {
         "weight": ones(10, 8, 1, 1),
         "weight_layout": "IO",
     },

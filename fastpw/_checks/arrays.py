@@ -193,11 +193,18 @@ def weight_matrix(value: np.ndarray, layout: str) -> np.ndarray:
     if layout == "OI" and value.ndim == 2:
         return value
     axes, _ = LAYOUTS[layout]
-    if len(layout) != value.ndim or any(
-        size != 1 for axis, size in zip(layout, value.shape, strict=True) if axis in "HW"
-    ):
-        raise ValueError(f"weight: shape {axes} is needed for weight_layout={layout!r}, got {value.shape}")
+    if not _fits(value.shape, layout):
+        message = f"weight: shape {axes} is needed for weight_layout={layout!r}, got {value.shape}"
+        fitting = [repr(name) for name in LAYOUTS if _fits(value.shape, name)]
+        raise ValueError(f"{message}, which fits {' and '.join(fitting)}" if fitting else message)
     return matrix(value, layout)
+
+
+def _fits(shape, layout: str) -> bool:
+    """Whether a weight of that shape can have the layout: as many axes, and a kernel of one pixel."""
+    return len(layout) == len(shape) and all(
+        size == 1 for axis, size in zip(layout, shape, strict=True) if axis in "HW"
+    )
 
 
 def matrix(value: np.ndarray, layout: str) -> np.ndarray:
