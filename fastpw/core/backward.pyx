@@ -18,7 +18,7 @@ from fastpw.core.ndarray cimport axes, bytes_of_number, may_be_written, ndarray,
 from fastpw.core.outer cimport panels_are_lines
 from fastpw.core.panels cimport matrix_of, new_memory
 from fastpw.core.pixels cimport A, AXES, C, Lead, Pixels, join_axes, lay_out_rows, take_inner_axes
-from fastpw.core.steps cimport DATA_DEPTH, DATA_PANELS, DATA_STEP
+from fastpw.core.steps cimport DATA_DEPTH, DATA_MANY_ROWS, DATA_PACKED_DEPTH, DATA_PANELS, DATA_STEP
 from fastpw.core.walk_layout cimport (lay_out_block, lay_out_own, lay_out_sums, may_form, odd_lines, packs_panels,
                                       row_bytes)
 from fastpw.core.workspace cimport walk, workspace_bytes
@@ -100,6 +100,8 @@ cdef int describe_data(Walk *w, weight, dx) except -1:
     if not b.b.diagonal and not w.packs_first and g.stride_n == b.b.kernels.b_size:
         if packs_panels(w):
             w.data_panels = DATA_PANELS
+            if w.pixels.m < DATA_MANY_ROWS and w.outputs >= DATA_DEPTH:
+                w.data_depth = partition.even(w.outputs, DATA_PACKED_DEPTH, DATA_STEP)
         else:
             g.unpacked = b.b.n // b.b.kernels.tiles[0].nr
     g.b, g.epilogue = b.b, w.linear

@@ -17,6 +17,9 @@ cdef enum:
     DATA_DEPTH = 512
     DATA_STEP = 8                # whole steps of every tile
     DATA_PANELS = 8
+    # Of panels that are packed for fewer than DATA_MANY_ROWS: with dz they leave room there for what is read ahead.
+    # More rows would read and write dx too often.
+    DATA_PACKED_DEPTH = 256
     # Packing costs less than what it saves from so many rows on, where so many rows of W lie so many bytes apart: a
     # panel's lines no longer stay in the first-level cache, nor their pages among those that are known.
     DATA_ROWS = 12
