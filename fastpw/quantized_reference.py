@@ -70,15 +70,11 @@ def _activated(z, activation):
 
 
 def _requantized(acc, scale, y_scale, y_zero_point, dtype, activation):
-    """round_half_even(acc * scale / y_scale) + zero point, clamped; or that of act(acc * scale) / y_scale.
-
-    Where an activation makes NaN, of a product beyond float32's numbers, the result is the zero point.
-    """
+    """round_half_even(acc * scale / y_scale) + zero point, clamped; or that of act(acc * scale) / y_scale."""
     if _activations.find(activation)[0].name in CLAMPS:
         steps = acc.astype(np.float32) * (scale / y_scale)
     else:
         steps = _activated(acc.astype(np.float32) * scale, activation) / y_scale
-    steps = np.where(np.isnan(steps), np.float32(0), steps)
     lo, hi = clamp(activation, y_scale, y_zero_point, dtype)
     return (np.rint(np.clip(steps, lo - y_zero_point, hi - y_zero_point)) + y_zero_point).astype(dtype)
 

@@ -39,9 +39,10 @@ def _draw_roofs(axes, report):
     intensity = np.array([result.intensity for result in report.results])
     lowest, highest = intensity.min() / 1.3, intensity.max() * 1.3
     ridge = report.peak_gflops / report.bandwidth_gbs
+    peak = "float32's FMA peak" if report.setting.in_integers else "FMA peak"
     axes.plot([lowest, highest], [report.peak_gflops] * 2, color="black", linewidth=1.5)
     axes.annotate(
-        f"FMA peak {report.peak_gflops:.0f} GFLOP/s", (highest, report.peak_gflops), (0, 4),
+        f"{peak} {report.peak_gflops:.0f} GFLOP/s", (highest, report.peak_gflops), (0, 4),
         textcoords="offset points", ha="right", va="bottom",
     )  # fmt: skip
     slope = np.array([lowest, max(lowest, min(ridge, highest))])

@@ -43,6 +43,7 @@ INTEGERS = {
     "torch onednn": Peer("fastpw.bench.peers.torch_quantized:onednn", ("torch",)),
     "ort u8u8": Peer("fastpw.bench.peers.onnxruntime_quantized:unsigned", ("onnxruntime", "onnx")),
     "ort u8s8": Peer("fastpw.bench.peers.onnxruntime_quantized:signed", ("onnxruntime", "onnx")),
+    "openvino": Peer("fastpw.bench.peers.openvino_quantized:matmul", ("openvino",)),
 }
 DYNAMIC = {
     "litert": Peer("fastpw.bench.peers.litert_quantized:dynamic", ("ai_edge_litert",)),

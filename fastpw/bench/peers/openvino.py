@@ -43,18 +43,23 @@ def convolution(problem: Forward) -> tuple[Callable[[], Any], Callable[[], Any]]
     return request(problem, x, ops.transpose(y, ops.constant([0, 2, 3, 1])))
 
 
-def request(
-    problem: Forward | BlockProblem, x: Any, result: Any
-) -> tuple[Callable[[], Any], Callable[[], Any]]:
-    """An infer request bound to the pixels and to an array of its own, or to a new one for each call."""
+def compiled(threads: int, x: Any, result: Any) -> Any:  # openvino.InferRequest
+    """An infer request of the model from `x` to `result`."""
     options = {
-        "INFERENCE_NUM_THREADS": problem.setting.threads,
+        "INFERENCE_NUM_THREADS": threads,
         "INFERENCE_PRECISION_HINT": "f32",  # else it takes bfloat16 where the CPU has it
         "PERFORMANCE_HINT": "LATENCY",
         "NUM_STREAMS": 1,
     }
     model = openvino.Model([result], [x], "layer")
-    infer_request = openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+    return openvino.Core().compile_model(model, "CPU", options).create_infer_request()
+
+
+def request(
+    problem: Forward | BlockProblem, x: Any, result: Any
+) -> tuple[Callable[[], Any], Callable[[], Any]]:
+    """An infer request bound to the pixels and to an array of its own, or to a new one for each call."""
+    infer_request = compiled(problem.setting.threads, x, result)
 
     def bind(x, y):
         infer_request.set_input_tensor(openvino.Tensor(x, shared_memory=True))
