@@ -15,6 +15,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from io import BufferedReader
 from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
@@ -180,7 +181,7 @@ class Archive(NamedTuple):
 
 
 def read(
-    file: BinaryIO, budget: Budget, described: Callable[[dict[str, Any]], set[int]], least: int
+    file: BufferedReader, budget: Budget, described: Callable[[dict[str, Any]], set[int]], least: int
 ) -> Archive:
     """What `write` has written.
 
@@ -202,7 +203,7 @@ def read(
     for number, entry in enumerate(entries):
         budget.take(entry.nbytes)
         file.seek(entry.place)
-        if number in left:
+        if source is not None and number in left:
             total = _summed(file, entry.nbytes, scratch)
             data, place = source.memory, entry.place
         else:
@@ -271,7 +272,7 @@ class _Entry(NamedTuple):
         return cls(np.dtype(dtype), tuple(shape), first + place, checksum)
 
 
-def _summed(file: BinaryIO, nbytes: int, scratch: bytearray) -> int | None:
+def _summed(file: BufferedReader, nbytes: int, scratch: bytearray) -> int | None:
     """The checksum of some bytes from here; None if there are fewer."""
     total, view = _Sum(), memoryview(scratch)
     while nbytes:

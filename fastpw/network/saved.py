@@ -93,10 +93,8 @@ def _graph(described: dict[str, Any], arrays: list[np.ndarray]) -> Graph:
     names = described["constants"]
     numbers = names if isinstance(names, dict) else dict(zip(names, range(len(names)), strict=True))
     nodes = [
-        Node(
-            _text(op), [*map(_text, inputs)], [*map(_text, outputs)], _attributes(given, arrays), _text(name)
-        )
-        for op, inputs, outputs, given, name in described["nodes"]
+        Node(_text(op), [*map(_text, reads)], [*map(_text, makes)], _attributes(given, arrays), _text(name))
+        for op, reads, makes, given, name in described["nodes"]
     ]
     inputs, outputs = ([*map(_read_port, described[kind])] for kind in ("inputs", "outputs"))
     constants = {_text(name): arrays[number] for name, number in numbers.items()}
