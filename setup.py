@@ -73,8 +73,8 @@ class BuildExt(build_ext):
         super().build_extensions()
 
 
-# The tiles of all kernel sets side by side, by name: those of float32 and float64, or of AVX2 and AVX-512, differ
-# in a few bits, and what is alike within 32 kB costs next to nothing in a wheel. That saves 22 kB of it.
+# The tiles of all kernel sets side by side, by name: those of float32 and float64, or of AVX2 and AVX-512,
+# differ in a few bits, and what is alike within 32 kB costs next to nothing in a wheel. That saves 22 kB of it.
 BY_NAME = [] if MACOS else ["-Wl,--sort-section=name"]
 # Functions' names take a twentieth of a module. Debuggers want them, and a test reads those of the kernels.
 WITHOUT_NAMES = [] if MACOS or "-g" in USERS else ["-Wl,-s"]
