@@ -94,7 +94,8 @@ cdef inline void run_team(const BoundGemm *r, int threads) noexcept nogil:
 
 
 # GEMMs of one size that a team shares out: each is computed by one thread, and all are in one region.
-cdef inline void run_some(const BoundGemm *gemms, Share *shares, char *workspace, int member, int members) noexcept nogil:
+cdef inline void run_some(const BoundGemm *gemms, Share *shares, char *workspace, int member,
+                          int members) noexcept nogil:
     cdef Py_ssize_t number = next_task(shares, member, members)
     cdef BoundGemm own
     while number >= 0:

@@ -257,7 +257,8 @@ cdef class Pool(Sweep):
     window : tuple
         As that of a Stencil.
     kind : {"max", "average", "average_padded", "plane"}
-        Whether a mean is that of the pixels that exist, or counts zeros for those that do not; or that of the pixels of a plane.
+        Whether a mean is that of the pixels that exist, or counts zeros for those that do not; or that of the pixels
+        of a plane.
     threads : callable
         Says how many threads a call may use.
     views : tuple, optional
