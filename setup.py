@@ -74,7 +74,7 @@ class BuildExt(build_ext):
 
 
 # The tiles of all kernel sets side by side, by name: those of float32 and float64, or of AVX2 and AVX-512,
-# differ in a few bits, and what is alike within 32 kB costs next to nothing in a wheel. That saves 22 kB of it.
+# differ in a few bits, and what is alike within 32 kB costs next to nothing in a wheel: 22 kB less.
 BY_NAME = [] if MACOS else ["-Wl,--sort-section=name"]
 # Functions' names take a twentieth of a module. Debuggers want them, and a test reads those of the kernels.
 WITHOUT_NAMES = [] if MACOS or "-g" in USERS else ["-Wl,-s"]

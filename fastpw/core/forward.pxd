@@ -1,7 +1,7 @@
 """What others use of the forward pass."""
 
 from fastpw.core.binding cimport Binding
-from fastpw.core.gemm cimport Gemm
+from fastpw.core.gemm cimport Bound, Gemm
 from fastpw.core.layout cimport Layout
 from fastpw.core.panels cimport Matrix, PackedB
 from fastpw.core.pixels cimport OPERANDS
@@ -51,6 +51,7 @@ cdef class Forward:
     cdef int count
     cdef object shape, dtype, threads
     cdef int most_threads            # how many its GEMMs use at most
+    cdef bint together               # each GEMM is computed by one thread
 
     cdef int take_weights(self, weights, Py_ssize_t taps) except -1
     cdef int add(self, tuple views, tuple arrays, Py_ssize_t group, tuple activation, tuple window) except -1
@@ -60,4 +61,7 @@ cdef class Forward:
     cdef bint takes_gates(self, gates) noexcept
     cdef int pack_and_run(self, char *const *places) except -1
     cdef Py_ssize_t workspace(self, int members) noexcept
+    cdef int share_parts(self) except -1
+    cdef void bind_part(self, int number, char *const *places, const char *packed, Bound *at) noexcept
+    cdef int run_together(self, char *const *places, const char *packed, int members) except -1
     cdef int run_parts(self, char *const *places, const char *packed) except -1

@@ -20,7 +20,8 @@ from fastpw.core.ndarray cimport (FLOAT32, FLOAT64, axes, first_byte, holds, nda
 from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, gate_panels,
                                  matrix_of, new_memory, pack, splits_depth, whole_lines)
 from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
-from fastpw.core.schedule cimport Schedule, gemm_bytes, run_gemm
+from fastpw.core.schedule cimport BoundGemm, Schedule, gemm_bytes, run_gemm, run_gemms
+from fastpw.core.shares cimport Share
 from fastpw.core.staged cimport staging_bytes, stages_results
 from fastpw.core.tap_panels cimport pack_taps
 from fastpw.core.gemm_window cimport rows_of_tap, take_window
@@ -191,6 +192,13 @@ cdef enum:
     ARRAYS
 
 
+cdef enum:
+    # Groups for each thread such that it does not matter who has one more.
+    EVENLY = 8
+    # A group is small whose region takes a tenth of its time or more, in times of what is worth a team.
+    SMALL_GROUP = 4
+
+
 cdef Schedule schedule_of(const Gemm *g, int threads) except *:
     cdef Schedule s
     cdef const fastpw_kernel_set *kernels = g.b.kernels
@@ -242,6 +250,26 @@ cdef class Forward:
         self.take_weights(weights, 0 if window is None else window[0][0] * window[0][1])
         for *views, group in parts:
             self.add(tuple(views), arrays, group, activation, window)
+        self.share_parts()
+
+    cdef int share_parts(self) except -1:
+        """Let each thread compute whole groups of windows, where they are many and small: one region for all of them.
+
+        (Rows of larger ones, or without a window, are shared out as fast: a thread meets whole rows of x then.)"""
+        cdef int asked = self.binding.asked, number
+        cdef double work
+        if self.count < 2 or self.count != self.weights.groups or not self.weights.taps:
+            return 0
+        work = <double>self.parts[0].gemm.pixels.m * self.weights.b.n * self.weights.b.k
+        if self.count * work < partition.SMALL_WORK or work > SMALL_GROUP * partition.SMALL_WORK:
+            return 0
+        self.binding.follows = True
+        if asked < 2 or self.count % asked and self.count < EVENLY * asked:
+            return 0
+        self.together, self.most_threads = True, asked
+        for number in range(self.count):
+            self.parts[number].schedule = schedule_of(&self.parts[number].gemm, 1)
+        return 0
 
     cdef int take_weights(self, weights, Py_ssize_t taps) except -1:
         if isinstance(weights, PackedWeights):
@@ -413,9 +441,12 @@ cdef class Forward:
         return 0
 
     cdef Py_ssize_t workspace(self, int members) noexcept:
-        """What the parts need, which run one after the other."""
+        """What the parts need, which run one after the other, or each by one thread."""
         cdef const Part *part
         cdef Py_ssize_t size = 0, number
+        if self.together and members > 1:
+            return (whole_lines(self.count * (sizeof(BoundGemm) + sizeof(Bound)))
+                    + members * (sizeof(Share) + self.parts[0].schedule.workspace_bytes))
         for number in range(self.count):
             part = &self.parts[number]
             size = max(size, gemm_bytes(&part.schedule, min(members, part.schedule.threads)))
@@ -427,21 +458,43 @@ cdef class Forward:
         cdef Py_ssize_t size = self.workspace(self.most_threads)
         return size if self.packed is not None else size + self.weights.groups * self.weights.packed_bytes
 
+    cdef void bind_part(self, int number, char *const *places, const char *packed, Bound *at) noexcept:
+        cdef const Part *part = &self.parts[number]
+        cdef int i
+        at.b, at.b_ahead, at.ahead, at.streams = NULL, NULL, NULL, False
+        at.panels = packed + part.packed_offset
+        for i in range(OPERANDS):
+            at.rows[i] = places[i] + part.offsets[i] if part.used[i] else NULL
+
+    cdef int run_together(self, char *const *places, const char *packed, int members) except -1:
+        cdef char *memory = new_memory(self.workspace(members), "the workspace")
+        cdef BoundGemm *gemms = <BoundGemm *>memory
+        cdef Bound *bound = <Bound *>(memory + self.count * sizeof(BoundGemm))
+        cdef int number
+        for number in range(self.count):
+            self.bind_part(number, places, packed, bound + number)
+            gemms[number].gemm, gemms[number].at = &self.parts[number].gemm, bound + number
+            gemms[number].schedule = &self.parts[number].schedule
+        with nogil:
+            run_gemms(gemms, self.count, members,
+                      memory + whole_lines(self.count * (sizeof(BoundGemm) + sizeof(Bound))))
+        free(memory)
+        return 0
+
     cdef int run_parts(self, char *const *places, const char *packed) except -1:
         """All memory is there before anything is written."""
         cdef const Part *part
         cdef char *memory = NULL
         cdef Bound at
-        cdef int members = team(self.most_threads) if self.most_threads > 1 else 1, number, i
+        cdef int members = team(self.most_threads) if self.most_threads > 1 else 1, number
         cdef Py_ssize_t size = self.workspace(members)
+        if self.together and members > 1:
+            return self.run_together(places, packed, min(members, self.most_threads))
         if size:
             memory = new_memory(size, "the workspace")
-        at.b, at.b_ahead, at.ahead = NULL, NULL, NULL
         for number in range(self.count):
             part = &self.parts[number]
-            at.panels = packed + part.packed_offset
-            for i in range(OPERANDS):
-                at.rows[i] = places[i] + part.offsets[i] if part.used[i] else NULL
+            self.bind_part(number, places, packed, &at)
             run_gemm(&part.gemm, &at, &part.schedule, min(team_still(members), part.schedule.threads), memory)
         free(memory)
         return 0

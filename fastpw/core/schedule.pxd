@@ -93,6 +93,28 @@ cdef inline void run_team(const BoundGemm *r, int threads) noexcept nogil:
     team_joined(threads)
 
 
+# GEMMs of one size that a team shares out: each is computed by one thread, and all are in one region.
+cdef inline void run_some(const BoundGemm *gemms, Share *shares, char *workspace, int member,
+                          int members) noexcept nogil:
+    cdef Py_ssize_t number = next_task(shares, member, members)
+    cdef BoundGemm own
+    while number >= 0:
+        own = gemms[number]
+        own.workspace = workspace + member * own.schedule.workspace_bytes
+        run_alone(&own)
+        number = next_task(shares, member, members)
+
+
+cdef inline void run_gemms(const BoundGemm *gemms, int count, int threads, char *memory) noexcept nogil:
+    """The memory has room for the team's shares and workspaces."""
+    cdef Share *shares = <Share *>memory
+    share_out(shares, count, threads)
+    with parallel(num_threads=team_begins(threads)):
+        run_some(gemms, shares, memory + threads * sizeof(Share), team_member(), threads)
+        share_done()
+    team_joined(threads)
+
+
 # Threads whose shares need no memory of their own.
 cdef enum:
     FEW_THREADS = 8
