@@ -149,7 +149,7 @@ class Source:
 
     def __init__(self, file: BinaryIO) -> None:
         self._file = file
-        self.memory = Mapped(file.fileno(), 0, access=mmap.ACCESS_READ)
+        self.memory: Mapped = Mapped(file.fileno(), 0, access=mmap.ACCESS_READ)
         self._stamp = self._now()
 
     def check(self) -> None:
