@@ -78,8 +78,8 @@ def road():
     _box(axes, 54, 3, 20, 7, "bind: are these arrays laid\nout as those were?")
     _box(axes, 54, 34, 20, 11, "", MARK)
     _say(axes, 64, 37, "run", weight="bold")
-    _say(axes, 64, 41.2, f"below {_power(partition.SMALL_WORK)} multiply-adds one thread,\n"
-         f"below {_power(partition.BRIEF_WORK)} with the GIL held", fontsize=8)  # fmt: skip
+    _say(axes, 64, 41.4, f"one thread below {_power(partition.SMALL_WORK)}\nmultiply-adds, the GIL\n"
+         f"is held below {_power(partition.BRIEF_WORK)}", fontsize=8)  # fmt: skip
     _box(axes, 28, 18, 20, 7, "check every argument;\nerrors are raised here")
     _box(axes, 28, 34, 20, 11, "")
     _say(axes, 38, 37, "describe", weight="bold")
