@@ -30,6 +30,10 @@
 #else
 #  define TARGET(features) PRAGMA(GCC target(features))
 #endif
+/* The set for CPUs without AVX2 is as fast when it is compiled for size, and takes 35 kB less of the wheel. */
+#if defined(ISA_BASELINE) && !defined(__clang__)
+PRAGMA(GCC optimize("Os"))
+#endif
 /* A dot product takes the products of pairs of int16, or of groups of four bytes, into sums of int32. */
 #if defined(ISA_AVX512_VNNI)
 #  define ISA_AVX512
