@@ -34,7 +34,7 @@ LIMITS = {
         for line in (f"smull v{i}.8h, v30.8b, v31.8b", f"sadalp v{i + 12}.4s, v{i}.8h")
     ],
 }
-INTEGER_TILE = "integer_tile_"
+INTEGER_TILE = "integer_wide_"
 WIDE = "tile_WIDE_"
 LOOPS = ["peak$", WIDE, "tile_[24]_", "tile_OUTER_2_"]  # the limit first
 ITERATIONS = 200
