@@ -31,6 +31,7 @@ tap_sums.pxd          the sums for a window's weights, and the team that makes t
 forming.pxd           dz as a whole
 sums.py               how both are cut
 a GEMM
+parts.pxd             those of a program: one after the other, or all in one region
 schedule.pxd          its tasks, and the team that runs them
 staged.pxd            one task: some rows against some panels, copied together or found by a table
 gemm.pxd              and where the rows lie
@@ -45,6 +46,7 @@ rowwise.pxd           elements and rows: operations, normalizations, means
 what they stand on
 binding.pxd           the arrays of a program: whether others fit it, and may be written
 pixels.pxd            rows over three axes: where the pixels of each operand lie
+weights.pxd           the weights of a convolution, and their packing
 panels.pxd            packed weights
 tap_panels.pxd        those of a window, packed tap by tap
 layout.pxd            how an array is laid out, and whether another is laid out so

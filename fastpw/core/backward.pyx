@@ -8,7 +8,7 @@ from libc.stdlib cimport free, malloc
 from libc.string cimport memset
 
 from fastpw.core.clear cimport Cleared, clear
-from fastpw.core.forward cimport Weights, empty, pack_weights, weights_of
+from fastpw.core.forward cimport empty, weights_of
 from fastpw.core.gemm cimport Bound, Gemm, fills_lines
 from fastpw.core.gradients cimport (DRESIDUAL, DY, FROM_Z, GIVEN, NOT_NEEDED, RECOMPUTED, S, XS, BoundWalk, Team, Walk)
 from fastpw.core.kernels cimport (FASTPW_FROM_BIAS, FASTPW_FROM_C, FASTPW_FROM_ZERO, FASTPW_LINEAR, fastpw_epilogue)
@@ -21,6 +21,7 @@ from fastpw.core.pixels cimport A, AXES, C, Lead, Pixels, join_axes, lay_out_row
 from fastpw.core.steps cimport DATA_DEPTH, DATA_MANY_ROWS, DATA_PACKED_DEPTH, DATA_PANELS, DATA_STEP
 from fastpw.core.walk_layout cimport (lay_out_block, lay_out_own, lay_out_sums, may_form, odd_lines, packs_panels,
                                       row_bytes)
+from fastpw.core.weights cimport Weights, pack_weights
 from fastpw.core.workspace cimport walk, workspace_bytes
 
 from numpy import dtype, zeros

@@ -5,12 +5,13 @@ from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
 from fastpw.core.chained cimport MOST_STAGES, Stages, chain_bytes, run_chain, tasks
-from fastpw.core.forward cimport Forward, Part
+from fastpw.core.forward cimport Forward
 from fastpw.core.gemm cimport Gemm
 from fastpw.core.gemm_window cimport rows_of_tap
 from fastpw.core.machine cimport team
 from fastpw.core.ndarray cimport axes, first_byte, ndarray, shape_of, strides_of
 from fastpw.core.panels cimport new_memory, whole_lines
+from fastpw.core.parts cimport Part
 from fastpw.core.pixels cimport A, C, OPERANDS, lay_out_rows
 from fastpw.core.staged cimport staging_bytes, stages_results
 from fastpw.core.stages cimport Stage

@@ -11,19 +11,19 @@ from libc.stdlib cimport free, realloc
 from libc.string cimport memset
 
 from fastpw.core.binding cimport describe_arrays, drop_arrays, find, find_output, may_write
-from fastpw.core.gemm cimport Bound, Gemm
+from fastpw.core.gemm cimport Gemm
 from fastpw.core.kernels cimport FASTPW_FROM_BIAS, fastpw_kernel_set
 from fastpw.core.layout cimport drop_layout, fits, place_of, set_layout
-from fastpw.core.machine cimport kernels_for, team, team_still
+from fastpw.core.machine cimport kernels_for, team
 from fastpw.core.ndarray cimport (FLOAT32, FLOAT64, axes, first_byte, holds, ndarray, need_columns, shape_of,
                                   strides_of, type_of)
-from fastpw.core.panels cimport (CACHE_LINE, PackedB, Unpacked, bytes_of_panel, bytes_of_panels, gate_panels,
-                                 matrix_of, new_memory, pack, splits_depth, whole_lines)
+from fastpw.core.panels cimport (CACHE_LINE, PackedB, bytes_of_panel, bytes_of_panels, gate_panels, matrix_of,
+                                 new_memory, splits_depth, whole_lines)
+from fastpw.core.parts cimport Part, bytes_in_turn, bytes_together, run_in_turn, run_together
 from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
-from fastpw.core.schedule cimport BoundGemm, Schedule, gemm_bytes, run_gemm, run_gemms
-from fastpw.core.shares cimport Share
+from fastpw.core.schedule cimport Schedule
 from fastpw.core.staged cimport staging_bytes, stages_results
-from fastpw.core.tap_panels cimport pack_taps
+from fastpw.core.weights cimport Weights, pack_weights
 from fastpw.core.gemm_window cimport rows_of_tap, take_window
 
 from numpy import ascontiguousarray
@@ -137,22 +137,6 @@ cdef Weights weights_of(weight, bias, Py_ssize_t groups, int threads, Py_ssize_t
         w = lay_out_weights(weight, bias, kernels, groups, taps)
     w.threads = 1 if w.groups > 1 or w.b.n * w.b.k < partition.SMALL_PACKING else threads
     return w
-
-
-cdef void pack_weights(const Weights *w, const char *weight, const char *bias, char *to, int threads) noexcept nogil:
-    """All groups, one behind the other."""
-    cdef Py_ssize_t group
-    cdef Unpacked b
-    b.stride_n, b.stride_k, b.stride_bias = w.matrix.ld, w.matrix.stride, w.stride_bias
-    for group in range(w.groups if w.b.n else 0):
-        b.base = weight + group * w.from_group
-        b.bias = NULL
-        if bias != NULL:
-            b.bias = bias + group * w.b.n * w.stride_bias
-        if w.places.lines:
-            pack_taps(&w.b, &b, &w.places, to + group * w.packed_bytes, threads)
-        else:
-            pack(&w.b, &b, to + group * w.packed_bytes, threads)
 
 
 cdef class PackedWeights:
@@ -441,16 +425,9 @@ cdef class Forward:
         return 0
 
     cdef Py_ssize_t workspace(self, int members) noexcept:
-        """What the parts need, which run one after the other, or each by one thread."""
-        cdef const Part *part
-        cdef Py_ssize_t size = 0, number
         if self.together and members > 1:
-            return (whole_lines(self.count * (sizeof(BoundGemm) + sizeof(Bound)))
-                    + members * (sizeof(Share) + self.parts[0].schedule.workspace_bytes))
-        for number in range(self.count):
-            part = &self.parts[number]
-            size = max(size, gemm_bytes(&part.schedule, min(members, part.schedule.threads)))
-        return size
+            return bytes_together(self.parts, self.count, members)
+        return bytes_in_turn(self.parts, self.count, members)
 
     @property
     def room(self):
@@ -458,44 +435,15 @@ cdef class Forward:
         cdef Py_ssize_t size = self.workspace(self.most_threads)
         return size if self.packed is not None else size + self.weights.groups * self.weights.packed_bytes
 
-    cdef void bind_part(self, int number, char *const *places, const char *packed, Bound *at) noexcept:
-        cdef const Part *part = &self.parts[number]
-        cdef int i
-        at.b, at.b_ahead, at.ahead, at.streams = NULL, NULL, NULL, False
-        at.panels = packed + part.packed_offset
-        for i in range(OPERANDS):
-            at.rows[i] = places[i] + part.offsets[i] if part.used[i] else NULL
-
-    cdef int run_together(self, char *const *places, const char *packed, int members) except -1:
-        cdef char *memory = new_memory(self.workspace(members), "the workspace")
-        cdef BoundGemm *gemms = <BoundGemm *>memory
-        cdef Bound *bound = <Bound *>(memory + self.count * sizeof(BoundGemm))
-        cdef int number
-        for number in range(self.count):
-            self.bind_part(number, places, packed, bound + number)
-            gemms[number].gemm, gemms[number].at = &self.parts[number].gemm, bound + number
-            gemms[number].schedule = &self.parts[number].schedule
-        with nogil:
-            run_gemms(gemms, self.count, members,
-                      memory + whole_lines(self.count * (sizeof(BoundGemm) + sizeof(Bound))))
-        free(memory)
-        return 0
-
     cdef int run_parts(self, char *const *places, const char *packed) except -1:
         """All memory is there before anything is written."""
-        cdef const Part *part
-        cdef char *memory = NULL
-        cdef Bound at
-        cdef int members = team(self.most_threads) if self.most_threads > 1 else 1, number
+        cdef int members = team(self.most_threads) if self.most_threads > 1 else 1
         cdef Py_ssize_t size = self.workspace(members)
+        cdef char *memory = new_memory(size, "the workspace") if size else NULL
         if self.together and members > 1:
-            return self.run_together(places, packed, min(members, self.most_threads))
-        if size:
-            memory = new_memory(size, "the workspace")
-        for number in range(self.count):
-            part = &self.parts[number]
-            self.bind_part(number, places, packed, &at)
-            run_gemm(&part.gemm, &at, &part.schedule, min(team_still(members), part.schedule.threads), memory)
+            run_together(self.parts, self.count, places, packed, members, memory)
+        else:
+            run_in_turn(self.parts, self.count, places, packed, members, memory)
         free(memory)
         return 0
 

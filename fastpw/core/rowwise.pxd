@@ -118,3 +118,12 @@ cdef inline void run_rowwise(const Rowwise *r, char *const *places, char *sums, 
             run_share(r, places, sums, shares, team_member(), threads)
             share_done()
         team_joined(threads)
+
+
+cdef inline void put_means(const Rowwise *r, char *to, const char *sums) noexcept:
+    """The means, from the sums of all tasks."""
+    cdef Py_ssize_t row = r.n * r.kernels.c_size, blocks = tasks_of(r) // r.planes, plane
+    for plane in range(r.planes):
+        memset(to, 0, row)
+        r.kernels.row_sums(blocks, r.n, sums + plane * blocks * row, row, <double>r.pixels.m, to)
+        to += row

@@ -5,9 +5,9 @@ in which they are made. Where a product's results go through a stencil, each pan
 small enough for the first-level cache: the panel goes through both stages before the next begins.
 """
 
-from fastpw.core.forward cimport Part
 from fastpw.core.gemm cimport Bound, Task as GemmTask
 from fastpw.core.kernels cimport fastpw_kernel_set
+from fastpw.core.parts cimport Part
 from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z, Pixels, address
 from fastpw.core.staged cimport run_task
 from fastpw.core.windows cimport (Rows, Slide, Task as WindowTask, Windows, run_rows, run_staged, set_stage_table,

@@ -62,4 +62,3 @@ cdef class Rows:
 
     cdef int take_operations(self, list operations) except -1
     cdef int cut(self) except -1
-    cdef void finish(self, char *sums) noexcept

@@ -19,7 +19,7 @@ from fastpw.core.machine cimport kernels_for, team, team_still
 from fastpw.core.ndarray cimport axes, holds, ndarray, need_columns, shape_of, strides_of, type_of
 from fastpw.core.panels cimport Matrix, copy_numbers, matrix_of, new_memory, whole_lines
 from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
-from fastpw.core.rowwise cimport MOST_MEMBERS, NORMAL, PROGRAM, SUMS, run_rowwise, tasks_of
+from fastpw.core.rowwise cimport MOST_MEMBERS, NORMAL, PROGRAM, SUMS, put_means, run_rowwise, tasks_of
 from fastpw.core.sweep cimport run_windows, sweep_bytes
 from fastpw.core.planes cimport count_taps, fill, is_countable, need_planes, set_slide
 from fastpw.core.shuffle cimport Interleaved, run_interleaved
@@ -441,15 +441,5 @@ cdef class Rows:
                     at[operand] += outer_offset(&self.lead, operand, number)
             run_rowwise(r, at, sums, team_still(members))
         if r.kind == SUMS:
-            self.finish(sums)
-
-    cdef void finish(self, char *sums) noexcept:
-        """The means, from the sums of all tasks."""
-        cdef Rowwise *r = &self.how
-        cdef Py_ssize_t row = r.n * r.kernels.c_size, blocks = tasks_of(r) // r.planes, plane
-        cdef char *to
-        for plane in range(r.planes):
-            to = self.places[C] + plane * row
-            memset(to, 0, row)
-            r.kernels.row_sums(blocks, r.n, sums + plane * blocks * row, row, <double>r.pixels.m, to)
-        free(sums)
+            put_means(r, self.places[C], sums)
+            free(sums)

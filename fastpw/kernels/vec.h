@@ -30,7 +30,7 @@
 #else
 #  define TARGET(features) PRAGMA(GCC target(features))
 #endif
-/* The set for CPUs without AVX2 is as fast when it is compiled for size, and takes 35 kB less of the wheel. */
+/* The set for CPUs without AVX2 is as fast when it is compiled for size, which makes the wheel smaller. */
 #if defined(ISA_BASELINE) && !defined(__clang__)
 PRAGMA(GCC optimize("Os"))
 #endif
