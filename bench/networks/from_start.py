@@ -1,6 +1,6 @@
 """Networks in fresh processes: from the start of Python to the first answer, in time and in peak memory.
 
-python bench/networks/fresh.py --folder FOLDER [--only mobilenet_v2 resnet50] [--threads 1] [--rounds 7]
+python bench/networks/from_start.py --folder FOLDER [--only mobilenet_v2 resnet50] [--threads 1] [--rounds 7]
 
 FOLDER holds .onnx files. fastpw saves each as .npz. Then, in turn, a process of fastpw loads the saved file
 and runs it once, another one the .onnx file, and a process of ONNX Runtime that file, too. The first line is
