@@ -9,7 +9,7 @@ import numpy as np
 from ._convolution import Convolution
 from ._layer import Layer
 from ._operation import Operation, placeholder
-from ._windowed import Depthwise, images
+from ._windowed import images
 from .core import fusing
 from .core.chain import Chain
 from .runtime import threads
@@ -29,20 +29,9 @@ def stages(layers: Sequence[Layer], shapes: Sequence[Shape]) -> tuple[fusing.Sta
         if rows is None or 0 in before or 0 in after:
             return None
         *slide, depth = rows
-        panel = _panel(layer, layers[number + 1]) if number + 1 < len(layers) else 0
-        found.append(
-            fusing.Stage(fusing.Slide(*slide, before[-3], after[-3]), after[-2], after[-1], depth, panel)
-        )
+        slide = fusing.Slide(*slide, before[-3], after[-3])
+        found.append(fusing.Stage(slide, after[-2], after[-1], depth))
     return tuple(found)
-
-
-def _panel(layer: Layer, follower: Layer) -> int:
-    """Channels of a panel, where they go through both layers before the next panel's: 1x1 and depthwise."""
-    if not (isinstance(layer._operation, Convolution) and isinstance(follower._operation, Depthwise)):
-        return 0
-    # (weights that were packed for another instruction set may lie in wider vectors)
-    panel = layer._packed.panel
-    return 0 if panel % follower._packed.lanes else panel
 
 
 class Fused(Operation):

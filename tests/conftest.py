@@ -208,7 +208,6 @@ def machine_size(request, monkeypatch):
         # Nearly all layers that can run as one do so, in many bands, some rows of which are computed twice.
         monkeypatch.setattr(fusing, "SMALL_WORK", 0)
         monkeypatch.setattr(fusing, "SCRATCH_BYTES", 32 << 10)
-        monkeypatch.setattr(fusing, "RING_BYTES", 1 << 10)
         monkeypatch.setattr(_fusion, "SMALL_BETWEEN", 0)
         monkeypatch.setattr(_fusion, "LEAST_PIXELS", 0)
         monkeypatch.setattr(_fusion, "MOST_WORK", 1 << 30)

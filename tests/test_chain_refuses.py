@@ -1,14 +1,12 @@
 """What a chain must not take for granted: arrays that change, layers made for others, images without end."""
 
 from itertools import product
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import fastpw
 from fastpw import _fusion
-from fastpw._fused import stages
 from fastpw.core import machine
 
 ISAS = list(dict.fromkeys(row["isa"] for row in machine.kernel_sets() if row["runs"]))
@@ -18,7 +16,7 @@ ISAS = list(dict.fromkeys(row["isa"] for row in machine.kernel_sets() if row["ru
 @pytest.mark.parametrize("second", ISAS)
 @pytest.mark.parametrize("first", ISAS)
 def test_layers_made_for_different_instruction_sets(first, second, dtype, rng, one_by_one):
-    """A product's panels may be no whole vectors of the depthwise convolution behind it."""
+    """The layers of a chain may have vectors of different widths."""
     before = next(row["isa"] for row in machine.kernel_sets() if row["chosen"])
     x, *weights = (rng.standard_normal(s).astype(dtype) for s in ((2, 20, 19, 12), (72, 12), (3, 3, 72)))
     machine.choose_isa(first)
@@ -28,16 +26,6 @@ def test_layers_made_for_different_instruction_sets(first, second, dtype, rng, o
     machine.choose_isa(before)
     chain = fastpw.Chain([pointwise, spatial])
     assert chain(x).tobytes() == one_by_one(chain, x).tobytes()
-
-
-@pytest.mark.parametrize(("panel", "lanes", "together"), [(32, 16, 32), (16, 16, 16), (8, 16, 0), (12, 8, 0)])
-def test_panels_of_whole_vectors_go_through_both_layers(panel, lanes, together):
-    """Whatever this CPU runs."""
-    layers = fastpw.Conv1x1(np.ones((72, 12))), fastpw.DepthwiseConv2d(np.ones((3, 3, 72)), padding=1)
-    for layer, packed in zip(layers, ({"panel": panel}, {"lanes": lanes}), strict=True):
-        object.__setattr__(layer, "_packed", SimpleNamespace(**packed))
-    shapes = (1, 8, 9, 12), (1, 8, 9, 72), (1, 8, 9, 72)
-    assert [stage.panel for stage in stages(layers, shapes)] == [together, 0]
 
 
 class Meddler:

@@ -16,7 +16,7 @@ chain.pyx             layers that follow each other, as one program
 machine.pyx           the kernel sets in use, and threads
 a chain
 chained.pxd           one task: a band of rows through all stages; and the team that runs them
-stages.pxd            some rows of one stage, and of two that go panel by panel
+stages.pxd            some rows of one stage
 fusing.py             how a chain is cut
 the backward pass
 walk.pxd              one walk over the pixels, shared by a team

@@ -12,7 +12,7 @@ from fastpw.core.machine cimport team
 from fastpw.core.ndarray cimport axes, first_byte, ndarray, shape_of, strides_of
 from fastpw.core.panels cimport new_memory, whole_lines
 from fastpw.core.parts cimport Part
-from fastpw.core.pixels cimport A, C, OPERANDS, lay_out_rows
+from fastpw.core.pixels cimport A, OPERANDS
 from fastpw.core.staged cimport staging_bytes, stages_results
 from fastpw.core.stages cimport Stage
 from fastpw.core.stencil cimport Program, Sweep
@@ -62,8 +62,6 @@ cdef class Chain(Program):
         self.take_parts()
         self.take_planes(views)
         for i in range(c.count - 1):
-            if stages[i].panel:
-                go_by_panels(&c.stages[i])
             self.find_room(i, rooms[i])
         for i in range(c.count):
             self.find_workspace(i)
@@ -106,20 +104,10 @@ cdef class Chain(Program):
         cdef Stages *c = &self.stages
         cdef Stage *s = &c.stages[i]
         cdef Stage *next_ = &c.stages[i + 1]
-        cdef Py_ssize_t pixel, bytes_of_panel
         if rows < min(next_.rows.inputs, reach(&next_.rows, self.most_rows(i + 1))):
             raise ValueError(f"stage {i}: room for more than {rows} rows is needed")
-        s.room, s.lines_at = rows, c.bytes_of_thread
-        if not s.by_panels:
-            s.row = s.columns * channels_of(s) * s.kernels.c_size
-            c.bytes_of_thread += whole_lines(s.room * s.row)
-        else:
-            pixel = s.kernels.tiles[0].nr * s.kernels.c_size
-            s.row = s.columns * pixel
-            bytes_of_panel = whole_lines(s.room * s.row + pixel)
-            # Nothing is kept from one band to the next where there is only one.
-            s.panel = bytes_of_panel if c.bands > 1 else 0
-            c.bytes_of_thread += bytes_of_panel * (s.parts.gemm.b.count if c.bands > 1 else 1)
+        s.room, s.lines_at, s.row = rows, c.bytes_of_thread, s.columns * channels_of(s) * s.kernels.c_size
+        c.bytes_of_thread += whole_lines(s.room * s.row)
         next_.windows.ring = rows
         cdef int part
         for part in range(next_.count):
@@ -207,22 +195,6 @@ cdef int take_program(Stage *s, program) except -1:
 cdef Py_ssize_t channels_of(const Stage *s) noexcept:
     """Of a stage's results."""
     return s.windows.n if s.parts == NULL else s.count * s.parts.gemm.b.n
-
-
-cdef int go_by_panels(Stage *s) except -1:
-    """Let a stage's panels go through the next stage one by one."""
-    cdef Stage *next_ = s + 1
-    cdef Py_ssize_t pixel = s.kernels.tiles[0].nr * s.kernels.c_size
-    if (s.count != 1 or s.parts.gemm.window.count or s.parts.gemm.b.diagonal or next_.parts != NULL
-            or next_.windows.weights == NULL):
-        raise ValueError("a product of one group, and a stencil that follows, are needed")
-    if s.kernels.tiles[0].nr % next_.kernels.lanes:
-        raise ValueError("panels of whole vectors of the stencil are needed")
-    s.by_panels = True
-    lay_out_rows(&s.parts.gemm.pixels, C, pixel)
-    next_.windows.staged = 0
-    next_.windows.between[A].pixel, next_.windows.between[A].row = pixel, s.columns * pixel
-    return 0
 
 
 cdef int cut_products(Stage *s, Py_ssize_t rows) except -1:

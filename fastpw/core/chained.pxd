@@ -11,7 +11,7 @@ from fastpw.core.kernels cimport fastpw_enter_float_state, fastpw_float_state, f
 from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z
 from fastpw.core.shares cimport Share, next_task, share_out
-from fastpw.core.stages cimport Ends, RowsOfPair, Stage, run_pair, run_products, run_window
+from fastpw.core.stages cimport Ends, Stage, run_products, run_window
 from fastpw.core.windows cimport Distances
 
 
@@ -79,39 +79,28 @@ cdef inline void find_ends(const BoundStages *r, const Progress *p, int i, Ends 
     if i > 0:
         ends.lines[A].base = p.memory + c.stages[i - 1].lines_at
         ends.lines[A].row, ends.lines[A].room = c.stages[i - 1].row, c.stages[i - 1].room
-        ends.lines[A].panel = c.stages[i - 1].panel
     if i < c.count - 1:
         ends.lines[RESIDUAL].base = NULL
         ends.lines[C].base = p.memory + c.stages[i].lines_at
         ends.lines[C].row, ends.lines[C].room = c.stages[i].row, c.stages[i].room
-        ends.lines[C].panel = c.stages[i].panel
 
 
 cdef inline void run_stages(const BoundStages *r, Progress *p, const Needed *needed) noexcept nogil:
     """The rows that are needed and not there yet, stage by stage."""
     cdef const Stages *c = r.stages
     cdef const Stage *s
-    cdef Ends ends[2]
-    cdef RowsOfPair rows
+    cdef Ends ends
     cdef Py_ssize_t start
-    cdef int i = 0
-    while i < c.count:
+    cdef int i
+    for i in range(c.count):
         s = &c.stages[i]
         start = max(p.done[i], needed[i].first)
-        find_ends(r, p, i, &ends[0])
-        if s.by_panels:
-            find_ends(r, p, i + 1, &ends[1])
-            rows.start, rows.stop = start, needed[i].stop
-            rows.window_start, rows.window_stop = max(p.done[i + 1], needed[i + 1].first), needed[i + 1].stop
-            run_pair(s, &ends[0], &ends[1], &rows, p.memory)
-            p.done[i] = max(p.done[i], needed[i].stop)
-            i += 1
-        elif s.parts != NULL:
-            run_products(s, &ends[0], start, needed[i].stop, p.memory)
+        find_ends(r, p, i, &ends)
+        if s.parts != NULL:
+            run_products(s, &ends, start, needed[i].stop, p.memory)
         else:
-            run_window(s, &ends[0], start, needed[i].stop, p.memory)
+            run_window(s, &ends, start, needed[i].stop, p.memory)
         p.done[i] = max(p.done[i], needed[i].stop)
-        i += 1
 
 
 cdef inline void run_band(const BoundStages *r, Progress *p, Py_ssize_t number) noexcept nogil:
@@ -128,25 +117,11 @@ cdef inline void run_band(const BoundStages *r, Progress *p, Py_ssize_t number) 
     run_stages(r, p, needed)
 
 
-cdef inline void begin(const Stages *c, char *memory, Progress *p) noexcept nogil:
-    """What a thread does before its first task."""
-    cdef const Stage *s
-    cdef Py_ssize_t panel, pixel
-    cdef int i
-    p.memory, p.plane, p.row = memory, -1, -1
-    for i in range(c.count - 1):
-        s = &c.stages[i]
-        if s.by_panels:
-            pixel = s.kernels.tiles[0].nr * s.kernels.c_size
-            for panel in range(s.parts.gemm.b.count):
-                memset(memory + s.lines_at + panel * s.panel + s.room * s.row, 0, pixel)
-
-
 cdef inline void run_share(const BoundStages *r, int member, int members) noexcept nogil:
     cdef fastpw_float_state state = fastpw_enter_float_state()
     cdef Py_ssize_t number = next_task(r.shares, member, members)
     cdef Progress progress
-    begin(r.stages, r.memory + member * r.stages.bytes_of_thread, &progress)
+    progress.memory, progress.plane, progress.row = r.memory + member * r.stages.bytes_of_thread, -1, -1
     while number >= 0:
         run_band(r, &progress, number)
         number = next_task(r.shares, member, members)

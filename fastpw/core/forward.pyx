@@ -165,11 +165,6 @@ cdef class PackedWeights:
     def __dealloc__(self):
         free(self.memory)
 
-    @property
-    def panel(self):
-        """Columns of a panel, of one product; 0 where each channel has one weight, or groups their own."""
-        return 0 if self.how.b.diagonal or self.how.groups > 1 else self.how.b.kernels.tiles[0].nr
-
 
 # ---- the program ---------------------------------------------------------------------------------------------
 

@@ -36,7 +36,6 @@ class Stage(NamedTuple):
     columns: int  # outputs in a row
     channels: int  # of its results
     depth: int  # multiply-adds for a number of its results
-    panel: int  # channels of a panel, where its panels go through the next stage one by one; else 0
 
     def work(self, rows: int) -> int:
         """Multiply-adds of so many rows."""
@@ -51,11 +50,9 @@ class Cut(NamedTuple):
     threads: int
 
 
-# What the rows between the stages take of a thread's second-level cache.
-SCRATCH_BYTES = CACHES.second * 3 // 4
-
-# A panel's rows between a product and a stencil: they stay in the first-level cache.
-RING_BYTES = 24 << 10
+# What the rows between the stages take of a thread's second-level cache, through which weights, the input and
+# the result pass, too.
+SCRATCH_BYTES = CACHES.second // 2
 
 
 def rooms(stages: tuple[Stage, ...], bands: int) -> tuple[int, ...]:
@@ -72,32 +69,17 @@ def scratch(stages: tuple[Stage, ...], bands: int, element: int) -> int:
     """Bytes between the stages of a thread, about."""
     size = 0
     for stage, rows in zip(stages, rooms(stages, bands), strict=False):
-        alone = stage.panel and bands == 1
-        size += rows * stage.columns * (stage.panel if alone else stage.channels) * element
+        size += rows * stage.columns * stage.channels * element
     return size
-
-
-def _largest_ring(stages: tuple[Stage, ...], bands: int, element: int) -> int:
-    return max(
-        rows * stage.columns * stage.panel * element
-        for stage, rows in zip(stages, (*rooms(stages, bands), 0), strict=True)
-    )
 
 
 def _least_bands(stages: tuple[Stage, ...], element: int) -> int:
     """So few that what lies between the stages stays in the caches, if it can."""
-
-    def stays(bands):
-        small = scratch(stages, bands, element) <= SCRATCH_BYTES
-        return small and _largest_ring(stages, bands, element) <= RING_BYTES
-
-    if stays(1):
-        return 1
-    # From two on, more bands take no more room. There may be as many as an image has rows, or pixels.
-    too_few, enough = 1, stages[-1].rows.outputs
+    # There may be as many as an image has rows, or pixels.
+    too_few, enough = 0, stages[-1].rows.outputs
     while enough - too_few > 1:
         bands = (too_few + enough) // 2
-        if stays(bands):
+        if scratch(stages, bands, element) <= SCRATCH_BYTES:
             enough = bands
         else:
             too_few = bands

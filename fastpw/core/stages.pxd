@@ -1,8 +1,7 @@
 """A stage of a chain: some rows of a plane, made from rows that the stage before has made.
 
 Between two stages lie a few rows only, in the memory of one thread. They are a ring, as rows are done with in the order
-in which they are made. Where a product's results go through a stencil, each panel of columns has a ring of its own,
-small enough for the first-level cache: the panel goes through both stages before the next begins.
+in which they are made.
 """
 
 from fastpw.core.gemm cimport Bound, Task as GemmTask
@@ -16,10 +15,9 @@ from fastpw.core.windows cimport (Rows, Slide, Task as WindowTask, Windows, run_
 
 # The rows of a plane that one stage makes and the next reads.
 cdef struct Lines:
-    char *base                   # the first; of the first panel, where each has its own
+    char *base                   # the first
     Py_ssize_t row               # bytes from row to row
     Py_ssize_t room              # so many rows, round and round; 0: all rows of the plane are there
-    Py_ssize_t panel             # bytes from panel to panel; 0: pixels have all their channels together
 
 
 # What a stage computes, and where it finds room in the memory of a thread.
@@ -32,9 +30,8 @@ cdef struct Stage:
     Py_ssize_t block_rows, block_panels      # of a GEMM's tasks, at most
     const char *packed           # its weights
     Windows windows
-    bint by_panels               # its panels go through the next stage one by one
     Py_ssize_t lines_at          # its results: where they begin, bytes of a row, and rows
-    Py_ssize_t row, room, panel
+    Py_ssize_t row, room
     Py_ssize_t workspace_at
 
 
@@ -166,54 +163,3 @@ cdef inline void run_window(const Stage *s, const Ends *e, Py_ssize_t start, Py_
         place_outputs(&s.windows, e, task.start, places)
         run_blocks(&s.windows, places, &task, workspace + s.workspace_at)
         task.start = task.stop
-
-
-# ---- both, panel by panel ------------------------------------------------------------------------------------
-
-# Rows that two stages make, the second from those of the first.
-cdef struct RowsOfPair:
-    Py_ssize_t start, stop           # of the first stage
-    Py_ssize_t window_start, window_stop
-
-
-cdef inline void run_panel_of_product(const Stage *s, const Ends *e, const RowsOfPair *rows, Py_ssize_t panel,
-                                      char *workspace) noexcept nogil:
-    cdef Ends of_panel = e[0]
-    cdef GemmTask task
-    of_panel.lines[C].base += panel * (e.lines[C].panel - s.kernels.tiles[0].nr * s.kernels.c_size)
-    task.first, task.last, task.start = panel, panel + 1, rows.start
-    while task.start < rows.stop:
-        task.stop = rows_at_once(s, &of_panel, task.start, rows.stop)
-        run_part(s, s.parts, &of_panel, &task, workspace + s.workspace_at)
-        task.start = task.stop
-
-
-cdef inline void run_panel_of_window(const Windows *w, const Ends *e, const Rows *all_) noexcept nogil:
-    """Some channels of all rows, as many rows at once as lie one after the other."""
-    cdef char *places[OPERANDS]
-    cdef Rows rows = all_[0]
-    while rows.task.start < all_.task.stop:
-        rows.task.stop = end_of_run(&e.lines[C], rows.task.start, all_.task.stop)
-        rows.table = all_.table + (rows.task.start - all_.task.start) * w.down.stride * w.across.length
-        place_outputs(w, e, rows.task.start, places)
-        run_rows(w, places, &rows)
-        rows.task.start = rows.task.stop
-
-
-cdef inline void run_pair(const Stage *product, const Ends *e, const Ends *f, const RowsOfPair *rows,
-                          char *workspace) noexcept nogil:
-    """A product and the stencil over it, panel by panel: that stage follows `product`, and has the ends `f`."""
-    cdef Windows w = product[1].windows
-    cdef Py_ssize_t width = product.kernels.tiles[0].nr, panel
-    cdef Rows under
-    # Zeros lie behind each panel's ring, as a pixel that is not there lies as far from one panel's to the next's.
-    w.filler = e.lines[C].base + e.lines[C].room * e.lines[C].row
-    under.table = <const char **>(workspace + product[1].workspace_at)
-    under.task.plane, under.task.start, under.task.stop = 0, rows.window_start, rows.window_stop
-    set_table(&w, e.lines[C].base, &under.task, under.table)
-    for panel in range(product.parts.gemm.b.count):
-        run_panel_of_product(product, e, rows, panel, workspace)
-        under.at = panel * e.lines[C].panel
-        under.task.first = panel * width
-        under.task.channels = min(width, w.n - under.task.first)
-        run_panel_of_window(&w, f, &under)

@@ -66,11 +66,6 @@ cdef class PackedStencil:
     def __dealloc__(self):
         free(self.memory)
 
-    @property
-    def lanes(self):
-        """Channels of a vector."""
-        return self.kernels.lanes
-
 
 def lanes_for(ndarray weight):
     """Channels of a vector, if weights are packed now."""
