@@ -113,6 +113,22 @@ INLINE ivec ivec_load(const void *p) { return *(const integers_unaligned *)p; }
 INLINE void ivec_store(void *p, ivec v) { *(integers_unaligned *)p = v; }
 INLINE ivec ivec_set(int32_t s) { return s - (ivec){0}; }
 
+/* The larger, and the larger of numbers without a sign. */
+#if VEC_MULTIPLIES_BY_LANE
+INLINE ivec ivec_max(ivec a, ivec b) { return (ivec)vmaxq_s32((int32x4_t)a, (int32x4_t)b); }
+INLINE ivec ivec_unsigned_max(ivec a, ivec b) { return (ivec)vmaxq_u32((uint32x4_t)a, (uint32x4_t)b); }
+#elif VEC_BYTES > 16
+INLINE ivec ivec_max(ivec a, ivec b) { return (ivec)X86_INTEGERS(max_epi32)((integers)a, (integers)b); }
+INLINE ivec ivec_unsigned_max(ivec a, ivec b) { return (ivec)X86_INTEGERS(max_epu32)((integers)a, (integers)b); }
+#else
+INLINE ivec ivec_max(ivec a, ivec b) { return (a & (a > b)) | (b & ~(a > b)); }
+INLINE ivec ivec_unsigned_max(ivec a, ivec b)
+{
+    const ivec half = ivec_set(INT32_MIN);
+    return ivec_max(a ^ half, b ^ half) ^ half;
+}
+#endif
+
 INLINE vec vec_of_integers(ivec v) { return __builtin_convertvector(v, vec); }
 
 #if VEC_FUSES_IN_SOFTWARE
