@@ -142,11 +142,13 @@ INLINE void put_dynamic(const int rows, const int vectors, const integer_sums t,
         }
 }
 
-INLINE void leave_sums(const int rows, const int vectors, const integer_sums t, const integer_place *at)
+/* `dynamic`: the rows may have been quantized. */
+INLINE void leave_sums(const int rows, const int vectors, const int dynamic, const integer_sums t,
+                       const integer_place *at)
 {
     if (at->way == PUTS_BYTES)
         put_bytes(rows, vectors, t, at);
-    else if (DYNAMIC_IN_REGISTERS && at->way == PUTS_DYNAMIC)
+    else if (DYNAMIC_IN_REGISTERS && dynamic && at->way == PUTS_DYNAMIC)
         put_dynamic(rows, vectors, t, at);
     else
         UNROLL for (int i = 0; i < rows; i++)

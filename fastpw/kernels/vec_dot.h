@@ -67,6 +67,11 @@ typedef uint8_t staged;                     /* the instruction takes one operand
 #    define SHIFT_OF_I8 128
 #    define SHIFT_OF_U8 0
 #    define DOT_DEPTHS 4
+/* Memory is read, broadcast and shifted by one instruction. */
+#    if VEC_BYTES == 64
+#      define DOT_SHIFTS 1
+INLINE dot_unit dot_shifted(dot_unit x) { return x ^ (int32_t)0x80808080; }
+#    endif
 typedef ivec ivec_unaligned __attribute__((aligned(1), may_alias));
 INLINE dot_weights dot_load(const void *p) { return *(const ivec_unaligned *)p; }
 INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w)
@@ -105,6 +110,12 @@ INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w)
     return sum;
 }
 #  endif
+#endif
+
+/* Whether rows are shifted at no cost where they are multiplied: other sets stage all that they shift. */
+#ifndef DOT_SHIFTS
+#  define DOT_SHIFTS 0
+INLINE dot_unit dot_shifted(dot_unit x) { return x; }
 #endif
 
 /* Loads and stores of integers; `few` of them by lanes. */
