@@ -67,6 +67,7 @@ cdef extern from "kernel_set.h" nogil:
     ctypedef struct fastpw_taps_args:
         Py_ssize_t m, n, k, taps, taps_of_line
         const char *const *rows
+        Py_ssize_t ldrows
         const char *panel
         Py_ssize_t from_ "from"
         Py_ssize_t skip
