@@ -23,7 +23,7 @@ libc = ctypes.CDLL(None, use_errno=True)
 class Fence:
     """Memory between two pages that may not be touched."""
 
-    def __init__(self, size=1 << 17):
+    def __init__(self, size=1 << 18):
         self.map = mmap.mmap(-1, size + 2 * PAGE)
         start = ctypes.addressof(ctypes.c_char.from_buffer(self.map))
         for page in (start, start + size + PAGE):
@@ -41,6 +41,7 @@ class Fence:
             reach = reach * size + (gap if axis == 0 and len(shape) > 1 else 0)
         strides = strides[::-1]
         span = sum(stride * (size - 1) for stride, size in zip(strides, shape, strict=True)) + item
+        assert span <= self.bytes.size
         start = self.bytes.size - span if behind else 0
         space = self.bytes[start : start + span].view(contents.dtype)
         view = as_strided(space, shape, strides)

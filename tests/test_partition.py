@@ -90,15 +90,12 @@ def test_the_last_panel_is_the_narrowest_that_is_worth_it(n, k, expected):
     assert partition.column_panels(n, k, TILES) == expected
 
 
-MIB = 1 << 20
-
-
 @pytest.mark.parametrize(
-    ("result", "touched", "expected"),
-    [(27, 27, False), (26, 28, True), (7, 28, True), (6, 28, False)],
+    ("more", "part", "expected"), [(-4, 1, False), (0, 3 / 4, True), (0, 1 / 4, True), (0, 1 / 5, False)]
 )
-def test_large_results_leave_the_caches(result, touched, expected):
-    assert partition.leaves_caches(result * MIB, touched * MIB) == expected
+def test_large_results_leave_the_caches(more, part, expected):
+    touched = partition.STREAMED_BYTES + more
+    assert partition.leaves_caches(int(part * touched), touched) == expected
 
 
 @pytest.mark.parametrize(
@@ -111,5 +108,6 @@ def test_windows_are_copied_for_the_sake_of_a_narrow_tile(n, channels, by_taps):
 
 def test_rows_of_a_window_share_what_they_read():
     """A block may have as many rows as if each read a tap or so, not all of them."""
-    few = partition.blocks(49, 32, 4608, HEIGHT, WIDTH, ELEMENT, 1)
-    assert few.rows < partition.blocks(49, 32, 4608, HEIGHT, WIDTH, ELEMENT, 1, 9.0).rows == 49
+    depth = partition.SHARED_A_BYTES // (40 * ELEMENT)  # 40 rows fill a block
+    few = partition.blocks(49, 32, depth, HEIGHT, WIDTH, ELEMENT, 1)
+    assert few.rows < partition.blocks(49, 32, depth, HEIGHT, WIDTH, ELEMENT, 1, 9.0).rows == 49

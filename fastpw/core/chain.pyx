@@ -76,12 +76,15 @@ cdef class Chain(Program):
         """A copy of the GEMMs, whose rows will lie elsewhere."""
         cdef Stages *c = &self.stages
         cdef Part *to
-        cdef int i
+        cdef int i, number
         to = self.parts = <Part *>new_memory(sum([c.stages[i].count for i in range(c.count)]) * sizeof(Part), "a chain")
         for i in range(c.count):
             if c.stages[i].count:
                 memcpy(to, c.stages[i].parts, c.stages[i].count * sizeof(Part))
                 c.stages[i].parts = to
+                for number in range(c.stages[i].count):
+                    # Some lines at a time have all their taps.
+                    to[number].gemm.segment_count = 0
                 to += c.stages[i].count
         return 0
 

@@ -2,7 +2,9 @@
 
 from fastpw.core.binding cimport Binding
 from fastpw.core.layout cimport Layout
+from fastpw.core.gemm cimport Gemm
 from fastpw.core.parts cimport Part
+from fastpw.core.segments cimport Segment
 from fastpw.core.weights cimport Weights
 
 
@@ -23,12 +25,15 @@ cdef class Forward:
     cdef PackedWeights packed        # None: each call packs what it brings
     cdef Part *parts
     cdef int count
+    cdef Segment *segments           # of the window of all parts, if it has any
+    cdef int segment_count
     cdef object shape, dtype, threads
     cdef int most_threads            # how many its GEMMs use at most
     cdef bint together               # each GEMM is computed by one thread
 
     cdef int take_weights(self, weights, Py_ssize_t taps) except -1
     cdef int add(self, tuple views, tuple arrays, Py_ssize_t group, tuple activation, tuple window) except -1
+    cdef int find_segments(self, Gemm *g, tuple window, tuple views) except -1
     cdef Py_ssize_t depth_of_row(self) except -1
     cdef int keep(self, const Part *part) except -1
     cdef bint find_weights(self, weight, bias, char **places) noexcept

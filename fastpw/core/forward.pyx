@@ -8,7 +8,7 @@ A program consists of GEMMs, one for each group of channels and each box of pixe
 
 from libc.stdint cimport PTRDIFF_MAX
 from libc.stdlib cimport free, realloc
-from libc.string cimport memset
+from libc.string cimport memcmp, memset
 
 from fastpw.core.binding cimport describe_arrays, drop_arrays, find, find_output, may_write
 from fastpw.core.gemm cimport Gemm
@@ -20,17 +20,18 @@ from fastpw.core.ndarray cimport (FLOAT32, FLOAT64, axes, first_byte, holds, nda
 from fastpw.core.panels cimport (CACHE_LINE, PackedB, bytes_of_panel, bytes_of_panels, gate_panels, matrix_of,
                                  new_memory, splits_depth, whole_lines)
 from fastpw.core.parts cimport Part, bytes_in_turn, bytes_together, run_in_turn, run_together
-from fastpw.core.pixels cimport A, C, OPERANDS, Lead, join_axes, outer_offset, outer_places, take_inner_axes
+from fastpw.core.pixels cimport A, C, OPERANDS, Lead, Pixels, join_axes, outer_offset, outer_places, take_inner_axes
 from fastpw.core.schedule cimport Schedule
 from fastpw.core.staged cimport staging_bytes, stages_results
 from fastpw.core.weights cimport Weights, pack_weights
-from fastpw.core.gemm_window cimport rows_of_tap, take_window
+from fastpw.core.gemm_window cimport Window, rows_of_tap, take_window
+from fastpw.core.segments cimport Segment, new_segments
 
 from numpy import ascontiguousarray
 from numpy import dtype as numpy_dtype
 from numpy import empty as numpy_empty
 
-from fastpw.core import partition
+from fastpw.core import edges, partition
 from fastpw.core.kept import new_bytes
 
 
@@ -155,8 +156,11 @@ cdef class PackedWeights:
         cdef int members = team(self.how.threads)
         cdef const char *from_ = place_of(weight)
         cdef const char *heads = place_of(bias)
+        cdef bint infinite
         with nogil:
-            pack_weights(&self.how, from_, heads, self.memory, members)
+            infinite = pack_weights(&self.how, from_, heads, self.memory, members)
+        self.how.b.spares_zeros = (self.how.b.by_taps and not infinite
+                                   and partition.spares_zeros(self.how.b.k, self.how.taps))
 
     def __dealloc__(self):
         free(self.memory)
@@ -182,12 +186,16 @@ cdef Schedule schedule_of(const Gemm *g, int threads) except *:
     cdef Schedule s
     cdef const fastpw_kernel_set *kernels = g.b.kernels
     cdef int height = kernels.tiles[0].mr, width = kernels.tiles[0].nr
-    cdef Py_ssize_t m = g.pixels.m
+    cdef Py_ssize_t m = g.pixels.m, run
     s.block_rows, s.block_panels, s.by_panels, s.threads = partition.blocks(
         m, g.b.count, g.b.k, height, width, kernels.a_size, threads,
         rows_of_tap(&g.window) if g.b.by_taps else 1)
     s.brief = partition.is_brief(m, g.b.n, g.b.k)
     s.row_unit = height if s.threads == 1 else 1
+    if g.segment_count:
+        run = g.segments[0].pixels.size[2]
+        if run <= s.block_rows:
+            s.row_unit, s.block_rows = run, (s.block_rows + run // 2) // run * run
     s.large = partition.leaves_caches(m * g.b.n * kernels.c_size, m * (g.b.k * kernels.a_size + g.b.n * kernels.c_size))
     if stages_results(g):
         s.block_panels = min(s.block_panels,
@@ -220,7 +228,7 @@ cdef class Forward:
     """
 
     def __cinit__(self):
-        self.parts, self.count = NULL, 0
+        self.parts, self.count, self.segments = NULL, 0, NULL
 
     def __init__(self, tuple arrays, parts, weights, tuple activation, threads, tuple window=None):
         describe_arrays(&self.binding, arrays, threads())
@@ -268,6 +276,7 @@ cdef class Forward:
         drop_layout(&self.weight)
         drop_layout(&self.bias)
         free(self.parts)
+        free(self.segments)
 
     cdef int add(self, tuple views, tuple arrays, Py_ssize_t group, tuple activation, tuple window) except -1:
         """One GEMM, or several where the pixels lie along more axes than one can walk."""
@@ -287,6 +296,8 @@ cdef class Forward:
         take_inner_axes(&lead, &part.gemm.pixels)
         part.gemm.b, part.gemm.entry = self.weights.b, FASTPW_FROM_BIAS
         part.gemm.b.by_taps = self.weights.b.by_taps and part.gemm.window.count
+        if part.gemm.b.by_taps and part.gemm.b.spares_zeros:
+            self.find_segments(&part.gemm, window, views)
         if views[A] is None:
             part.gemm.b.k = 0
         part.gemm.epilogue.activation, part.gemm.epilogue.alpha, part.gemm.epilogue.beta = activation
@@ -300,6 +311,20 @@ cdef class Forward:
                 if part.used[i]:
                     part.offsets[i] = place_of(views[i]) - place_of(arrays[i]) + outer_offset(&lead, i, number)
             self.keep(&part)
+        return 0
+
+    cdef int find_segments(self, Gemm *g, tuple window, tuple views) except -1:
+        """All groups have the same."""
+        if self.count == 0:
+            boxes = edges.cut(*[edges.Along(*[pair[axis] for pair in window], g.window.rows[axis], g.window.size[axis])
+                                for axis in range(2)])
+            if len(boxes) > 1:
+                self.segments = new_segments(&g.window, boxes, views, self.depth_of_row())
+                self.segment_count = len(boxes)
+        elif (memcmp(&g.window, &self.parts[0].gemm.window, sizeof(Window))
+              or memcmp(&g.pixels, &self.parts[0].gemm.pixels, sizeof(Pixels))):
+            raise ValueError("groups of one shape are needed, got arrays that were changed meanwhile")
+        g.segments, g.segment_count = self.segments, self.segment_count
         return 0
 
     cdef Py_ssize_t depth_of_row(self) except -1:
@@ -450,7 +475,7 @@ cdef class Forward:
     @property
     def nbytes(self):
         """Bytes of the program itself."""
-        return self.count * sizeof(Part)
+        return self.count * sizeof(Part) + self.segment_count * sizeof(Segment)
 
     def schedule(self):
         """How the GEMMs are cut: for each its rows, columns and depth, the rows and panels of a task, the threads."""

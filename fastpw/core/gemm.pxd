@@ -11,6 +11,7 @@ from fastpw.core.kernels cimport (FASTPW_FROM_C, fastpw_epilogue, fastpw_few_arg
 from fastpw.core.panels cimport CACHE_LINE, PackedB, tile_of
 from fastpw.core.pixels cimport A, C, OPERANDS, RESIDUAL, Z, Pixels, address, at_one_distance, run_length
 from fastpw.core.gemm_window cimport Window
+from fastpw.core.segments cimport Segment
 
 
 cdef enum:
@@ -28,6 +29,8 @@ cdef enum:
 cdef struct Gemm:
     Pixels pixels
     Window window                # what a row reads of A, if that is more than a row
+    const Segment *segments      # of the window, in the order of rows
+    int segment_count            # 0: its rows are line by line, and read all taps
     PackedB b
     int entry                    # FASTPW_FROM_BIAS, or FASTPW_FROM_C to add to what is there
     fastpw_epilogue epilogue

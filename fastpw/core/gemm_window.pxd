@@ -48,9 +48,22 @@ cdef inline Range whole_places(const Window *w) noexcept nogil:
     return whole
 
 
+cdef inline bint has_edges(const Window *w) noexcept nogil:
+    """Whether some rows have places outside."""
+    return w.whole.first > 0 or w.whole.stop < w.rows[1]
+
+
 cdef inline bint taps_adjoin(const Window *w) noexcept nogil:
     """Whether the taps of a line are one piece of memory."""
     return w.taps[1] == 1 or w.step[1] * w.distance[1] == w.pixel
+
+
+cdef inline void set_runs(Window *w) noexcept nogil:
+    """Taps of a line are one run if that takes few copies."""
+    w.whole = whole_places(w)
+    w.runs, w.run = w.count, w.pixel
+    if taps_adjoin(w) and not (has_edges(w) and w.taps[1] * w.pixel > LONG_RUN):
+        w.runs, w.run = w.taps[0], w.taps[1] * w.pixel
 
 
 cdef inline int take_window(Window *w, tuple window, ndarray a, ndarray c) except -1:
@@ -74,10 +87,20 @@ cdef inline int take_window(Window *w, tuple window, ndarray a, ndarray c) excep
             raise ValueError(f"no window has taps {taps}, steps {steps}, strides {strides}, origins {origins}")
     w.count = w.taps[0] * w.taps[1]
     w.plane, w.pixel = strides_of(a)[0], shape_of(a)[3] * bytes_of_number(a)
-    w.whole = whole_places(w)
-    w.runs, w.run = w.count, w.pixel
-    if taps_adjoin(w) and w.taps[1] * w.pixel <= LONG_RUN:
-        w.runs, w.run = w.taps[0], w.taps[1] * w.pixel
+    w.ring = 0
+    set_runs(w)
+    return 0
+
+
+cdef inline int narrowed(const Window *w, lines, places, Window *to) except -1:
+    """Some lines and places of the rows, over some of the taps: as edges.Span says it."""
+    cdef int axis
+    to[0] = w[0]
+    for axis, some in enumerate((lines, places)):
+        to.origin[axis] += some.start * w.stride[axis] + some.first_tap * w.step[axis]
+        to.rows[axis], to.taps[axis] = some.stop - some.start, some.stop_tap - some.first_tap
+    to.count = to.taps[0] * to.taps[1]
+    set_runs(to)
     return 0
 
 
@@ -172,10 +195,14 @@ cdef inline void gather_taps(const Window *w, const char *base, Py_ssize_t start
         next_spot(w, &spot)
 
 
-cdef inline Py_ssize_t table_bytes(const Window *w, Py_ssize_t rows) noexcept nogil:
+cdef inline Py_ssize_t bytes_of_copies(const Window *w) noexcept nogil:
+    """Of a row: its runs, if they may cross an edge."""
+    return w.runs * w.run if w.runs < w.count and has_edges(w) else 0
+
+
+cdef inline Py_ssize_t bytes_of_table(const Window *w, Py_ssize_t rows) noexcept nogil:
     """What find_runs needs: zeros, the table, and room for runs that cross an edge."""
-    cdef Py_ssize_t copies = 0 if w.runs == w.count else rows * w.runs * w.run
-    return whole_lines(rows * w.runs * sizeof(char *)) + whole_lines(w.run) + whole_lines(copies)
+    return whole_lines(rows * w.runs * sizeof(char *)) + whole_lines(w.run) + whole_lines(rows * bytes_of_copies(w))
 
 
 # Rows side by side with the same taps inside: lines x places.

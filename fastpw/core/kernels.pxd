@@ -65,9 +65,12 @@ cdef extern from "kernel_set.h" nogil:
         const fastpw_epilogue *epilogue
 
     ctypedef struct fastpw_taps_args:
-        Py_ssize_t m, n, k, taps
+        Py_ssize_t m, n, k, taps, taps_of_line
         const char *const *rows
         const char *panel
+        Py_ssize_t from_ "from"
+        Py_ssize_t skip
+        int32_t clears_sign
         fastpw_output out
         fastpw_ahead *ahead
 

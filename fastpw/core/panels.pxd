@@ -5,6 +5,7 @@ holds what is left.
 """
 
 from cython.parallel cimport prange
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
@@ -35,6 +36,7 @@ cdef struct PackedB:
     Py_ssize_t n, k
     bint diagonal                # one weight per channel: n biases, then n weights
     bint by_taps                 # its rows of A are found by a table: all panels are of the widest tile
+    bint spares_zeros            # these leave out taps beyond an edge: no weight makes anything but zero of a zero
     Py_ssize_t count             # panels
     Py_ssize_t panel_bytes       # of the widest tile
     int last_tile                # the tile of the last panel
@@ -96,7 +98,24 @@ cdef inline Py_ssize_t bytes_of_panels(const PackedB *b) noexcept nogil:
     return (b.count - 1) * b.panel_bytes + max(b.panel_bytes, last)
 
 
-cdef inline void pack_panel(const PackedB *b, const Unpacked *from_, Py_ssize_t panel, char *to) noexcept nogil:
+cdef inline bint has_infinite(const PackedB *b, const char *numbers, Py_ssize_t count) noexcept nogil:
+    """Whether there is an infinity or a NaN among packed numbers, which have all bits of the exponent."""
+    cdef const uint32_t *singles = <const uint32_t *>numbers
+    cdef const uint64_t *doubles = <const uint64_t *>numbers
+    cdef uint64_t exponent = 0x7ff0000000000000
+    cdef bint found = False
+    cdef Py_ssize_t i
+    if b.kernels.b_size == sizeof(uint32_t):
+        for i in range(count):
+            found |= singles[i] & <uint32_t>0x7f800000 == <uint32_t>0x7f800000
+    else:
+        for i in range(count):
+            found |= doubles[i] & exponent == exponent
+    return found
+
+
+cdef inline bint pack_panel(const PackedB *b, const Unpacked *from_, Py_ssize_t panel, char *to) noexcept nogil:
+    """Whether the zeros of windows matter: whether there is an infinity or a NaN, where windows are found by a table."""
     cdef const fastpw_tile *tile = tile_of(b, panel)
     cdef Py_ssize_t column = panel * b.kernels.tiles[0].nr
     cdef const char *bias = NULL
@@ -104,6 +123,7 @@ cdef inline void pack_panel(const PackedB *b, const Unpacked *from_, Py_ssize_t 
         bias = from_.bias + column * from_.stride_bias
     tile.pack(to, min(<Py_ssize_t>tile.nr, b.n - column), b.k, from_.base + column * from_.stride_n, from_.stride_n,
               from_.stride_k, bias, from_.stride_bias)
+    return b.by_taps and has_infinite(b, to + tile.head_bytes, b.k * tile.nr)
 
 
 cdef inline void copy_numbers(char *to, const char *from_, Py_ssize_t stride, Py_ssize_t n,
@@ -117,18 +137,20 @@ cdef inline void copy_numbers(char *to, const char *from_, Py_ssize_t stride, Py
         memcpy(to + j * element, from_ + j * stride, element)
 
 
-cdef inline void pack(const PackedB *b, const Unpacked *from_, char *to, int threads) noexcept nogil:
-    """All of B."""
+cdef inline bint pack(const PackedB *b, const Unpacked *from_, char *to, int threads) noexcept nogil:
+    """All of B. The same of it as of a panel."""
     cdef Py_ssize_t j, size = b.kernels.b_size
+    cdef int infinite = 0
     if b.diagonal:
         copy_numbers(to, from_.bias, from_.stride_bias, b.n, size)
         copy_numbers(to + b.n * size, from_.base, from_.stride_n, b.n, size)
     elif threads == 1:
         for j in range(b.count):
-            pack_panel(b, from_, j, to + j * b.panel_bytes)
+            infinite += pack_panel(b, from_, j, to + j * b.panel_bytes)
     else:
         for j in prange(b.count, num_threads=threads, schedule="static"):
-            pack_panel(b, from_, j, to + j * b.panel_bytes)
+            infinite += pack_panel(b, from_, j, to + j * b.panel_bytes)
+    return infinite > 0
 
 
 cdef inline void gate_panel(const PackedB *b, const char *panels, const char *gates, Py_ssize_t panel,

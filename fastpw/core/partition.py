@@ -121,6 +121,16 @@ def by_taps(n: int, k: int, taps: int, tiles: tuple[tuple[int, int], ...], lanes
     return k > 0 and not copied
 
 
+# Channels of a window whose rows leave out taps beyond an edge: with fewer, the products with zeros take no
+# longer than more tiles.
+SPARED_CHANNELS = 16
+
+
+def spares_zeros(k: int, taps: int) -> bool:
+    """Whether a window of such depth, of so many taps, leaves some out."""
+    return 1 < taps and k >= SPARED_CHANNELS * taps
+
+
 @lru_cache(maxsize=1024)
 def blocks(
     m: int, panels: int, k: int, height: int, width: int, element: int, threads: int, shared: float = 1

@@ -1,25 +1,20 @@
 """One task of a GEMM whose rows lie in runs shorter than a tile, or are windows: staged.
 
-Rows are copied together, computed, and put where they belong. Windows are copied as the rows that they stand for, or
-left where they are and found by a table.
+Rows are copied together, computed, and put where they belong. Windows are copied as the rows that they stand for.
 """
 
 from fastpw.core.ahead cimport Ahead
+from fastpw.core.by_taps cimport bytes_of_tables, run_by_taps
 from fastpw.core.gemm cimport (Bound, Gemm, Task, ahead_of, begin, in_place, results_at_one_distance, run_in_place,
                                run_panel)
-from fastpw.core.kernels cimport FASTPW_FROM_C, fastpw_gemm_args, fastpw_output, fastpw_taps_args
+from fastpw.core.kernels cimport FASTPW_FROM_C, fastpw_gemm_args, fastpw_output
 from fastpw.core.pixels cimport (A, C, RESIDUAL, Z, Columns, address, at_one_distance, gather, scatter)
-from fastpw.core.gemm_window cimport find_runs, gather_taps, table_bytes
+from fastpw.core.gemm_window cimport gather_taps
 
 
 cdef inline bint stages_results(const Gemm *g) noexcept nogil:
     """Whether results are put where they belong when a task's panels are done."""
-    return not (in_place(g) or results_at_one_distance(g))
-
-
-cdef inline Py_ssize_t bytes_of_a(const Gemm *g, Py_ssize_t rows) noexcept nogil:
-    """What so many rows of A need."""
-    return table_bytes(&g.window, rows) if g.b.by_taps else rows * g.b.k * g.b.kernels.a_size
+    return not (in_place(g) or g.b.by_taps or results_at_one_distance(g))
 
 
 cdef inline Py_ssize_t staging_bytes(const Gemm *g, Py_ssize_t rows, Py_ssize_t panels) noexcept nogil:
@@ -27,7 +22,9 @@ cdef inline Py_ssize_t staging_bytes(const Gemm *g, Py_ssize_t rows, Py_ssize_t 
     cdef Py_ssize_t columns = min(g.b.n, panels * g.b.kernels.tiles[0].nr) if stages_results(g) else 0
     if in_place(g):
         return 0
-    return bytes_of_a(g, rows) + 3 * rows * columns * g.b.kernels.c_size
+    if g.b.by_taps:
+        return bytes_of_tables(g, rows)
+    return rows * g.b.k * g.b.kernels.a_size + 3 * rows * columns * g.b.kernels.c_size
 
 
 cdef inline char *stage(const Gemm *g, const Bound *at, int operand, const Columns *part, bint read, char *buffer,
@@ -71,21 +68,8 @@ cdef inline void stage_a(const Gemm *g, const Bound *at, const Task *task, char 
         args.a = stage(g, at, A, &depths, not gathered, workspace, &args.lda)
         return
     args.a, args.lda = workspace, depths.size
-    if not gathered and g.b.by_taps:
-        find_runs(&g.window, at.rows[A], task.start, task.stop, workspace)
-    elif not gathered:
+    if not gathered:
         gather_taps(&g.window, at.rows[A], task.start, task.stop, workspace)
-
-
-cdef inline void run_taps(const Gemm *g, const Bound *at, const fastpw_gemm_args *rows, Py_ssize_t panel,
-                          Ahead *ahead) noexcept nogil:
-    """Rows that are found by the table against one panel."""
-    cdef fastpw_taps_args args
-    args.m, args.k, args.taps = rows.m, g.window.run // g.b.kernels.a_size, g.window.runs
-    args.n = min(<Py_ssize_t>g.b.kernels.tiles[0].nr, g.b.n - panel * g.b.kernels.tiles[0].nr)
-    args.rows, args.panel = <const char *const *>rows.a, at.panels + panel * g.b.panel_bytes
-    args.out, args.ahead = rows.out, &ahead.runs[0]
-    g.b.kernels.taps(&args)
 
 
 cdef inline void run_staged(const Gemm *g, const Bound *at, const Task *task, char *workspace,
@@ -99,7 +83,7 @@ cdef inline void run_staged(const Gemm *g, const Bound *at, const Task *task, ch
     columns.size = min(task.last * width, g.b.n * g.b.kernels.c_size) - columns.offset
     args.m = task.stop - task.start
     begin(g, &args, at.streams)
-    cdef char *c = workspace + bytes_of_a(g, args.m)
+    cdef char *c = workspace + args.m * g.b.k * g.b.kernels.a_size
     cdef Py_ssize_t size = args.m * columns.size
     stage_a(g, at, task, workspace, gathered, &args)
     args.out.c = stage(g, at, C, &columns, g.entry == FASTPW_FROM_C, c, &args.out.ldc)
@@ -109,10 +93,7 @@ cdef inline void run_staged(const Gemm *g, const Bound *at, const Task *task, ch
     cdef char *staged_z = args.out.z
     for panel in range(task.first, task.last):
         ahead = ahead_of(g, at, task, panel, &own)
-        if g.b.by_taps:
-            run_taps(g, at, &args, panel, ahead)
-        else:
-            run_panel(g, at, &args, panel, ahead)
+        run_panel(g, at, &args, panel, ahead)
         next_columns(&args.out, width)
     unstage(g, at, C, &columns, staged_c)
     unstage(g, at, Z, &columns, staged_z)
@@ -122,5 +103,7 @@ cdef inline void run_task(const Gemm *g, const Bound *at, const Task *task, char
                           bint gathered) noexcept nogil:
     if in_place(g):
         run_in_place(g, at, task)
+    elif g.b.by_taps:
+        run_by_taps(g, at, task, workspace, gathered)
     else:
         run_staged(g, at, task, workspace, gathered)

@@ -4,7 +4,7 @@ from cython.parallel cimport prange
 from libc.string cimport memcpy
 
 from fastpw.core.kernels cimport fastpw_tile
-from fastpw.core.panels cimport PackedB, Unpacked, tile_of
+from fastpw.core.panels cimport PackedB, Unpacked, has_infinite, tile_of
 
 # Some depths of some panels at a time, all taps of them: what is read in short pieces, each in a page of its own, is
 # read again while these are known, and so is what lies between the taps.
@@ -20,10 +20,10 @@ cdef struct TapPlaces:
     Py_ssize_t line, place       # bytes from one to the next
 
 
-cdef inline void pack_piece(const PackedB *b, const Unpacked *from_, Py_ssize_t panel, Py_ssize_t depth,
+cdef inline bint pack_piece(const PackedB *b, const Unpacked *from_, Py_ssize_t panel, Py_ssize_t depth,
                             Py_ssize_t count, char *to) noexcept nogil:
-    """`count` depths from number `depth` on, which `from_` begins with. A tile packs a head in front of them: where
-    that is not the panel's, it has the place of other depths."""
+    """`count` depths from number `depth` on, which `from_` begins with; returns what pack_panel does. A tile packs a
+    head in front of them: where that is not the panel's, it has the place of other depths."""
     cdef const fastpw_tile *tile = tile_of(b, panel)
     cdef char others[MOST_HEAD_BYTES]
     cdef Py_ssize_t column = panel * b.kernels.tiles[0].nr, n = min(<Py_ssize_t>tile.nr, b.n - column)
@@ -37,29 +37,34 @@ cdef inline void pack_piece(const PackedB *b, const Unpacked *from_, Py_ssize_t 
     tile.pack(to, n, count, base, from_.stride_n, from_.stride_k, bias, from_.stride_bias)
     if depth > 0:
         memcpy(to, others, tile.head_bytes)
+    return b.by_taps and has_infinite(b, to + tile.head_bytes, count * tile.nr)
 
 
-cdef inline void pack_some_panels(const PackedB *b, const Unpacked *all, const TapPlaces *taps, Py_ssize_t first,
+cdef inline bint pack_some_panels(const PackedB *b, const Unpacked *all, const TapPlaces *taps, Py_ssize_t first,
                                   char *to) noexcept nogil:
     cdef Py_ssize_t k = b.k // (taps.lines * taps.places), chunk, start, tap, panel
     cdef Unpacked piece = all[0]
+    cdef bint infinite = False
     for chunk in range((k + PACKED_DEPTHS - 1) // PACKED_DEPTHS):
         start = chunk * PACKED_DEPTHS
         for tap in range(taps.lines * taps.places):
             piece.base = (all.base + tap // taps.places * taps.line + tap % taps.places * taps.place
                           + start * all.stride_k)
             for panel in range(first, min(first + PACKED_PANELS, b.count)):
-                pack_piece(b, &piece, panel, tap * k + start, min(<Py_ssize_t>PACKED_DEPTHS, k - start),
-                           to + panel * b.panel_bytes)
+                infinite |= pack_piece(b, &piece, panel, tap * k + start, min(<Py_ssize_t>PACKED_DEPTHS, k - start),
+                                       to + panel * b.panel_bytes)
+    return infinite
 
 
-cdef inline void pack_taps(const PackedB *b, const Unpacked *from_, const TapPlaces *taps, char *to,
+cdef inline bint pack_taps(const PackedB *b, const Unpacked *from_, const TapPlaces *taps, char *to,
                            int threads) noexcept nogil:
     """All of B; no tile of it splits the depth."""
     cdef Py_ssize_t i, some = (b.count + PACKED_PANELS - 1) // PACKED_PANELS
+    cdef int infinite = 0
     if threads == 1:
         for i in range(some):
-            pack_some_panels(b, from_, taps, i * PACKED_PANELS, to)
-        return
+            infinite += pack_some_panels(b, from_, taps, i * PACKED_PANELS, to)
+        return infinite > 0
     for i in prange(some, num_threads=threads, schedule="static"):
-        pack_some_panels(b, from_, taps, i * PACKED_PANELS, to)
+        infinite += pack_some_panels(b, from_, taps, i * PACKED_PANELS, to)
+    return infinite > 0

@@ -17,10 +17,11 @@ cdef struct Weights:
     int threads                  # that pack it, at most
 
 
-cdef inline void pack_weights(const Weights *w, const char *weight, const char *bias, char *to,
+cdef inline bint pack_weights(const Weights *w, const char *weight, const char *bias, char *to,
                               int threads) noexcept nogil:
-    """All groups, one behind the other."""
+    """All groups, one behind the other. The same of them as of a panel."""
     cdef Py_ssize_t group
+    cdef bint infinite = False
     cdef Unpacked b
     b.stride_n, b.stride_k, b.stride_bias = w.matrix.ld, w.matrix.stride, w.stride_bias
     for group in range(w.groups if w.b.n else 0):
@@ -29,6 +30,7 @@ cdef inline void pack_weights(const Weights *w, const char *weight, const char *
         if bias != NULL:
             b.bias = bias + group * w.b.n * w.stride_bias
         if w.places.lines:
-            pack_taps(&w.b, &b, &w.places, to + group * w.packed_bytes, threads)
+            infinite |= pack_taps(&w.b, &b, &w.places, to + group * w.packed_bytes, threads)
         else:
-            pack(&w.b, &b, to + group * w.packed_bytes, threads)
+            infinite |= pack(&w.b, &b, to + group * w.packed_bytes, threads)
+    return infinite

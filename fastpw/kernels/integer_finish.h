@@ -50,6 +50,8 @@ typedef struct {
     const char *x;
     const fastpw_row_scale *rows;
     byte_rule rule;
+    first_bytes bytes;                       /* where a mask is free: the columns of C */
+    vec_lanes lanes[INTEGER_VECTORS];
     char *c; ptrdiff_t ldc;
     ivec (*sums)[INTEGER_VECTORS];
 } integer_place;
@@ -66,10 +68,12 @@ INLINE integer_place first_place(const fastpw_integer_args *g, integer_buffer *b
     integer_place at = {.args = g, .sums = buffer->sums};
     if (!how->by_activation && size == 1) at.way = PUTS_BYTES;
     if (DYNAMIC_IN_REGISTERS && !how->by_activation && g->rows) at.way = PUTS_DYNAMIC;
-    at.puts_some = at.way != LEAVES_SUMS && g->n < INTEGER_COLUMNS;
+    at.puts_some = !VEC_MASK_IS_FREE && at.way != LEAVES_SUMS && g->n < INTEGER_COLUMNS;
     at.c = at.puts_some ? buffer->rows : g->c;
     at.ldc = at.puts_some ? INTEGER_COLUMNS * size : g->ldc;
     if (size == 1) at.rule = byte_rule_of(how->zero_point, (int32_t)how->low, how->c_type == FASTPW_U8);
+    at.bytes = first_bytes_of(g->n);
+    for (int v = 0; VEC_MASK_IS_FREE && v < INTEGER_VECTORS; v++) at.lanes[v] = vec_first(g->n - v * LANES);
     return at;
 }
 
@@ -90,18 +94,16 @@ INLINE ivec requantized(ivec t, vec scale, vec high) { return vec_round(vec_min(
 INLINE void put_bytes(const int rows, const int vectors, const integer_sums t, const integer_place *at)
 {
     const vec high = vec_set(at->args->how->high);
+    const int together = PUT_VECTORS / vectors;
     vec scale[INTEGER_VECTORS];
     char *c = at->c;
     UNROLL for (int v = 0; v < vectors; v++) scale[v] = head_vector(at->args->panel, FASTPW_HEAD_SCALES, v);
-    UNROLL for (int i = 0; i < rows; i += 2) {
-        ivec y[2][INTEGER_VECTORS];
-        const int second = i + 1 < rows;
-        UNROLL for (int v = 0; v < vectors; v++) {
-            y[0][v] = requantized(t[i][v], scale[v], high);
-            y[1][v] = second ? requantized(t[i + second][v], scale[v], high) : y[0][v];
-        }
-        put_two_rows(vectors, y[0], y[1], &at->rule, c, c + second * at->ldc);
-        c += 2 * at->ldc;
+    UNROLL for (int i = 0; i < rows; i += together, c += together * at->ldc) {
+        const int count = rows - i < together ? rows - i : together;
+        ivec y[PUT_VECTORS];
+        UNROLL for (int q = 0; q < PUT_VECTORS; q++)
+            y[q] = q < count * vectors ? requantized(t[i + q / vectors][q % vectors], scale[q % vectors], high) : y[0];
+        put_rows(vectors, count, y, &at->rule, at->bytes, c, at->ldc);
     }
 }
 
@@ -121,8 +123,13 @@ INLINE void put_dynamic(const int rows, const int vectors, const integer_sums t,
     const vec low = vec_set(at->args->how->low), high = vec_set(at->args->how->high);
     char *c = at->c;
     UNROLL for (int i = 0; i < rows; i++, c += at->ldc)
-        UNROLL for (int v = 0; v < vectors; v++)
-            vec_store(c + v * VEC_BYTES, between(of_dynamic_row(t[i][v], &at->rows[i], at->args->panel, v), low, high));
+        UNROLL for (int v = 0; v < vectors; v++) {
+            const vec z = between(of_dynamic_row(t[i][v], &at->rows[i], at->args->panel, v), low, high);
+            if (VEC_MASK_IS_FREE)
+                vec_store_lanes(c + v * VEC_BYTES, z, at->lanes[v]);
+            else
+                vec_store(c + v * VEC_BYTES, z);
+        }
 }
 
 INLINE void leave_sums(const int rows, const int vectors, const integer_sums t, const integer_place *at)
@@ -138,12 +145,17 @@ INLINE void leave_sums(const int rows, const int vectors, const integer_sums t, 
 
 /* ---- from the buffer ----------------------------------------------------- */
 
+/* The last piece may lie over the one before. */
 INLINE void copy_numbers(char *to, const char *from, ptrdiff_t size)
 {
-    for (; size >= 8; to += 8, from += 8, size -= 8) memcpy(to, from, 8);
-    if (size & 4) memcpy(to, from, 4), to += 4, from += 4;
-    if (size & 2) memcpy(to, from, 2), to += 2, from += 2;
-    if (size & 1) *to = *from;
+    if (size >= 8) {
+        for (ptrdiff_t i = 0; i + 8 < size; i += 8) memcpy(to + i, from + i, 8);
+        memcpy(to + size - 8, from + size - 8, 8);
+    } else if (size >= 4) {
+        memcpy(to, from, 4);
+        memcpy(to + size - 4, from + size - 4, 4);
+    } else
+        for (ptrdiff_t i = 0; i < size; i++) to[i] = from[i];
 }
 
 INLINE vec in_floats(const fastpw_integer_args *g, ptrdiff_t row, ivec t, int v)
@@ -171,10 +183,10 @@ INLINE void put_activated_bytes(const integer_place *at, ptrdiff_t i, int rows, 
     const vec low = vec_set(g->how->low), high = vec_set(g->how->high), y_scale = vec_set(g->how->y_scale);
     for (int r = 0; r < rows; r++) {
         char bytes[INTEGER_COLUMNS];
-        ivec y[INTEGER_VECTORS];
-        for (int v = 0; v < INTEGER_VECTORS; v++)
-            y[v] = vec_round(vec_min(vec_max((vec)sums[r][v] / y_scale, low), high));
-        put_two_rows(INTEGER_VECTORS, y, y, &at->rule, bytes, bytes);
+        ivec y[PUT_VECTORS];
+        for (int v = 0; v < PUT_VECTORS; v++)
+            y[v] = vec_round(vec_min(vec_max((vec)sums[r][v % INTEGER_VECTORS] / y_scale, low), high));
+        put_rows(INTEGER_VECTORS, 1, y, &at->rule, at->bytes, bytes, 0);
         copy_numbers(g->c + (i + r) * g->ldc, bytes, g->n);
     }
 }

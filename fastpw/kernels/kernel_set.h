@@ -107,11 +107,14 @@ typedef struct {
 /* C[i][j] = act(bias[j] + residual[i][j] + sum over t and p of A_t[i][p] * B[t * k + p][j])
  *
  * The depth is in parts of k each, whose rows of A may lie anywhere: row i of A_t is at rows[i * taps + t].  The panel
- * is one of the widest tile, and m and n are as above. */
+ * is one of the widest tile, and m and n are as above.  Of its weights, those of the first tap begin at byte `from`;
+ * `skip` bytes lie between those of one line's last tap and those of the next line's first. */
 typedef struct {
-    ptrdiff_t m, n, k, taps;
+    ptrdiff_t m, n, k, taps, taps_of_line;
     const char *const *rows;
     const char *panel;
+    ptrdiff_t from, skip;
+    int32_t clears_sign;                     /* a sum of -0 becomes 0, as it may with one more product of zero */
     fastpw_output out;
     fastpw_ahead *ahead;
 } fastpw_taps_args;

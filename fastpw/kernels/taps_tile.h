@@ -68,12 +68,15 @@ INLINE void taps_tile(const int rows, const int vectors, const fastpw_taps_args 
     const int columns = vectors * LANES;
     const fastpw_gemm_args start = {.panel = g->panel, .entry = FASTPW_FROM_BIAS, .out = g->out};
     const char *const *from = (const char *const *)at->a;
-    tap_operands o = {.w = g->panel + HEAD_BYTES(WIDE_COLUMNS)};
+    tap_operands o = {.w = g->panel + HEAD_BYTES(WIDE_COLUMNS) + g->from};
+    ptrdiff_t left_of_line = g->taps_of_line;
     tile_row acc[MAX_ROWS];
     if (!WIDE_UNROLLS) prefetch_tile(rows, columns, at->c, g->out.ldc);
     tile_begin(rows, columns, acc, &start, at);
-    for (ptrdiff_t tap = 0; tap < g->taps; tap++)
+    for (ptrdiff_t tap = 0; tap < g->taps; tap++, left_of_line--) {
+        if (left_of_line == 0) o.w += g->skip, left_of_line = g->taps_of_line;
         o = tap_sums(rows, vectors, acc, from + tap, g, o.w, tap == g->taps - 1 ? LAST_DEPTHS : 0, tap == 0, at);
+    }
 
     tile_rows to = {at->c, at->z, 0};
     const tile_columns has = at->has;            /* a copy, as activation is: stores might change what lies in memory */
@@ -83,6 +86,10 @@ INLINE void taps_tile(const int rows, const int vectors, const fastpw_taps_args 
         for (int p = 0; p < o.left; p++)
             taps_depth(rows, first, last, vectors, acc, o.a, p * (int)sizeof(real),
                        o.w + p * WIDE_VECTORS * VEC_BYTES);
+        if (g->clears_sign) {
+            UNROLL for (int i = first; i < last; i++)
+                UNROLL for (int v = 0; v < vectors; v++) acc[i][v] += (vec){0};
+        }
         put_finished(last - first, columns, 0, activation, acc + first, &g->out, &has, at->costly, &to);
     }
     tile_end(rows, &g->out, at);

@@ -12,6 +12,7 @@
 /* Numbers that may lie anywhere, whatever their type. */
 typedef int16_t int16_anywhere __attribute__((aligned(1), may_alias));
 typedef int32_t int32_anywhere __attribute__((aligned(1), may_alias));
+typedef int64_t int64_anywhere __attribute__((aligned(1), may_alias));
 
 #if VEC_MULTIPLIES_BY_LANE
 typedef int8_t staged;                      /* signed: uint8 is shifted */

@@ -40,10 +40,11 @@ INLINE byte_rule staging_rule(ivec twice_zero)
     return (byte_rule){twice_zero, twice_int16(ivec_set(-128)), ivec_set(SHIFT_OF_I8 ? (int32_t)0x80808080 : 0)};
 }
 
-/* put_two_rows stores the bytes of two rows of a tile: all columns, of which those beyond the vectors that come hold
- * anything.
+/* put_rows stores the bytes of four vectors: of as many rows of a tile as have them together, or of the first `rows` of
+ * these.  Of each it stores the first bytes that `first_bytes` says, where a mask is free, and else all.
  * stage_numbers reads STAGED_NUMBERS small integers as rows hold them, put_staged stores QUANTIZED_VECTORS of rounded
- * numbers so. */
+ * numbers so.  Where a mask is free, stage_some reads the first k < STAGED_NUMBERS. */
+#define PUT_VECTORS 4
 #if !VEC_MULTIPLIES_BY_LANE
 INLINE integers shorts_of(ivec a, ivec b, const byte_rule *rule)
 {
@@ -65,19 +66,52 @@ INLINE integers bytes_of(integers ab, integers cd, const byte_rule *rule)
 #  endif
 }
 
-INLINE void put_two_rows(const int vectors, const ivec *a, const ivec *b, const byte_rule *rule, char *to_a, char *to_b)
-{
-    const int last = vectors > 1;
-    const integers rows = bytes_of(shorts_of(a[0], a[last], rule), shorts_of(b[0], b[last], rule), rule);
 #  if VEC_BYTES == 64
-    _mm256_storeu_si256((__m256i *)to_a, _mm512_castsi512_si256(rows));
-    _mm256_storeu_si256((__m256i *)to_b, _mm512_extracti64x4_epi64(rows, 1));
-#  elif VEC_BYTES == 32
-    _mm_storeu_si128((__m128i *)to_a, _mm256_castsi256_si128(rows));
-    _mm_storeu_si128((__m128i *)to_b, _mm256_extracti128_si256(rows, 1));
+typedef __mmask32 first_bytes;
+INLINE first_bytes first_bytes_of(ptrdiff_t n) { return (first_bytes)(((uint64_t)1 << n) - 1); }
 #  else
-    _mm_storel_epi64((__m128i *)to_a, rows);
-    _mm_storel_epi64((__m128i *)to_b, _mm_unpackhi_epi64(rows, rows));
+typedef struct {
+    char unused;
+} first_bytes;
+INLINE first_bytes first_bytes_of(ptrdiff_t n) { return (void)n, (first_bytes){0}; }
+#  endif
+
+INLINE void put_rows(const int vectors, const int rows, const ivec *t, const byte_rule *rule, first_bytes first,
+                     char *to, ptrdiff_t ld)
+{
+    const integers bytes = bytes_of(shorts_of(t[0], t[1], rule), shorts_of(t[2], t[3], rule), rule);
+#  if VEC_BYTES == 64
+    if (vectors == 2) {
+        _mm256_mask_storeu_epi8(to, first, _mm512_castsi512_si256(bytes));
+        if (rows > 1) _mm256_mask_storeu_epi8(to + ld, first, _mm512_extracti64x4_epi64(bytes, 1));
+        return;
+    }
+    const __mmask16 part = (__mmask16)first;
+    _mm_mask_storeu_epi8(to, part, _mm512_castsi512_si128(bytes));
+    if (rows > 1) _mm_mask_storeu_epi8(to + ld, part, _mm512_extracti32x4_epi32(bytes, 1));
+    if (rows > 2) _mm_mask_storeu_epi8(to + 2 * ld, part, _mm512_extracti32x4_epi32(bytes, 2));
+    if (rows > 3) _mm_mask_storeu_epi8(to + 3 * ld, part, _mm512_extracti32x4_epi32(bytes, 3));
+#  else
+    (void)first;
+#    if VEC_BYTES == 32
+    if (vectors == 2) {
+        _mm_storeu_si128((__m128i *)to, _mm256_castsi256_si128(bytes));
+        if (rows > 1) _mm_storeu_si128((__m128i *)(to + ld), _mm256_extracti128_si256(bytes, 1));
+        return;
+    }
+#    else
+    if (vectors == 2) {
+        _mm_storel_epi64((__m128i *)to, bytes);
+        if (rows > 1) _mm_storel_epi64((__m128i *)(to + ld), _mm_unpackhi_epi64(bytes, bytes));
+        return;
+    }
+#    endif
+    typedef int64_t eight_bytes __attribute__((vector_size(VEC_BYTES)));
+    UNROLL for (int i = 0; i < rows; i++, to += ld)
+        if (LANES == 8)
+            *(int64_anywhere *)to = ((eight_bytes)bytes)[i % (VEC_BYTES / 8)];
+        else
+            *(int32_anywhere *)to = ((ivec)bytes)[i];
 #  endif
 }
 
@@ -88,6 +122,13 @@ INLINE ivec stage_numbers(const int is_unsigned, const void *p)
 {
     return is_unsigned ? dot_load(p) : dot_load(p) ^ (int32_t)0x80808080;
 }
+#    if VEC_BYTES == 64
+INLINE ivec stage_some(const int is_unsigned, const void *p, ptrdiff_t k)
+{
+    const ivec numbers = (ivec)_mm512_maskz_loadu_epi8(((__mmask64)1 << k) - 1, p);
+    return is_unsigned ? numbers : numbers ^ (int32_t)0x80808080;
+}
+#    endif
 INLINE void put_staged(const ivec *q, const byte_rule *rule, void *to)
 {
     ivec_store(to, (ivec)bytes_of(shorts_of(q[0], q[1], rule), shorts_of(q[2], q[3], rule), rule));
@@ -99,6 +140,13 @@ INLINE ivec stage_numbers(const int is_unsigned, const void *p)
 {
     return is_unsigned ? dot_load(p) & 0x00FF00FF : dot_load(p);
 }
+#    if VEC_BYTES == 64
+INLINE ivec stage_some(const int is_unsigned, const void *p, ptrdiff_t k)
+{
+    const __m256i numbers = _mm256_maskz_loadu_epi8(((__mmask32)1 << k) - 1, p);
+    return (ivec)(is_unsigned ? _mm512_cvtepu8_epi16(numbers) : _mm512_cvtepi8_epi16(numbers));
+}
+#    endif
 INLINE void put_staged(const ivec *q, const byte_rule *rule, void *to)
 {
     const integers most = (integers)twice_int16(ivec_set(127));
@@ -119,17 +167,28 @@ INLINE int16x8_t shorts_of(ivec a, ivec b, const byte_rule *rule)
     return vmaxq_s16(vqaddq_s16(s, (int16x8_t)rule->zero), (int16x8_t)rule->least);
 }
 
-INLINE void put_row(const int vectors, const ivec *t, const byte_rule *rule, char *to)
+INLINE int8x16_t bytes_of(const ivec *t, const byte_rule *rule)
 {
-    const int16x8_t low = shorts_of(t[0], t[1], rule), high = vectors > 2 ? shorts_of(t[2], t[3], rule) : low;
-    const int8x16_t bytes = vcombine_s8(vqmovn_s16(low), vqmovn_s16(high));
-    vst1q_s8((int8_t *)to, veorq_s8(bytes, (int8x16_t)rule->flip));
+    const int16x8_t low = shorts_of(t[0], t[1], rule), high = shorts_of(t[2], t[3], rule);
+    return veorq_s8(vcombine_s8(vqmovn_s16(low), vqmovn_s16(high)), (int8x16_t)rule->flip);
 }
 
-INLINE void put_two_rows(const int vectors, const ivec *a, const ivec *b, const byte_rule *rule, char *to_a, char *to_b)
+typedef struct {
+    char unused;
+} first_bytes;
+INLINE first_bytes first_bytes_of(ptrdiff_t n) { return (void)n, (first_bytes){0}; }
+
+INLINE void put_rows(const int vectors, const int rows, const ivec *t, const byte_rule *rule, first_bytes first,
+                     char *to, ptrdiff_t ld)
 {
-    put_row(vectors, a, rule, to_a);
-    put_row(vectors, b, rule, to_b);
+    const int8x16_t bytes = bytes_of(t, rule);
+    (void)first;
+    if (vectors == 4) {
+        vst1q_s8((int8_t *)to, bytes);
+        return;
+    }
+    vst1_s8((int8_t *)to, vget_low_s8(bytes));
+    if (rows > 1) vst1_s8((int8_t *)(to + ld), vget_high_s8(bytes));
 }
 
 #  define STAGED_NUMBERS VEC_BYTES
@@ -138,7 +197,7 @@ INLINE ivec stage_numbers(const int is_unsigned, const void *p)
 {
     return is_unsigned ? ivec_load(p) ^ (int32_t)0x80808080 : ivec_load(p);
 }
-INLINE void put_staged(const ivec *q, const byte_rule *rule, void *to) { put_row(4, q, rule, to); }
+INLINE void put_staged(const ivec *q, const byte_rule *rule, void *to) { vst1q_s8(to, bytes_of(q, rule)); }
 #endif
 
 #endif
