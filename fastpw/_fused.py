@@ -1,4 +1,4 @@
-"""Layers that run as one: the operation behind a chain, or behind a part of it."""
+"""Layers that run as one, in bands of rows: their stages, and the program."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from ._convolution import Convolution
 from ._layer import Layer
-from ._operation import Operation, placeholder
+from ._steps import placeholder
 from ._windowed import images
 from .core import fusing
 from .core.chain import Chain
@@ -34,51 +34,31 @@ def stages(layers: Sequence[Layer], shapes: Sequence[Shape]) -> tuple[fusing.Sta
     return tuple(found)
 
 
-class Fused(Operation):
-    """Layers that follow each other, run as one."""
+def fused(layers: Sequence[Layer], x: np.ndarray, y: np.ndarray, residual: np.ndarray | None) -> Chain:
+    """The program that runs layers which follow each other as one."""
+    of_planes = tuple(as_planes(layers, x, y, residual))
+    shapes = [of_planes[0].shape]
+    for layer in layers:
+        shapes.append(layer.output_shape(shapes[-1]))
+    if of_planes[1].shape != shapes[-1]:
+        raise ValueError(f"a result {shapes[-1]} is needed, got an array that was changed meanwhile")
+    described = stages(layers, shapes)
+    cut = fusing.by_bands(described, shapes[0][0], x.itemsize, threads())
+    programs = _programs(layers, of_planes, shapes)
+    return Chain((x, y, residual, None), (*of_planes, None), programs, described, cut, threads)
 
-    __slots__ = ("layers",)
 
-    def __init__(self, layers: tuple[Layer, ...]) -> None:
-        self.layers = layers
-
-    @property
-    def adds_residual(self) -> bool:
-        return self.layers[-1]._adds_residual
-
-    def checked_input(self, x) -> np.ndarray:
-        return self.layers[0]._operation.checked_input(x)
-
-    def output_shape(self, shape: Shape) -> Shape:
-        for layer in self.layers:
-            shape = layer.output_shape(shape)
-        return shape
-
-    def describe(self, packed: None, x, y, residual, z) -> Chain:
-        # What a program is described for must not change meanwhile, as an array's shape and strides may.
-        x, y, residual = (None if a is None else a.view() for a in (x, y, residual))
-        of_planes = tuple(as_planes(self.layers, x, y, residual))
-        shapes = [of_planes[0].shape]
-        for layer in self.layers:
-            shapes.append(layer.output_shape(shapes[-1]))
-        if of_planes[1].shape != shapes[-1]:
-            raise ValueError(f"a result {shapes[-1]} is needed, got an array that was changed meanwhile")
-        described = stages(self.layers, shapes)
-        cut = fusing.by_bands(described, shapes[0][0], x.itemsize, threads())
-        programs = self._programs(of_planes, shapes)
-        return Chain((x, y, residual, None), (*of_planes, None), programs, described, cut, threads)
-
-    def _programs(self, of_planes: tuple, shapes: list[Shape]) -> tuple:
-        """What each layer computes of one plane."""
-        x, y, residual = (None if a is None else a[0] for a in of_planes)
-        between = [placeholder(shape[1:], x.dtype) for shape in shapes[1:-1]]
-        operands = [x, *between, y]
-        programs = []
-        for number, layer in enumerate(self.layers):
-            ends = operands[number], operands[number + 1]
-            added = residual if number == len(self.layers) - 1 else None
-            programs.append(layer._operation.describe(layer._packed, *ends, added, None))
-        return tuple(programs)
+def _programs(layers: Sequence[Layer], of_planes: tuple, shapes: list[Shape]) -> tuple:
+    """What each layer computes of one plane."""
+    x, y, residual = (None if a is None else a[0] for a in of_planes)
+    between = [placeholder(shape[1:], x.dtype) for shape in shapes[1:-1]]
+    operands = [x, *between, y]
+    programs = []
+    for number, layer in enumerate(layers):
+        ends = operands[number], operands[number + 1]
+        added = residual if number == len(layers) - 1 else None
+        programs.append(layer._operation.describe(layer._packed, *ends, added, None))
+    return tuple(programs)
 
 
 def as_planes(layers: Sequence[Layer], *arrays: np.ndarray | None):

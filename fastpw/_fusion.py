@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ._fused import Fused, all_pointwise, stages
+from ._fused import all_pointwise, stages
 from ._layer import Layer
 from .core import fusing
 from .core.partition import CACHES
@@ -29,15 +29,6 @@ MOST_WORK = 40
 
 # That core takes.
 MOST_LAYERS = 8
-
-
-class Joined(Layer):
-    """Layers that run as one."""
-
-    __slots__ = ()
-
-    def __init__(self, layers: tuple[Layer, ...]) -> None:
-        self._begin(Fused(layers), None)
 
 
 class Part(NamedTuple):
@@ -134,7 +125,7 @@ def _longest(layers, shapes, first, element, threads) -> Part:
 
 
 def _as_run(layers, shapes, element) -> _Run | None:
-    if len(shapes[0]) not in (2, 3, 4) or not all(hasattr(layer, "_operation") for layer in layers):
+    if len(shapes[0]) not in (2, 3, 4):
         return None
     if all_pointwise(layers):
         shapes = [(1, prod(shape[:-1]), 1, shape[-1]) for shape in shapes]

@@ -108,10 +108,6 @@ class Layer:
         """Whether the layer takes an array; where it does, only its shape is left to fit."""
         self._operation.checked_input(x)
 
-    def _room(self, x: np.ndarray, y: np.ndarray, residual: np.ndarray | None = None) -> int:
-        """Bytes that a call takes beside these arrays, which are checked, at most."""
-        return self._operation.room(self._packed, x, y, residual)
-
     def _begin(self, operation: Operation, packed: Any, **arguments: Any) -> None:
         """Set all attributes, once."""
         self._set(**arguments, _operation=operation, _packed=packed, _programs=(), _latest=_no_program)

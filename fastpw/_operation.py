@@ -8,7 +8,10 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from . import _checks
+from ._steps import Place, Steps, placeholder
 from .core.forward import empty
+
+__all__ = ["HeldBack", "Operation", "Program", "RowsOfStage", "Weighted", "new", "placeholder"]
 
 
 class RowsOfStage(NamedTuple):
@@ -67,9 +70,19 @@ class Operation:
         """How rows of the result depend on those of (N, H, W, C); None: the layer is no stage of a chain."""
         return None
 
-    def room(self, packed: Any, x: np.ndarray, y: np.ndarray, residual: np.ndarray | None) -> int:
-        """Bytes that a run takes beside these arrays, which are checked, at most."""
-        return self.describe(packed, x, y, residual, None).room
+    def add_to(
+        self, steps: Steps, packed: Any, places: tuple[Place | None, ...], start: int
+    ) -> None:
+        """The operation as the next steps of a larger one, over places for (x, y, residual, z).
+
+        Of the room between steps, what follows `start` is free.
+        """
+        arrays = (None if place is None else place.array for place in places)
+        steps.add(self.describe(packed, *arrays), *places)
+
+    def refused(self, residual: Any) -> ValueError:
+        """What is said of a residual that is not added."""
+        return _checks.no_residual(residual)
 
     def run(self, known: Iterable[Program], packed: Any, arrays: tuple) -> tuple[np.ndarray, Program]:
         """Check the arrays (x, residual, out, out_z) of a call and run it: y, and the program that ran.
@@ -77,11 +90,11 @@ class Operation:
         That is one of those that are known, or a new one. Nothing is written before all is checked.
         """
         x, residual, out, out_z = arrays
+        if residual is not None and not self.adds_residual:
+            raise self.refused(residual)
         x = self.checked_input(x)
         shape, dtype = self.output_shape(x.shape), self.result_dtype(x)
         if residual is not None:
-            if not self.adds_residual:
-                raise _checks.no_residual(residual)
             residual = _checks.like_result("residual", residual, shape, dtype)
         z = None if out_z is None else _checks.output("out_z", out_z, shape, dtype)
         if out is None:
@@ -99,6 +112,19 @@ class Operation:
             while not program.run_checked(x, residual, y, z, self.given, self.bias):
                 program = self.describe(packed, x, y, residual, z)
         return y if out is None else out, program
+
+
+class Composite(Operation):
+    """Operations that run one after the other as one program."""
+
+    __slots__ = ()
+
+    def describe(self, packed: Any, x, y, residual, z) -> Program:
+        steps = Steps(x, y, residual, z)
+        if steps.ends[1].array.shape != self.output_shape(steps.ends[0].array.shape):
+            raise ValueError("a result of another shape is needed, got an array that was changed meanwhile")
+        self.add_to(steps, packed, tuple(steps.ends), 0)
+        return steps.program()
 
 
 class Weighted(Operation):
@@ -147,16 +173,5 @@ def new(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """An array for a result."""
     try:
         return empty(shape, dtype)
-    except (ValueError, OverflowError):
-        raise _checks.too_large(shape) from None
-
-
-def placeholder(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """An array laid out as a new one, for what looks at its layout only: there is no memory behind it."""
-    sizes = [dtype.itemsize]
-    for size in reversed(shape[1:]):
-        sizes.append(sizes[-1] * max(size, 1))
-    try:
-        return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, sizes[::-1])
     except (ValueError, OverflowError):
         raise _checks.too_large(shape) from None

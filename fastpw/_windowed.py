@@ -10,7 +10,9 @@ import numpy as np
 
 from . import _checks, _geometry
 from ._geometry import Taps, Window
-from ._operation import Operation, Program, RowsOfStage, Weighted, placeholder
+from ._operation import Operation, Program, RowsOfStage, Weighted
+from ._steps import Steps
+from .core.chain import Repeat
 from .core.forward import Forward, PackedWeights
 from .core.stencil import PackedStencil, Pool, Stencil, lanes_for
 from .runtime import threads
@@ -170,26 +172,6 @@ def describe_dense(arrays: tuple, packed: PackedWeights, options: Options, taps:
     return Forward(arrays, some, packed, options.activation, threads, tuple(taps))
 
 
-class ForRepeated(NamedTuple):
-    """A program for an input whose channels were repeated. None fits as it comes, of whatever shape."""
-
-    program: Program
-
-    def __call__(self, x, residual, out, out_z) -> None:
-        return None
-
-    def run_checked(self, x, residual, y, z, weight, bias) -> bool:
-        return self.program.run_checked(x, residual, y, z, weight, bias)
-
-    @property
-    def nbytes(self) -> int:
-        return self.program.nbytes
-
-    @property
-    def room(self) -> int:
-        return self.program.room
-
-
 class Depthwise(WindowedConvolution):
     """Each output channel looks at one input channel: weights (kh, kw, C, m), m outputs of each channel."""
 
@@ -220,25 +202,20 @@ class Depthwise(WindowedConvolution):
         weight = self.weight.reshape(*self.weight.shape[:2], self.filters)
         return Depthwise(weight, self.bias, self.options._replace(weight_layout="HWC"))
 
-    def room(self, packed: PackedStencil, x: np.ndarray, y: np.ndarray, residual: np.ndarray | None) -> int:
-        if self.multiplier == 1:
-            return super().room(packed, x, y, residual)
-        repeated = placeholder((*x.shape[:-1], self.filters), x.dtype)
-        return repeated.nbytes + self._of_repeated().room(packed, repeated, y, residual)
-
-    def run(self, known, packed: PackedStencil, arrays: tuple):
-        """Where a channel has several outputs, it is repeated first."""
-        if self.multiplier == 1:
-            return super().run(known, packed, arrays)
-        x, *others = arrays
-        x = self.checked_input(x)
-        self.output_shape(x.shape)
-        y, used = self._of_repeated().run(known, packed, (np.repeat(x, self.multiplier, axis=-1), *others))
-        return y, used if isinstance(used, ForRepeated) else ForRepeated(used)
-
-    def describe(self, packed: PackedStencil, *arrays: np.ndarray | None) -> Stencil:
+    def describe(self, packed: PackedStencil, *arrays: np.ndarray | None) -> Program:
+        if self.multiplier > 1:
+            return self._describe_repeated(packed, *arrays)
         taps, views = tuple(self.taps(arrays[0])), tuple(map(images, arrays))
         return Stencil(arrays, taps, packed, self.options.activation, threads, views)
+
+    def _describe_repeated(self, packed: PackedStencil, *arrays: np.ndarray | None) -> Program:
+        """Where a channel has several outputs, it is repeated first."""
+        steps = Steps(*arrays)
+        x, *others = steps.ends
+        repeated = steps.between((*x.array.shape[:-1], self.filters), 0)
+        steps.add(Repeat((x.array, repeated.array, None, None), threads), x, repeated, None, None)
+        self._of_repeated().add_to(steps, packed, (repeated, *others), 0)
+        return steps.program()
 
 
 def pack_depthwise(weight: np.ndarray, bias: np.ndarray | None) -> PackedStencil:

@@ -4,47 +4,100 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from itertools import pairwise
-from math import prod
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
 from . import _checks
-from ._fusion import Description, Joined, Part, describe
+from ._fused import fused
+from ._fusion import Description, Part, describe
 from ._layer import Layer, dtype_of
-from ._operation import placeholder
+from ._operation import Composite
+from ._steps import Place, Steps, placeholder
 from ._typing import ArrayLike, FloatArray
-from .core.kept import LINE, borrow, give_back
 from .runtime import threads
 
-# Plans that a chain keeps, for as many shapes of its input.
-MOST_PLANS = 4
 
+class _InTurn(Composite):
+    """Layers one after the other, some of them as one."""
 
-class _Room(NamedTuple):
-    """Where the results of all steps but the last go: in turn at both ends of one piece of memory."""
+    __slots__ = ("add_input", "layers")
 
-    size: int  # of the memory, in bytes
-    places: tuple[tuple[tuple[int, ...], int], ...]  # of each its shape, and where it begins
+    def __init__(self, layers: tuple[Layer, ...], add_input: bool) -> None:
+        self.layers, self.add_input = layers, add_input
 
-    @classmethod
-    def of(cls, shapes: list[tuple[int, ...]], itemsize: int) -> _Room:
-        sizes = [-(-prod(shape) * itemsize // LINE) * LINE for shape in shapes]
-        size = max((a + b for a, b in pairwise([*sizes, 0])), default=0)
-        starts = (size - sizes[number] if number % 2 else 0 for number in range(len(sizes)))
-        return cls(size, tuple(zip(shapes, starts, strict=True)))
+    @property
+    def adds_residual(self) -> bool:
+        return not self.add_input and self.layers[-1]._adds_residual
 
+    def refused(self, residual: Any) -> ValueError:
+        return _checks.two_residuals(residual) if self.add_input else super().refused(residual)
 
-class _Plan(NamedTuple):
-    """How a chain runs for an input of a shape."""
+    def checked_input(self, x) -> np.ndarray:
+        x = _checks.with_channels("x", x)
+        shapes = self._shapes(x.shape)
+        for layer, shape in zip(self.layers, shapes, strict=False):
+            layer._check_input(placeholder(shape, x.dtype))
+        self._check_sum(shapes)
+        return x
 
-    shape: tuple[int, ...]
-    dtype: np.dtype
-    threads: int
-    steps: tuple[Layer, ...]  # one after the other
-    room: _Room  # for their results but the last
-    result: tuple[int, ...]  # the shape of that
-    parts: Description
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        return self._shapes(shape)[-1]
+
+    def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        """Of the input and of each layer's result."""
+        shapes = [shape]
+        for number, layer in enumerate(self.layers):
+            try:
+                shapes.append(layer.output_shape(shapes[-1]))
+            except ValueError as error:
+                if number == 0:
+                    raise
+                raise ValueError(f"layers: layer {number}: {error}") from None
+        return shapes
+
+    def _check_sum(self, shapes: list[tuple[int, ...]]) -> None:
+        if self.add_input and shapes[0] != shapes[-1]:
+            raise _checks.input_cannot_be_added(shapes[0], shapes[-1])
+
+    def plan(self, shape: tuple[int, ...], dtype: np.dtype) -> tuple[Description, list[tuple[int, ...]]]:
+        """Which of the flat layers run as one, and the shapes of the input and of their results."""
+        self._check_sum(self._shapes(shape))
+        shapes, layers = [shape], self.flat()
+        for layer in layers:
+            shapes.append(layer.output_shape(shapes[-1]))
+        return describe(layers, shapes, dtype, threads()), shapes
+
+    def flat(self) -> tuple[Layer, ...]:
+        """The layers, those of chains among them one by one, but for chains that add their own input."""
+        found = []
+        for layer in self.layers:
+            inner = layer._operation
+            found += inner.flat() if isinstance(inner, _InTurn) and not inner.add_input else [layer]
+        return tuple(found)
+
+    def add_to(self, steps: Steps, packed: None, places: tuple[Place | None, ...], start: int) -> None:
+        """What lies between the steps takes turns at both ends of one piece of the room."""
+        x, y, residual, _ = places
+        parts, shapes = self.plan(x.array.shape, x.array.dtype)
+        sizes = [steps.size(shapes[part.last]) for part in parts[:-1]]
+        end = start + max((a + b for a, b in pairwise([*sizes, 0])), default=0)
+        before = x
+        for number, part in enumerate(parts[:-1]):
+            at = end - sizes[number] if number % 2 else start
+            after = steps.between(shapes[part.last], at)
+            self._add_part(steps, part, (before, after, None, None), end)
+            before = after
+        self._add_part(steps, parts[-1], (before, y, x if self.add_input else residual, None), end)
+
+    def _add_part(self, steps: Steps, part: Part, places: tuple[Place | None, ...], start: int) -> None:
+        first, *others = self.flat()[part.first : part.last]
+        if not others:
+            first._operation.add_to(steps, first._packed, places, start)
+            return
+        x, y, residual, _ = places
+        added = None if residual is None else residual.array
+        steps.add(fused((first, *others), x.array, y.array, added), *places)
 
 
 class Chain(Layer):
@@ -85,21 +138,19 @@ class Chain(Layer):
     """
 
     _ARGUMENTS = ("layers", "add_input")
-    __slots__ = ("_joined", "_plans", *_ARGUMENTS)
+    __slots__ = _ARGUMENTS
 
     layers: tuple[Layer, ...]
     add_input: bool
-    _plans: tuple[_Plan, ...]
-    _joined: dict[tuple[int, int], Joined]  # layers that run as one, by the first and behind the last
+    _operation: _InTurn
 
     def __init__(self, layers: Iterable[Layer], *, add_input: bool = False) -> None:
-        if hasattr(self, "layers"):
-            raise self._does_not_change("__init__")
+        self._refuse_another_beginning()
         layers = _checks.layers("layers", layers, Layer)
         add_input = _checks.flag("add_input", add_input)
         if add_input and not layers[-1]._adds_residual:
             raise _checks.nothing_to_add_to(layers[-1])
-        self._set(layers=layers, add_input=add_input, _plans=(), _joined={})
+        self._begin(_InTurn(layers, add_input), None, layers=layers, add_input=add_input)
 
     def __call__(
         self, x: ArrayLike, *, residual: ArrayLike | None = None, out: FloatArray | None = None
@@ -125,30 +176,7 @@ class Chain(Layer):
         TypeError, ValueError
             The message names the argument, and nothing is written.
         """
-        x = _checks.with_channels("x", x)
-        if residual is not None and self.add_input:
-            raise _checks.two_residuals(residual)
-        if residual is not None and not self._adds_residual:
-            raise _checks.no_residual(residual)
-        plan = self._plan_for(x)
-        added = x if self.add_input else residual
-        if len(plan.steps) == 1:
-            return self._last(plan, x, added, out)
-        if residual is not None:
-            _checks.like_result("residual", residual, plan.result, plan.dtype)
-        if out is not None:
-            _checks.output("out", out, plan.result, plan.dtype)
-        y, memory = x, borrow(plan.room.size)
-        for step, (shape, start) in zip(plan.steps, plan.room.places, strict=False):
-            y = step(y, out=np.ndarray(shape, plan.dtype, memory, start))
-        y = self._last(plan, y, added, out)
-        give_back(memory)
-        return y
-
-    @staticmethod
-    def _last(plan: _Plan, x, added, out) -> FloatArray:
-        """The last step of a plan. Only convolutions take a residual, None or not."""
-        return plan.steps[-1](x, out=out) if added is None else plan.steps[-1](x, residual=added, out=out)
+        return super().__call__(x, residual=residual, out=out)
 
     def describe(self, shape: tuple[int, ...]) -> Description:
         """How the chain would run for an input of a shape, and why.
@@ -173,85 +201,11 @@ class Chain(Layer):
             The chain takes no such input.
         """
         shape = _checks.shape("shape", shape)
-        self.output_shape(shape)
-        return self._plan(shape, self._dtype() or np.dtype(np.float32), threads()).parts
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return self._shapes(_checks.shape("shape", shape))[-1]
-
-    output_shape.__doc__ = Layer.output_shape.__doc__
-
-    def _plan_for(self, x: np.ndarray) -> _Plan:
-        """How it runs for an input like this one, which is checked."""
-        limit = threads()
-        for plan in self._plans:
-            if plan.shape == x.shape and plan.dtype == x.dtype and plan.threads == limit:
-                return plan
-        self._check_input(x)
-        plan = self._plan(x.shape, np.dtype(x.dtype.type), limit)
-        self._set(_plans=(plan, *self._plans[: MOST_PLANS - 1]))
-        return plan
-
-    def _plan(self, shape: tuple[int, ...], dtype: np.dtype, limit: int) -> _Plan:
-        result = self.output_shape(shape)
-        if self.add_input and result != shape:
-            raise _checks.input_cannot_be_added(shape, result)
-        layers = self._flat()
-        shapes = [shape]
-        for layer in layers:
-            shapes.append(layer.output_shape(shapes[-1]))
-        found = describe(layers, shapes, dtype, limit)
-        steps = tuple(self._step(layers, part) for part in found)
-        room = _Room.of([shapes[part.last] for part in found[:-1]], dtype.itemsize)
-        return _Plan(shape, dtype, limit, steps, room, result, found)
-
-    def _step(self, layers: tuple[Layer, ...], part: Part) -> Layer:
-        if part.way == "alone":
-            return layers[part.first]
-        key = part.first, part.last
-        if key not in self._joined:
-            self._joined[key] = Joined(layers[part.first : part.last])
-        return self._joined[key]
+        return self._operation.plan(shape, self._dtype() or np.dtype(np.float32))[0]
 
     def _dtype(self) -> np.dtype | None:
         """That of the weights; None if there are none."""
         return dtype_of(self.layers)
-
-    def _room(self, x: np.ndarray, y: np.ndarray, residual: np.ndarray | None = None) -> int:
-        plan = self._plan_for(x)
-        between = [placeholder(shape, plan.dtype) for shape, _ in plan.room.places]
-        ends = [x, *between[: len(plan.steps) - 1], y]
-        added = [None] * (len(plan.steps) - 1) + [x if self.add_input else residual]
-        rooms = map(lambda step, *arrays: step._room(*arrays), plan.steps, ends, ends[1:], added)
-        return plan.room.size + max(rooms)
-
-    def _flat(self) -> tuple[Layer, ...]:
-        """The layers, those of chains among them one by one, but for chains that add their own input."""
-        found = []
-        for layer in self.layers:
-            inner = isinstance(layer, Chain) and not layer.add_input
-            found += layer._flat() if inner else [layer]
-        return tuple(found)
-
-    def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        """Of the input and of each layer's result."""
-        shapes = [shape]
-        for number, layer in enumerate(self.layers):
-            try:
-                shapes.append(layer.output_shape(shapes[-1]))
-            except ValueError as error:
-                if number == 0:
-                    raise
-                raise ValueError(f"layers: layer {number}: {error}") from None
-        return shapes
-
-    def _check_input(self, x: np.ndarray) -> None:
-        for layer, shape in zip(self.layers, self._shapes(x.shape), strict=False):
-            layer._check_input(placeholder(shape, x.dtype))
-
-    @property
-    def _adds_residual(self) -> bool:
-        return not self.add_input and self.layers[-1]._adds_residual
 
     def _description(self) -> list[str]:
         return [*map(repr, self.layers)] + ["input added"] * self.add_input

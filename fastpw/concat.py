@@ -2,17 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 import numpy as np
 
 from . import _checks
 from ._layer import Layer, dtype_of
-from ._operation import HeldBack, new
+from ._operation import Composite
+from ._steps import Place, Steps
 from ._typing import ArrayLike, FloatArray
-from .runtime import threads
 
-MOST_ROOMS = 16
+
+class _SideBySide(Composite):
+    """Layers of one input, each with some channels of the result."""
+
+    __slots__ = ("layers",)
+
+    adds_residual = False
+
+    def __init__(self, layers: tuple[Layer, ...]) -> None:
+        self.layers = layers
+
+    def checked_input(self, x) -> np.ndarray:
+        x = _checks.with_channels("x", x)
+        for layer in self.layers:
+            layer._check_input(x)
+        return x
+
+    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        shapes = self._shapes(shape)
+        return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
+
+    def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
+        shapes = [layer.output_shape(shape) for layer in self.layers]
+        for number, other in enumerate(shapes):
+            if other[:-1] != shapes[0][:-1]:
+                raise ValueError(
+                    "layers: results of one shape but for the channels are needed, "
+                    f"got {shapes[0]} of layer 0 and {other} of layer {number}"
+                )
+        return shapes
+
+    def add_to(self, steps: Steps, packed: None, places: tuple[Place | None, ...], start: int) -> None:
+        """Each layer writes its channels itself."""
+        x, y, *_ = places
+        first = 0
+        for layer, shape in zip(self.layers, self._shapes(x.array.shape), strict=True):
+            part = y.channels(first, first + shape[-1])
+            layer._operation.add_to(steps, layer._packed, (x, part, None, None), start)
+            first += shape[-1]
 
 
 class Concat(Layer):
@@ -44,15 +82,14 @@ class Concat(Layer):
     """
 
     _ARGUMENTS = ("layers",)
-    __slots__ = ("_rooms", *_ARGUMENTS)
+    __slots__ = _ARGUMENTS
 
     layers: tuple[Layer, ...]
-    _rooms: dict[tuple, int]  # what calls take, by the layouts of their arrays
 
     def __init__(self, layers: Iterable[Layer]) -> None:
-        if hasattr(self, "layers"):
-            raise self._does_not_change("__init__")
-        self._set(layers=_checks.layers("layers", layers, Layer), _rooms={})
+        self._refuse_another_beginning()
+        layers = _checks.layers("layers", layers, Layer)
+        self._begin(_SideBySide(layers), None, layers=layers)
 
     def __call__(
         self, x: ArrayLike, *, residual: ArrayLike | None = None, out: FloatArray | None = None
@@ -78,71 +115,10 @@ class Concat(Layer):
         TypeError, ValueError
             The message names the argument, and nothing is written.
         """
-        if residual is not None:
-            raise _checks.no_residual(residual)
-        x = _checks.with_channels("x", x)
-        for layer in self.layers:
-            layer._check_input(x)
-        shapes = self._shapes(x.shape)
-        shape, dtype = self._joined(shapes), np.dtype(x.dtype.type)
-        y = new(shape, dtype) if out is None else _checks.output("out", out, shape, dtype)
-        if out is not None:
-            x = _checks.unwritten(x, (y,))
-        held = HeldBack(0 if out is None else self._room_for(x, y))
-        for layer, part in self._parts(y, shapes):
-            held.run(layer, x, out=part)
-        return y if out is None else out
-
-    def _parts(self, y: np.ndarray, shapes: list[tuple[int, ...]]) -> Iterator[tuple[Layer, np.ndarray]]:
-        """Each layer, and its slice of the result."""
-        start = 0
-        for layer, (*_, channels) in zip(self.layers, shapes, strict=True):
-            yield layer, y[..., start : start + channels]
-            start += channels
-
-    def _room_for(self, x: np.ndarray, y: np.ndarray) -> int:
-        """`_room`, looked up for arrays that are laid out as those of an earlier call."""
-        key = x.shape, x.strides, y.strides, x.dtype, threads()
-        room = self._rooms.get(key)
-        if room is None:
-            room = self._room(x, y)
-            if len(self._rooms) >= MOST_ROOMS:
-                self._rooms.clear()
-            self._rooms[key] = room
-        return room
-
-    def _room(self, x: np.ndarray, y: np.ndarray, residual: np.ndarray | None = None) -> int:
-        return max(layer._room(x, part) for layer, part in self._parts(y, self._shapes(x.shape)))
-
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        return self._joined(self._shapes(_checks.shape("shape", shape)))
-
-    output_shape.__doc__ = Layer.output_shape.__doc__
-
-    def _shapes(self, shape: tuple[int, ...]) -> list[tuple[int, ...]]:
-        shapes = [layer.output_shape(shape) for layer in self.layers]
-        for number, other in enumerate(shapes):
-            if other[:-1] != shapes[0][:-1]:
-                raise ValueError(
-                    "layers: results of one shape but for the channels are needed, "
-                    f"got {shapes[0]} of layer 0 and {other} of layer {number}"
-                )
-        return shapes
-
-    @staticmethod
-    def _joined(shapes: list[tuple[int, ...]]) -> tuple[int, ...]:
-        return (*shapes[0][:-1], sum(shape[-1] for shape in shapes))
-
-    @property
-    def _adds_residual(self) -> bool:
-        return False
+        return super().__call__(x, residual=residual, out=out)
 
     def _dtype(self) -> np.dtype | None:
         return dtype_of(self.layers)
-
-    def _check_input(self, x: np.ndarray) -> None:
-        for layer in self.layers:
-            layer._check_input(x)
 
     def _description(self) -> list[str]:
         return [*map(repr, self.layers)]

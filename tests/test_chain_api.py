@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 import fastpw
-from fastpw._fused import Fused
+from fastpw._fused import fused
 
 pytestmark = [pytest.mark.pairwise, pytest.mark.usefixtures("isa", "threads")]
 
@@ -340,6 +340,6 @@ def test_a_program_of_many_groups_says_that_it_is_large():
         deep = fastpw.DepthwiseConv2d(np.ones((3, 3, 256), np.float32), padding=1)
         image = np.ones((1, 8, 8, 256), np.float32)
         out = np.empty_like(image)
-        return Fused((wide, deep)).describe(None, image, out, None, None).nbytes
+        return fused((wide, deep), image, out, None).nbytes
 
     assert nbytes(64) > nbytes(2) > nbytes(1)

@@ -32,6 +32,7 @@ FLOORS = [
     ["_quantized"],
     ["_convolution", "_windowed"],
     ["_operation"],
+    ["_steps"],
     ["_programs"],
     ["runtime"],
     ["_checks"],

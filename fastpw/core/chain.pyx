@@ -1,6 +1,7 @@
 # distutils: language = c
-"""A chain of layers as one program: the rows between them stay in a thread's cache."""
+"""Layers that follow each other as one program: in bands, the rows between them in a thread's cache, or one by one."""
 
+from libc.stdint cimport int32_t, int64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 
@@ -9,10 +10,11 @@ from fastpw.core.forward cimport Forward
 from fastpw.core.gemm cimport Gemm
 from fastpw.core.gemm_window cimport rows_of_tap
 from fastpw.core.machine cimport team
-from fastpw.core.ndarray cimport axes, first_byte, ndarray, shape_of, strides_of
+from fastpw.core.ndarray cimport axes, bytes_of_number, first_byte, ndarray, need_columns, shape_of, strides_of
 from fastpw.core.panels cimport new_memory, whole_lines
 from fastpw.core.parts cimport Part
-from fastpw.core.pixels cimport A, OPERANDS
+from fastpw.core.pixels cimport (A, C, OPERANDS, Lead, Pixels, address, join_axes, outer_offset, outer_places,
+                                 take_inner_axes)
 from fastpw.core.staged cimport staging_bytes, stages_results
 from fastpw.core.stages cimport Stage
 from fastpw.core.stencil cimport Program, Sweep
@@ -65,6 +67,7 @@ cdef class Chain(Program):
             self.find_room(i, rooms[i])
         for i in range(c.count):
             self.find_workspace(i)
+        self.most_threads = <int>min(<Py_ssize_t>self.most_threads, tasks(c))
 
     def __dealloc__(self):
         free(self.parts)
@@ -138,26 +141,13 @@ cdef class Chain(Program):
         c.bytes_of_thread += lay_out_table(w)
         return 0
 
-    cdef int run(self, char *const *places) except -1:
-        cdef int members = <int>min(<Py_ssize_t>self.most_threads, tasks(&self.stages))
-        cdef ndarray memory
-        cdef char *place
-        if members == 0:
-            return 0
-        if members > 1:
-            members = min(members, team(members))
-        memory = borrow(chain_bytes(&self.stages, members))
-        place = first_byte(memory)
-        with nogil:
-            run_chain(&self.stages, places, members, place)
-        give_back(memory)
-        return 0
+    cdef Py_ssize_t workspace(self, int members) noexcept:
+        return chain_bytes(&self.stages, members)
 
-    @property
-    def room(self):
-        """Bytes that a run takes beside its arrays, at most."""
-        cdef Py_ssize_t members = min(<Py_ssize_t>self.most_threads, tasks(&self.stages))
-        return chain_bytes(&self.stages, <int>members) if members else 0
+    cdef int run_in(self, char *const *places, int members, char *memory) except -1:
+        with nogil:
+            run_chain(&self.stages, places, members, memory)
+        return 0
 
     @property
     def nbytes(self):
@@ -207,3 +197,149 @@ cdef int cut_products(Stage *s, Py_ssize_t rows) except -1:
     if stages_results(g):
         s.block_panels = min(s.block_panels, <Py_ssize_t>partition.staged_panels(s.block_rows, width, s.kernels.c_size))
     return 0
+
+
+# ---- one after the other -------------------------------------------------------------------------------------
+
+# Where an operand of a step lies: in one of the arrays of the whole, or in the room between the steps.
+cdef enum:
+    ROOM = OPERANDS
+    BASES
+
+
+cdef struct Step:
+    int bases[OPERANDS]          # -1: there is no such operand
+    Py_ssize_t offsets[OPERANDS]
+
+
+cdef class Sequence(Program):
+    """Programs that run one after the other, over parts of the same arrays and what lies between them.
+
+    Parameters
+    ----------
+    arrays : (x, y, residual, z)
+        With adjacent channels; the last two may be None.
+    steps : list of (program, places)
+        A Forward with packed weights or a Program, and where each of its operands lies: (base, offset) or None. The
+        base is the number of one of the arrays, or 4 for the room; the offset counts bytes from its first element.
+    room : int
+        Bytes between the steps, in whole cache lines.
+    threads : callable
+        Says how many threads a call may use.
+    """
+
+    cdef tuple programs
+    cdef Step *steps
+    cdef Py_ssize_t between, bytes_of_all
+
+    def __init__(self, tuple arrays, list steps, room, threads):
+        cdef Py_ssize_t i
+        cdef int operand
+        self.bind(arrays, threads)
+        self.binding.follows, self.most_threads = True, 1
+        self.programs = tuple([program for program, _ in steps])
+        self.bytes_of_all = room + max([program.room for program in self.programs])
+        self.between = room
+        self.steps = <Step *>new_memory(len(steps) * sizeof(Step), "a sequence")
+        for i, (_, places) in enumerate(steps):
+            for operand in range(OPERANDS):
+                place = places[operand]
+                self.steps[i].bases[operand], self.steps[i].offsets[operand] = (-1, 0) if place is None else place
+
+    def __dealloc__(self):
+        free(self.steps)
+
+    cdef Py_ssize_t workspace(self, int members) noexcept:
+        return self.bytes_of_all
+
+    cdef int run(self, char *const *places) except -1:
+        cdef ndarray memory = borrow(self.bytes_of_all)
+        self.run_in(places, 1, first_byte(memory))
+        give_back(memory)
+        return 0
+
+    cdef int run_in(self, char *const *places, int members, char *memory) except -1:
+        """Each step with a team of its own."""
+        cdef char *bases[BASES]
+        cdef Py_ssize_t i
+        memcpy(bases, places, OPERANDS * sizeof(char *))
+        bases[ROOM] = memory
+        for i in range(len(self.programs)):
+            run_step(self.programs[i], &self.steps[i], bases, memory + self.between)
+        return 0
+
+    @property
+    def nbytes(self):
+        """Bytes of the program itself and of its steps', beside their weights."""
+        return sum([sizeof(Step) + program.nbytes for program in self.programs])
+
+
+cdef int run_step(program, const Step *step, char *const *bases, char *memory) except -1:
+    cdef char *places[OPERANDS]
+    cdef int operand, most
+    for operand in range(OPERANDS):
+        places[operand] = NULL
+        if step.bases[operand] >= 0 and bases[step.bases[operand]] != NULL:
+            places[operand] = bases[step.bases[operand]] + step.offsets[operand]
+    if isinstance(program, Forward):
+        most = (<Forward>program).most_threads
+        (<Forward>program).run_in(places, (<Forward>program).packed.memory, team(most) if most > 1 else 1, memory)
+        return 0
+    most = (<Program>program).most_threads
+    if most:
+        (<Program>program).run_in(places, min(most, team(most)) if most > 1 else 1, memory)
+    return 0
+
+
+cdef class Repeat(Program):
+    """Each channel several times: y[..., c * times + i] = x[..., c].
+
+    Parameters
+    ----------
+    arrays : (x, y, None, None)
+        Of one type, with adjacent channels, y without gaps.
+    threads : callable
+        As of a Sequence.
+    """
+
+    cdef Pixels pixels
+    cdef Lead lead
+    cdef Py_ssize_t channels, times, element
+
+    def __init__(self, tuple arrays, threads):
+        cdef ndarray x = arrays[A], y = arrays[C]
+        self.bind(arrays, threads)
+        self.channels, self.element = shape_of(x)[axes(x) - 1], bytes_of_number(x)
+        self.times = shape_of(y)[axes(y) - 1] // max(self.channels, 1)
+        need_columns(y, self.channels * self.times)
+        join_axes(&self.lead, (x, y[..., :self.channels]))
+        take_inner_axes(&self.lead, &self.pixels)
+        self.most_threads = 1
+
+    cdef int run_in(self, char *const *places, int members, char *memory) except -1:
+        cdef char *at[OPERANDS]
+        cdef Py_ssize_t number, row
+        for number in range(outer_places(&self.lead)):
+            at[A] = places[A] + outer_offset(&self.lead, A, number)
+            at[C] = places[C] + outer_offset(&self.lead, C, number)
+            with nogil:
+                for row in range(self.pixels.m):
+                    repeat_channels(address(&self.pixels, at, A, row), address(&self.pixels, at, C, row),
+                                    self.channels, self.times, self.element)
+        return 0
+
+    @property
+    def nbytes(self):
+        """Bytes of the program itself."""
+        return sizeof(Pixels) + sizeof(Lead)
+
+
+cdef void repeat_channels(const char *from_, char *to, Py_ssize_t channels, Py_ssize_t times,
+                          Py_ssize_t element) noexcept nogil:
+    cdef Py_ssize_t i, j
+    for i in range(channels):
+        for j in range(times):
+            if element == 4:
+                (<int32_t *>to)[i * times + j] = (<const int32_t *>from_)[i]
+            else:
+                (<int64_t *>to)[i * times + j] = (<const int64_t *>from_)[i]

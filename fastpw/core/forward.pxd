@@ -42,3 +42,4 @@ cdef class Forward:
     cdef Py_ssize_t workspace(self, int members) noexcept
     cdef int share_parts(self) except -1
     cdef int run_parts(self, char *const *places, const char *packed) except -1
+    cdef int run_in(self, char *const *places, const char *packed, int members, char *memory) except -1

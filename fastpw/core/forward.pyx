@@ -452,7 +452,7 @@ cdef class Forward:
     @property
     def room(self):
         """Bytes that a run takes beside its arrays, at most."""
-        cdef Py_ssize_t size = self.workspace(self.most_threads)
+        cdef Py_ssize_t size = max(self.workspace(1), self.workspace(self.most_threads))
         return size if self.packed is not None else size + self.weights.groups * self.weights.packed_bytes
 
     cdef int run_parts(self, char *const *places, const char *packed) except -1:
@@ -460,11 +460,16 @@ cdef class Forward:
         cdef int members = team(self.most_threads) if self.most_threads > 1 else 1
         cdef Py_ssize_t size = self.workspace(members)
         cdef char *memory = new_memory(size, "the workspace") if size else NULL
+        self.run_in(places, packed, members, memory)
+        free(memory)
+        return 0
+
+    cdef int run_in(self, char *const *places, const char *packed, int members, char *memory) except -1:
+        """With a team, and in memory, that are there."""
         if self.together and members > 1:
             run_together(self.parts, self.count, places, packed, members, memory)
         else:
             run_in_turn(self.parts, self.count, places, packed, members, memory)
-        free(memory)
         return 0
 
     @property

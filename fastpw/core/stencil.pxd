@@ -27,6 +27,8 @@ cdef class Program:
 
     cdef int bind(self, tuple arrays, threads) except -1
     cdef int run(self, char *const *places) except -1
+    cdef Py_ssize_t workspace(self, int members) noexcept
+    cdef int run_in(self, char *const *places, int members, char *memory) except -1
 
 
 cdef class Sweep(Program):

@@ -118,7 +118,31 @@ cdef class Program:
         return True
 
     cdef int run(self, char *const *places) except -1:
+        """All memory is there before anything is written."""
+        cdef int members = self.most_threads
+        cdef char *memory = NULL
+        if members == 0:
+            return 0
+        if members > 1:
+            members = min(members, team(members))
+        if self.workspace(members):
+            memory = new_memory(self.workspace(members), "the workspace")
+        self.run_in(places, members, memory)
+        free(memory)
+        return 0
+
+    cdef Py_ssize_t workspace(self, int members) noexcept:
+        """Bytes that a team of so many needs beside the arrays."""
+        return 0
+
+    cdef int run_in(self, char *const *places, int members, char *memory) except -1:
+        """With a team, and in memory, that are there."""
         raise NotImplementedError
+
+    @property
+    def room(self):
+        """Bytes that a run takes beside its arrays, at most."""
+        return max(self.workspace(1), self.workspace(self.most_threads)) if self.most_threads else 0
 
 
 cdef class Sweep(Program):
@@ -176,22 +200,12 @@ cdef class Sweep(Program):
             w.workspace_bytes = lay_out_table(w)
         return 0
 
-    cdef int run(self, char *const *places) except -1:
-        cdef int members = self.most_threads
-        cdef char *memory
-        if members == 0:
-            return 0
-        if members > 1:
-            members = min(members, team(members))
-        memory = new_memory(sweep_bytes(&self.windows, members), "the pixels under a window")
-        run_windows(&self.windows, places, members, self.brief, memory)
-        free(memory)
-        return 0
+    cdef Py_ssize_t workspace(self, int members) noexcept:
+        return sweep_bytes(&self.windows, members)
 
-    @property
-    def room(self):
-        """Bytes that a run takes beside its arrays, at most."""
-        return sweep_bytes(&self.windows, self.most_threads) if self.most_threads else 0
+    cdef int run_in(self, char *const *places, int members, char *memory) except -1:
+        run_windows(&self.windows, places, members, self.brief, memory)
+        return 0
 
     @property
     def nbytes(self):
@@ -318,19 +332,13 @@ cdef class Shuffle(Program):
         self.binding.follows = size >= <Py_ssize_t>partition.SMALL_CLEARING_BYTES
         self.most_threads = self.binding.asked if self.binding.follows else 1
 
-    cdef int run(self, char *const *places) except -1:
-        cdef int members = team(self.most_threads) if self.most_threads > 1 else 1
+    cdef int run_in(self, char *const *places, int members, char *memory) except -1:
         cdef char *at[OPERANDS]
         cdef Py_ssize_t number
         for number in range(outer_places(&self.lead)):
             at[A] = places[A] + outer_offset(&self.lead, A, number)
             at[C] = places[C] + outer_offset(&self.lead, C, number)
             run_interleaved(&self.how, at, team_still(members))
-        return 0
-
-    @property
-    def room(self):
-        """Bytes that a run takes beside its arrays: none."""
         return 0
 
     @property

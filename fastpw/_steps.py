@@ -1,0 +1,71 @@
+"""Operations one after the other as one program: where each finds its operands, and what lies between them."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from . import _checks
+from .core.chain import Sequence
+from .core.kept import LINE
+from .runtime import threads
+
+Shape = tuple[int, ...]
+
+# The base of what lies between the steps; those of the arrays of a call, (x, y, residual, z), are 0 to 3.
+ROOM = 4
+
+
+def placeholder(shape: Shape, dtype: np.dtype) -> np.ndarray:
+    """An array laid out as a new one, for what looks at its layout only: there is no memory behind it."""
+    sizes = [dtype.itemsize]
+    for size in reversed(shape[1:]):
+        sizes.append(sizes[-1] * max(size, 1))
+    try:
+        return np.lib.stride_tricks.as_strided(np.empty(1, dtype), shape, sizes[::-1])
+    except (ValueError, OverflowError):
+        raise _checks.too_large(shape) from None
+
+
+class Place(NamedTuple):
+    """An operand of a step: how it is laid out, and how many bytes behind the beginning of its base."""
+
+    array: np.ndarray
+    base: int
+    offset: int = 0
+
+    def channels(self, first: int, stop: int) -> Place:
+        """Some of its channels."""
+        return Place(self.array[..., first:stop], self.base, self.offset + first * self.array.itemsize)
+
+
+class Steps:
+    """The steps of a program, and how much room they need between them."""
+
+    def __init__(self, *arrays: np.ndarray | None) -> None:
+        # What a program is described for must not change meanwhile, as an array's shape and strides may.
+        self._arrays = tuple(None if a is None else a.view() for a in arrays)
+        self.ends: list[Place | None] = [
+            None if a is None else Place(a, base) for base, a in enumerate(self._arrays)
+        ]
+        self._steps: list[tuple[Any, list[tuple[int, int] | None]]] = []
+        self._room = 0
+
+    def size(self, shape: Shape) -> int:
+        """Bytes of a result, in whole cache lines."""
+        return -(-prod(shape) * self._arrays[0].itemsize // LINE) * LINE
+
+    def between(self, shape: Shape, start: int) -> Place:
+        """A result between two steps, so many bytes behind the beginning of the room."""
+        self._room = max(self._room, start + self.size(shape))
+        return Place(placeholder(shape, self._arrays[0].dtype), ROOM, start)
+
+    def add(self, program: Any, *places: Place | None) -> None:
+        """The next step, with the places of (x, y, residual, z)."""
+        ends = [None if place is None else (place.base, place.offset) for place in places]
+        self._steps.append((program, ends))
+
+    def program(self) -> Sequence:
+        return Sequence(self._arrays, self._steps, self._room, threads)
