@@ -115,7 +115,7 @@ NETWORK = [
     ["operators"],
     ["plan"],
     ["graph"],
-    ["archive"],
+    ["archive", "entering"],
     ["memory", "values"],
 ]
 OPERATORS = [
