@@ -326,9 +326,9 @@ typedef struct {
     void (*stencil)(const fastpw_stencil_args *);
     void (*stencil_gradient)(const fastpw_stencil_gradient_args *);
     void (*pool)(const fastpw_pool_args *);
-    /* to[i][j * groups + g] = from[i][g * n + j], for m rows. */
-    void (*interleave)(ptrdiff_t m, ptrdiff_t groups, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to,
-                       ptrdiff_t ldto);
+    /* to[i][j * groups + g] = from[i][g][j], for m rows of n numbers of groups that lie `group` bytes apart. */
+    void (*interleave)(ptrdiff_t m, ptrdiff_t groups, ptrdiff_t n, const char *from, ptrdiff_t ld, ptrdiff_t group,
+                       char *to, ptrdiff_t ldto);
     void (*elements)(const fastpw_elements_args *);
     void (*normal)(const fastpw_normal_args *);
     /* sums[j] = (sums[j] + the sum over i of a[i][j]) / divisor, for m rows of n columns. */
