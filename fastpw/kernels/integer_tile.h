@@ -19,7 +19,7 @@ INLINE void integer_tile(const int rows, const int vectors, const int shifts, co
         dot_weights b[INTEGER_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++) b[v] = dot_load(w + v * LANES * DOT_DEPTHS);
         UNROLL for (int i = 0; i < rows; i++) {
-            const dot_unit a = shifts ? dot_shifted(dot_broadcast(x + i * ld)) : dot_broadcast(x + i * ld);
+            const dot_unit a = shifts ? dot_broadcast_shifted(x + i * ld) : dot_broadcast(x + i * ld);
             UNROLL for (int v = 0; v < vectors; v++) t[i][v] = dot_add(t[i][v], a, b[v]);
         }
     }

@@ -67,10 +67,16 @@ typedef uint8_t staged;                     /* the instruction takes one operand
 #    define SHIFT_OF_I8 128
 #    define SHIFT_OF_U8 0
 #    define DOT_DEPTHS 4
-/* Memory is read, broadcast and shifted by one instruction. */
+/* Memory is read, broadcast and shifted by one instruction. (GCC would shift in a register for integers.) */
 #    if VEC_BYTES == 64
 #      define DOT_SHIFTS 1
-INLINE dot_unit dot_shifted(dot_unit x) { return x ^ (int32_t)0x80808080; }
+INLINE dot_unit dot_broadcast_shifted(const void *p)
+{
+    dot_unit x;
+    __asm__("vpxord %1%{1to16%}, %2, %0"
+            : "=v"(x) : "m"(*(const int32_anywhere *)p), "v"((int32_t)0x80808080 - (ivec){0}));
+    return x;
+}
 #    endif
 typedef ivec ivec_unaligned __attribute__((aligned(1), may_alias));
 INLINE dot_weights dot_load(const void *p) { return *(const ivec_unaligned *)p; }
@@ -115,7 +121,7 @@ INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w)
 /* Whether rows are shifted at no cost where they are multiplied: other sets stage all that they shift. */
 #ifndef DOT_SHIFTS
 #  define DOT_SHIFTS 0
-INLINE dot_unit dot_shifted(dot_unit x) { return x; }
+INLINE dot_unit dot_broadcast_shifted(const void *p) { return dot_broadcast(p); }
 #endif
 
 /* Loads and stores of integers; `few` of them by lanes. */
