@@ -14,10 +14,11 @@ batch_norm.py    fold_batch_norm
 quantize.py      quantize_weight, quantize, dequantize
 gradients.py     conv1x1_backward: the gradients of such a call
 _fusion.py       which layers of a chain run as one
-_fused.py        the operation of layers that run as one
+_fused.py        the program of layers that run as one
 _frozen.py       arrays that nobody can write
 _layer.py        what all layers have in common
 _operation.py    what a layer computes: arrays checked, programs found or described
+_steps.py        operations one after the other as one program
 _convolution.py  the 1x1 convolution as an operation
 _quantized.py    and that of integers
 _windowed.py     the operations whose pixels look at their neighbours

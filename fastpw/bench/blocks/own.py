@@ -71,15 +71,20 @@ def _convolution(node, kernel, bias):
 
 
 class InTurn:
-    """Modules one after the other, where not all of them are layers."""
+    """Modules one after the other, where not all of them are layers.
+
+    What lies between is allocated once, as a program around fastpw would do.
+    """
 
     def __init__(self, modules: list[Module]) -> None:
         self._modules = modules
+        self._between: dict[tuple[int, tuple[int, ...]], FloatArray] = {}
 
     def __call__(self, x: FloatArray, *, out: FloatArray | None = None) -> FloatArray:
         *others, last = self._modules
-        for module in others:
-            x = module(x)
+        for number, module in enumerate(others):
+            key = number, x.shape
+            x = self._between[key] = module(x, out=self._between.get(key))
         return last(x, out=out)
 
 
@@ -104,7 +109,7 @@ class Split:
         y = empty((*x.shape[:-1], self._channels), x.dtype) if out is None else out
         for channels, module in self._branches:
             if module is None:
-                y[..., channels] = x[..., channels]
+                np.copyto(y[..., channels], x[..., channels])
             else:
                 module(x[..., channels], out=y[..., channels])
         return y
