@@ -175,7 +175,10 @@ cdef class Sweep(Program):
         w.band, w.block, w.staged, self.most_threads, self.brief = bands.cut(
             shape, w.kernels.lanes, w.kernels.a_size, self.binding.asked)
         self.binding.follows = bands.cut(shape, w.kernels.lanes, w.kernels.a_size, 2).threads > 1
-        w.workspace_bytes = 0 if w.whole else lay_out_table(w)
+        if w.whole:
+            w.staged = w.workspace_bytes = 0
+        else:
+            w.workspace_bytes = lay_out_table(w)
         return 0
 
     cdef int run(self, char *const *places) except -1:
