@@ -34,47 +34,46 @@ INLINE row_range range_of(const char *x, ptrdiff_t count, vec_lanes few)
     return range;
 }
 
-/* Of as many vectors as there are lanes, lane i becomes that of vector i. Lanes meet their neighbours, as often as it
- * takes for one lane of each vector to remain; with 8 lanes within halves of a vector, and the halves at the end. */
+/* Of as many vectors as there are lanes, lane i becomes that of vector i.  Lanes meet their neighbours, as often as it
+ * takes for one lane of each vector to remain: twice within each 16 bytes, and then such pieces meet their neighbours. */
 #if LANES == 16
-#  define LANES_OF_EACH 0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30
-#  define OTHER_LANES 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31
+#  define EVEN_LANES 0, 2, 16, 18, 4, 6, 20, 22, 8, 10, 24, 26, 12, 14, 28, 30
+#  define ODD_LANES 1, 3, 17, 19, 5, 7, 21, 23, 9, 11, 25, 27, 13, 15, 29, 31
+#  define EVEN_PIECES 0, 1, 2, 3, 8, 9, 10, 11, 16, 17, 18, 19, 24, 25, 26, 27
+#  define ODD_PIECES 4, 5, 6, 7, 12, 13, 14, 15, 20, 21, 22, 23, 28, 29, 30, 31
 #elif LANES == 8
-#  define LANES_OF_EACH 0, 2, 8, 10, 4, 6, 12, 14
-#  define OTHER_LANES 1, 3, 9, 11, 5, 7, 13, 15
-#  define LAST_LANES 0, 1, 2, 3, 8, 9, 10, 11
-#  define OTHER_LAST_LANES 4, 5, 6, 7, 12, 13, 14, 15
+#  define EVEN_LANES 0, 2, 8, 10, 4, 6, 12, 14
+#  define ODD_LANES 1, 3, 9, 11, 5, 7, 13, 15
+#  define EVEN_PIECES 0, 1, 2, 3, 8, 9, 10, 11
+#  define ODD_PIECES 4, 5, 6, 7, 12, 13, 14, 15
 #else
-#  define LANES_OF_EACH 0, 2, 4, 6
-#  define OTHER_LANES 1, 3, 5, 7
-#endif
-#ifndef LAST_LANES
-#  define LAST_LANES LANES_OF_EACH
-#  define OTHER_LAST_LANES OTHER_LANES
+#  define EVEN_LANES 0, 2, 4, 6
+#  define ODD_LANES 1, 3, 5, 7
+#  define EVEN_PIECES EVEN_LANES
+#  define ODD_PIECES ODD_LANES
 #endif
 
-INLINE ivec some_lanes(const int last, ivec a, ivec b)
-{
-    return last ? __builtin_shufflevector(a, b, LAST_LANES) : __builtin_shufflevector(a, b, LANES_OF_EACH);
-}
+/* As floats, whose instructions need no table. */
+#define EACH(a, b, ...) (ivec)__builtin_shufflevector((vec)(a), (vec)(b), __VA_ARGS__)
 
-INLINE ivec other_lanes(const int last, ivec a, ivec b)
+INLINE void join_pairs(const int pieces, int count, row_range *rows)
 {
-    return last ? __builtin_shufflevector(a, b, OTHER_LAST_LANES) : __builtin_shufflevector(a, b, OTHER_LANES);
-}
-
-INLINE row_range joined(const int last, const row_range *a, const row_range *b)
-{
-#define JOINED(of, join) join(some_lanes(last, a->of, b->of), other_lanes(last, a->of, b->of))
-    return (row_range){JOINED(low, ivec_unsigned_max), JOINED(high, ivec_max)};
+#define JOINED(of, join)                                                                      \
+    (pieces ? join(EACH(a.of, b.of, EVEN_PIECES), EACH(a.of, b.of, ODD_PIECES))               \
+            : join(EACH(a.of, b.of, EVEN_LANES), EACH(a.of, b.of, ODD_LANES)))
+    for (int i = 0; i < count / 2; i++) {
+        const row_range a = rows[2 * i], b = rows[2 * i + 1];
+        rows[i] = (row_range){JOINED(low, ivec_unsigned_max), JOINED(high, ivec_max)};
+    }
 #undef JOINED
 }
 
 INLINE row_range range_of_each(row_range *rows)
 {
-    for (int count = LANES; count > 2; count /= 2)
-        for (int i = 0; i < count / 2; i++) rows[i] = joined(0, &rows[2 * i], &rows[2 * i + 1]);
-    return joined(1, &rows[0], &rows[1]);
+    join_pairs(0, LANES, rows);
+    join_pairs(0, LANES / 2, rows);
+    for (int count = LANES / 4; count > 1; count /= 2) join_pairs(1, count, rows);
+    return rows[0];
 }
 
 /* ---- the rule -------------------------------------------------------------- */
@@ -131,28 +130,30 @@ INLINE void quantize_row(const char *x, ptrdiff_t k, const vec_lanes *some, vec 
 }
 
 /* As many rows as there are lanes at a time: their rules take one vector. */
-static void integer_quantize(const fastpw_quantize_args *s)
+static void integer_quantize(const fastpw_quantize_args *args)
 {
-    const ptrdiff_t k = s->k, numbers = k * s->groups;
+    const fastpw_quantize_args s = *args;    /* a copy, which the stores below cannot change */
+    const ptrdiff_t numbers = s.k * s.groups;
     const vec_lanes few = vec_first(numbers);
+    const char *x = s.x;
+    char *to = s.to;
+    fastpw_row_scale *row = s.rows;
     vec_lanes some[QUANTIZED_VECTORS];
-    for (int v = 0; v < QUANTIZED_VECTORS; v++) some[v] = vec_first(k - v * LANES);
-    for (ptrdiff_t first = 0; first < s->m; first += LANES) {
-        const int rows = (int)(s->m - first < LANES ? s->m - first : LANES);
+    for (int v = 0; v < QUANTIZED_VECTORS; v++) some[v] = vec_first(s.k - v * LANES);
+    for (ptrdiff_t left = s.m; left > 0; left -= LANES) {
+        const int count = (int)(left < LANES ? left : LANES);
         row_range ranges[LANES];
-        for (int i = 0; i < rows; i++) ranges[i] = range_of(s->x + (first + i) * s->ldx, numbers, few);
-        for (int i = rows; i < LANES; i++) ranges[i] = no_range();
+        for (int i = 0; i < count; i++) ranges[i] = range_of(x + i * s.ldx, numbers, few);
+        for (int i = count; i < LANES; i++) ranges[i] = no_range();
         const row_range range = range_of_each(ranges);
         const row_rules rules = rules_of(&range);
         const ivec zeros = twice_int16(rules.zero);
-        for (int i = 0; i < rows; i++) {
-            const char *x = s->x + (first + i) * s->ldx;
-            char *to = s->to + (first + i) * s->ldto;
-            s->rows[first + i] = (fastpw_row_scale){rules.zero[i] + SHIFT_OF_I8, rules.scale[i]};
+        for (int i = 0; i < count; i++, x += s.ldx, to += s.ldto) {
             const vec inverse = vec_set(rules.inverse[i]);
             const byte_rule rule = staging_rule(ivec_set(zeros[i]));
-            for (ptrdiff_t g = 0; g < s->groups; g++)
-                quantize_row(x + g * k * 4, k, some, inverse, &rule, (staged *)(to + g * s->from_group));
+            *row++ = (fastpw_row_scale){rules.zero[i] + SHIFT_OF_I8, rules.scale[i]};
+            for (ptrdiff_t g = 0; g < s.groups; g++)
+                quantize_row(x + g * s.k * 4, s.k, some, inverse, &rule, (staged *)(to + g * s.from_group));
         }
     }
 }
