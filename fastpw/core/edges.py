@@ -43,8 +43,8 @@ class Box(NamedTuple):
 
 
 class Along(NamedTuple):
-    """A window along one axis: its taps and the step between them, the stride of rows, where the first row has
-    its first tap; the rows, and the size of A."""
+    """A window along one axis: its taps and the step between them, the stride of rows, where the first row
+    has its first tap; the rows, and the size of A."""
 
     taps: int
     step: int
