@@ -10,7 +10,7 @@ from pairs import thin
 
 import fastpw
 from fastpw import _bounds, _fusion
-from fastpw.core import bands, caches, fusing, machine, partition
+from fastpw.core import bands, caches, edges, fusing, machine, partition
 
 pytest.register_assert_rewrite("fences")
 
@@ -220,7 +220,7 @@ def machine_size(request, monkeypatch):
 
 def forget_cuts():
     """What was found for other constants."""
-    for module in partition, bands, fusing:
+    for module in partition, bands, edges, fusing:
         for function in vars(module).values():
             if hasattr(function, "cache_clear"):
                 function.cache_clear()

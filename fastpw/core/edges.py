@@ -4,6 +4,7 @@ A result is the same however it is cut: what is left out are products with zeros
 """
 
 from functools import lru_cache
+from itertools import pairwise
 from typing import NamedTuple
 
 Pair = tuple[int, int]
@@ -42,8 +43,8 @@ class Box(NamedTuple):
 
 
 class Along(NamedTuple):
-    """A window along one axis: the taps and the step between them, the stride of rows, where the first row has its
-    first tap; the rows, and the size of A."""
+    """A window along one axis: its taps and the step between them, the stride of rows, where the first row
+    has its first tap; the rows, and the size of A."""
 
     taps: int
     step: int
@@ -89,7 +90,7 @@ def _spans(along: Along) -> list[Span]:
         ends |= {min(max(0, end), rows) for end in (-(at // stride), -((at - size) // stride))}
     ends = sorted(ends)
     found = []
-    for start, stop in zip(ends[:-1], ends[1:], strict=True):
+    for start, stop in pairwise(ends):
         at = origin + start * stride
         first = min(max(0, -(at // step)), taps)
         last = min(max(first, -((at - size) // step)), taps)
@@ -98,20 +99,15 @@ def _spans(along: Along) -> list[Span]:
 
 
 def _joined(spans: list[Span], least: int) -> list[Span]:
-    """The same, but those of fewer rows than `least` go with one beside them."""
+    """The same, but one of fewer rows than `least` goes with the one beside it that has fewer taps."""
     spans = list(spans)
     while len(spans) > 1 and min(span.rows for span in spans) < least:
-        i = min(range(len(spans)), key=lambda i: spans[i].rows)
-        j = i - 1 if i == len(spans) - 1 or i and spans[i - 1].taps < spans[i + 1].taps else i
-        one, other = spans[j : j + 2]
-        spans[j : j + 2] = [
-            Span(
-                one.start,
-                other.stop,
-                min(one.first_tap, other.first_tap),
-                max(one.stop_tap, other.stop_tap),
-            )
-        ]
+        short = min(range(len(spans)), key=lambda i: spans[i].rows)
+        beside = [i for i in (short - 1, short + 1) if 0 <= i < len(spans)]
+        first = min(short, min(beside, key=lambda i: spans[i].taps))
+        one, other = spans[first : first + 2]
+        taps = min(one.first_tap, other.first_tap), max(one.stop_tap, other.stop_tap)
+        spans[first : first + 2] = [Span(one.start, other.stop, *taps)]
     return spans
 
 

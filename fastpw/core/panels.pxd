@@ -112,7 +112,7 @@ cdef inline bint has_infinite(const PackedB *b, const char *numbers, Py_ssize_t 
 
 
 cdef inline bint pack_panel(const PackedB *b, const Unpacked *from_, Py_ssize_t panel, char *to) noexcept nogil:
-    """Whether the zeros of windows matter: whether there is an infinity or a NaN, where windows are found by a table."""
+    """Whether zeros beyond an edge matter: an infinity or a NaN is there, and windows are found by a table."""
     cdef const fastpw_tile *tile = tile_of(b, panel)
     cdef Py_ssize_t column = panel * b.kernels.tiles[0].nr
     cdef const char *bias = NULL

@@ -131,7 +131,7 @@ SPARED_CHANNELS = 16
 
 def spares_zeros(k: int, taps: int) -> bool:
     """Whether a window of such depth, of so many taps, leaves some out."""
-    return 1 < taps and k >= SPARED_CHANNELS * taps
+    return taps > 1 and k >= SPARED_CHANNELS * taps
 
 
 @lru_cache(maxsize=1024)

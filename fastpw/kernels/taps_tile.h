@@ -77,7 +77,7 @@ INLINE void taps_tile(const int rows, const int vectors, const fastpw_taps_args 
         if (!of_line) o.w += g->skip, of_line = g->taps_of_line;
     }
     const char *a[MAX_ROWS];
-    UNROLL for (int i = 0; LAST_DEPTHS && i < rows; i++) a[i] = o.from[i] + o.depth;
+    UNROLL for (int i = 0; LAST_DEPTHS > 0 && i < rows; i++) a[i] = o.from[i] + o.depth;
 
     tile_rows to = {at->c, at->z, 0};
     const tile_columns has = at->has;            /* a copy, as activation is: stores might change what lies in memory */
