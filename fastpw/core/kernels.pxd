@@ -147,7 +147,7 @@ cdef extern from "kernel_set.h" nogil:
         Py_ssize_t rows, columns, n
         fastpw_window window
         Py_ssize_t at
-        bint far
+        int far
         int group
         const char *weights
         fastpw_output out

@@ -154,7 +154,8 @@ def blocks(
         How many rows read the same element of A: those of a window overlap.
     """
     work = m * panels * width * max(k, LEAST_DEPTH)
-    if max(m, FETCHED_ROWS) * panels * width * max(k, LEAST_DEPTH) < SMALL_WORK or m <= height and panels == 1:
+    fetched = max(m, FETCHED_ROWS) * panels * width * max(k, LEAST_DEPTH)
+    if fetched < SMALL_WORK or (m <= height and panels == 1):
         threads = 1
     columns, bytes_of_row = panels * width, max(1, int(k * element / shared))
     small_b = columns * max(1, k * element) <= SMALL_B_BYTES

@@ -23,7 +23,7 @@ from fastpw.core.rowwise cimport MOST_MEMBERS, NORMAL, PROGRAM, SUMS, put_means,
 from fastpw.core.sweep cimport run_windows, sweep_bytes
 from fastpw.core.planes cimport count_taps, fill, is_countable, need_planes, set_slide
 from fastpw.core.shuffle cimport Interleaved, run_interleaved
-from fastpw.core.windows cimport Slide, Windows, axis_of, lay_out_table, reach, whole_tiles
+from fastpw.core.windows cimport Slide, Windows, axis_of, distance, lay_out_table, reach, whole_tiles
 
 from numpy import dtype as numpy_dtype
 
@@ -194,6 +194,7 @@ cdef class Sweep(Program):
         w.band, w.block, w.staged, self.most_threads, self.brief = bands.cut(
             shape, w.kernels.lanes, w.kernels.a_size, self.binding.asked)
         self.binding.follows = bands.cut(shape, w.kernels.lanes, w.kernels.a_size, 2).threads > 1
+        w.far = distance(w, partition.CACHES.last)
         if w.whole:
             w.staged = w.workspace_bytes = 0
         else:

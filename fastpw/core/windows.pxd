@@ -55,6 +55,7 @@ cdef struct Windows:
     fastpw_epilogue epilogue
     Py_ssize_t band, block       # rows and channels of a task, at most
     Py_ssize_t staged            # rows of outputs whose pixels are staged at a time; 0: pixels are read where they lie
+    int far                      # where its pixels come from, if they are read where they lie (kernel_set.h)
     Axis down, across            # of the table
     Py_ssize_t table_bytes
     Py_ssize_t workspace_bytes   # of each thread: the table, and the stage behind it
@@ -230,17 +231,19 @@ cdef struct Rows:
     Py_ssize_t at                # the byte of a pixel in the table that the block begins with
 
 
-cdef inline bint is_far(const Windows *w) noexcept nogil:
-    """Whether kernels fetch ahead, from planes that do not stay in a second-level cache from call to call."""
+cdef inline int distance(const Windows *w, Py_ssize_t last) noexcept nogil:
+    """Whether planes stay in a second-level cache from call to call, in the last one, of so many bytes, or in none."""
     cdef double pixels = <double>w.rows.inputs * w.columns.inputs + <double>w.rows.outputs * w.columns.outputs
-    return not w.staged and not w.ring and w.planes * pixels * w.n * w.kernels.a_size > FAR_BYTES
+    cdef double size = w.planes * pixels * w.n * w.kernels.a_size
+    return 0 if size <= FAR_BYTES else 1 if size <= last / 2 else 2
 
 
 cdef inline void run_stencil(const Windows *w, char *const *places, const Rows *rows) noexcept nogil:
     cdef fastpw_stencil_args args
     cdef const Task *task = &rows.task
     args.rows, args.columns, args.n = task.stop - task.start, w.columns.outputs, task.channels
-    args.window, args.at, args.far = window_of(w, rows.table), rows.at, is_far(w)
+    args.window, args.at = window_of(w, rows.table), rows.at
+    args.far = 0 if w.staged or w.ring else w.far
     args.group = w.group
     args.weights = w.weights + task.first * w.bytes_of_weights
     args.out.residual, args.out.ldr = place_in(w, places, RESIDUAL, task), w.between[RESIDUAL].pixel

@@ -208,7 +208,7 @@ typedef struct {
     ptrdiff_t rows, columns, n;
     fastpw_window window;
     ptrdiff_t at;
-    int far;                                 /* whether pixels come from beyond the second-level cache */
+    int far;                                 /* whether pixels come from beyond the second-level cache; 2: from memory */
     int group;                               /* 1: each channel is by itself */
     const char *weights;
     fastpw_output out;                       /* of the first row: ldc lies between pixels */

@@ -47,6 +47,20 @@ INLINE void sum_both(vec *t, const fastpw_window *w, const char *const *row,
     }
 }
 
+/* Fetches what the tile to the right is the first to read of a vector of channels, and where it stores it: `right` bytes
+ * from this tile's last pixels, `ahead` bytes from its results. */
+INLINE void fetch_both(const char *const *row, ptrdiff_t ld, ptrdiff_t from, ptrdiff_t right, char *c, ptrdiff_t ldc,
+                       ptrdiff_t row_ldc)
+{
+    row += 2 * ld + BOTH_TAPS - 1;
+    UNROLL for (int k = 0; k < BOTH_COLUMNS; k++) {
+        __builtin_prefetch(row[k] + from + right, 0, TO_SECOND_LEVEL);
+        __builtin_prefetch(row[ld + k] + from + right, 0, TO_SECOND_LEVEL);
+        __builtin_prefetch(c + (k + BOTH_COLUMNS) * ldc, 1);
+        __builtin_prefetch(c + (k + BOTH_COLUMNS) * ldc + row_ldc, 1);
+    }
+}
+
 INLINE void finish_both(vec *t, const fastpw_epilogue *e)
 {
     const vec alpha = vec_set((real)e->alpha), beta = vec_set((real)e->beta);
@@ -58,18 +72,20 @@ INLINE void finish_both(vec *t, const fastpw_epilogue *e)
 #undef CASE
 }
 
-/* Computes whole vectors of channels of a tile. */
-NOINLINE void both_tile(const fastpw_stencil_args *s, const both_place *at)
+/* Computes whole vectors of channels of a tile, and with `fetch` fetches for the tile to its right. */
+INLINE void compute_both(const int fetch, const fastpw_stencil_args *s, const both_place *at)
 {
     const fastpw_window window = s->window;      /* a copy, which the stores below cannot change */
     const fastpw_epilogue epilogue = *s->out.epilogue;
     const ptrdiff_t bytes = s->n / LANES * VEC_BYTES, step = weights_of_vector(s, 1) - s->weights;
     const ptrdiff_t ldc = s->out.ldc, row_ldc = s->row_ldc, from = s->at, columns = at->columns;
     const char *const *const pixels = at->pixels;
+    const ptrdiff_t right = (pixels[BOTH_TAPS - 1] - pixels[BOTH_TAPS - 2]) * BOTH_COLUMNS;
     const char *weights = s->weights;
     char *c = at->c;
     for (ptrdiff_t to = 0; to < bytes; to += VEC_BYTES, c += VEC_BYTES, weights += step) {
         vec t[2 * BOTH_COLUMNS];
+        if (fetch && to % CACHE_LINE == 0) fetch_both(pixels, window.ld, from + to, right, c, ldc, row_ldc);
         const vec bias = vec_load(weights);
         UNROLL for (int k = 0; k < 2 * BOTH_COLUMNS; k++) t[k] = bias;
         sum_both(t, &window, pixels, weights + VEC_BYTES, from + to);
@@ -83,6 +99,9 @@ NOINLINE void both_tile(const fastpw_stencil_args *s, const both_place *at)
         FOR_COLUMNS(k, BOTH_COLUMNS, columns) vec_store(c + row_ldc + k * ldc, t[BOTH_COLUMNS + k]);
     }
 }
+
+NOINLINE void both_tile(const fastpw_stencil_args *s, const both_place *at) { compute_both(0, s, at); }
+NOINLINE void both_tile_far(const fastpw_stencil_args *s, const both_place *at) { compute_both(1, s, at); }
 
 /* Whether two rows may be computed at a time: the window is one that is known, and nothing but the sums goes in. */
 INLINE int takes_both(const fastpw_stencil_args *s)
@@ -101,7 +120,7 @@ static void rows_by_two(const fastpw_stencil_args *s)
         both_place at = {w->pixels + p * w->ld, 0, s->out.c + p * s->row_ldc};
         for (ptrdiff_t k = 0; k < s->columns; k += BOTH_COLUMNS) {
             at.columns = s->columns - k;
-            both_tile(s, &at);
+            (s->far > 1 ? both_tile_far : both_tile)(s, &at);
             at.pixels += BOTH_COLUMNS;
             at.c += BOTH_COLUMNS * s->out.ldc;
         }
