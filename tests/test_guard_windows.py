@@ -123,7 +123,8 @@ def shuffle_cases(kernel_set):
         x = integers(rng, dtype, 2, 3, groups * n)
         y = x.reshape(2, 3, groups, n).swapaxes(-1, -2).reshape(x.shape)
         x, out = fenced(place, x=x, out=np.zeros_like(x))
-        assert stencil.Shuffle((x, out, None, None), groups, lambda: 1)(x, None, out, None) is out
+        program = stencil.Shuffle((x, out, None, None), (x.reshape(2, 3, groups, n), out), lambda: 1)
+        assert program(x, None, out, None) is out
         assert np.array_equal(out, y)
         fences_hold()
 

@@ -255,20 +255,24 @@ def test_pixels_that_share_lines_of_the_cache(isa, threads, channels):
             assert np.array_equal(y, expected_pool(x, window, outputs, kind).astype("float32"))
 
 
+def shuffle(x, y, groups, threads):
+    """The program for groups that lie side by side in x."""
+    return stencil.Shuffle((x, y, None, None), (x.reshape(*x.shape[:-1], groups, -1), y), lambda: threads)
+
+
 @pytest.mark.parametrize("groups", [1, 2, 3, 4, 5, 8])
 def test_shuffles(isa, dtype, threads, groups, rng):
     for per_group, turn in product((1, 2, 3, 4, 5, 8, 17, 64), range(3)):
         x = view_of(rng.standard_normal((2, 7, 9, groups * per_group)).astype(dtype), turn)
         y = view_of(np.empty_like(x), turn + 1)
-        program = stencil.Shuffle((x, y, None, None), groups, lambda: threads)
-        assert program(x, None, y, None) is y
+        assert shuffle(x, y, groups, threads)(x, None, y, None) is y
         expected = x.reshape(2, 7, 9, groups, per_group).swapaxes(-1, -2).reshape(x.shape)
         assert np.array_equal(y, expected)
 
 
 def test_a_large_shuffle_is_shared_out(isa, threads, rng):
     x = rng.standard_normal((2, 40, 40, 96)).astype("float32")
-    y = stencil.Shuffle((x, np.empty_like(x), None, None), 3, lambda: threads)(x, None, None, None)
+    y = shuffle(x, np.empty_like(x), 3, threads)(x, None, None, None)
     assert np.array_equal(y, x.reshape(2, 40, 40, 3, 32).swapaxes(-1, -2).reshape(x.shape))
 
 
