@@ -21,6 +21,10 @@ LAYERS = {
     "int32": (fastpw.QConv1x1(WEIGHT, weight_scale=1, x_scale=1, out_dtype="int32", padding=1, stride=2), X),
     "float32": (fastpw.QConv1x1(WEIGHT, np.ones(33, "f"), weight_scale=0.01, x_scale=0.1, padding=1), X),
     "grouped": (fastpw.QConv1x1(WEIGHT[:32, :5], **SCALES, groups=4), X),
+    # These meet one panel, so some kernel sets read them where they are.
+    "few": (fastpw.QConv1x1(WEIGHT[:13], **SCALES), X),
+    "unsigned": (fastpw.QConv1x1(WEIGHT[:29], **SCALES, out_dtype="int8", padding=1), X.view("uint8")),
+    "small groups": (fastpw.QConv1x1(WEIGHT[:30, :4], **SCALES, groups=5), X),
     "one each": (fastpw.QConv1x1(WEIGHT[:20, :1], **SCALES, groups=20), X),
     "dynamic": (fastpw.QConv1x1(WEIGHT, weight_scale=0.01, padding=1, activation="hard_swish"), FLOATS),
 }

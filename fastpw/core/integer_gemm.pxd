@@ -2,7 +2,8 @@
 
     C[m x n] = requantize(X[m x k] . W[k x n])
 
-A task stages its rows of X, or quantizes them, and lets each of its panels meet them.
+A task stages its rows of X, or quantizes them, and lets each of its panels meet them. Rows that meet one panel are
+read in place where they are as products take them.
 """
 
 from cython.parallel cimport parallel
