@@ -111,8 +111,9 @@ def test_windows_are_copied_for_the_sake_of_a_narrow_tile(n, channels, by_taps):
 
 def test_rows_of_a_window_share_what_they_read():
     """A block may have as many rows as if each read a tap or so, not all of them."""
-    few = partition.blocks(49, 32, 4608, HEIGHT, WIDTH, ELEMENT, 1)
-    assert few.rows < partition.blocks(49, 32, 4608, HEIGHT, WIDTH, ELEMENT, 1, 9.0).rows == 49
+    depth = partition.SHARED_A_BYTES // (48 * ELEMENT)
+    few = partition.blocks(60, 32, depth, HEIGHT, WIDTH, ELEMENT, 1)
+    assert few.rows < partition.blocks(60, 32, depth, HEIGHT, WIDTH, ELEMENT, 1, 9.0).rows == 60
 
 
 def test_few_rows_of_large_weights_are_shared_out():
