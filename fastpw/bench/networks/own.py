@@ -12,6 +12,7 @@ from fastpw.network import load
 
 with suppress(ImportError):  # a saved network does without
     import fastpw.network.onnx_file
+    import fastpw.network.simplify
 
 
 def network(problem: ModelProblem) -> tuple[Callable[[], Any], Callable[[], Any]]:
