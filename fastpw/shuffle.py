@@ -68,4 +68,6 @@ class _Shuffling(Operation):
         return shape
 
     def describe(self, packed: None, *arrays: np.ndarray | None) -> Shuffle:
-        return Shuffle(arrays, self.groups, threads)
+        x, y, *_ = arrays
+        grouped = x.reshape(*x.shape[:-1], self.groups, x.shape[-1] // self.groups)
+        return Shuffle(arrays, (grouped, y), threads)

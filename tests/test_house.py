@@ -116,7 +116,7 @@ NETWORK = [
     ["operators"],
     ["plan"],
     ["graph"],
-    ["archive"],
+    ["archive", "entering"],
     ["memory", "values"],
 ]
 OPERATORS = [

@@ -111,3 +111,10 @@ def test_rows_of_a_window_share_what_they_read():
     depth = partition.SHARED_A_BYTES // (40 * ELEMENT)  # 40 rows fill a block
     few = partition.blocks(49, 32, depth, HEIGHT, WIDTH, ELEMENT, 1)
     assert few.rows < partition.blocks(49, 32, depth, HEIGHT, WIDTH, ELEMENT, 1, 9.0).rows == 49
+
+
+def test_few_rows_of_large_weights_are_shared_out():
+    """They are fetched by both; a single panel is one thread's."""
+    assert partition.blocks(1, 5, 4096, HEIGHT, WIDTH, ELEMENT, 2).threads == 2
+    assert partition.blocks(1, 5, 64, HEIGHT, WIDTH, ELEMENT, 2).threads == 1
+    assert partition.blocks(1, 1, 1 << 16, HEIGHT, WIDTH, ELEMENT, 2).threads == 1

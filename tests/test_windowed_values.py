@@ -251,6 +251,9 @@ def test_means_of_images_of_few_channels(dtype, rng):
         crop[...] = x
         assert fastpw.GlobalAveragePool()(crop).tobytes() == y.tobytes()
         assert fastpw.GlobalAveragePool()(crop[1]).tobytes() == y[1].tobytes()
+        apart = np.full((2, height, width, 64), np.nan, dtype)[..., :channels]  # no line holds two pixels
+        apart[...] = x
+        assert fastpw.GlobalAveragePool()(apart).tobytes() == y.tobytes()
         x[1, height // 2, width // 2, 0] = np.nan
         assert np.isnan(fastpw.GlobalAveragePool()(x)).sum() == 1
 

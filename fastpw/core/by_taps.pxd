@@ -76,13 +76,14 @@ cdef inline void run_piece(const Gemm *g, const Bound *at, const Piece *piece, P
     args.n, args.k = min(width, g.b.n - panel * width), s.window.run // g.b.kernels.a_size
     args.taps, args.taps_of_line = s.window.runs, s.window.runs // s.window.taps[0]
     args.panel, args.from_, args.skip = at.panels + panel * g.b.panel_bytes, s.depth * depth, s.left_out * depth
+    args.ldrows = piece.stop - piece.start
     args.clears_sign, args.ahead = g.b.spares_zeros, &ahead.runs[0]
     args.out.ldc, args.out.ldr, args.out.ldz = (
         s.pixels.stride[C][2], s.pixels.stride[RESIDUAL][2], s.pixels.stride[Z][2])
     args.out.epilogue = &g.epilogue
     while row < piece.stop:
         args.m = run_length(&s.pixels, row, piece.stop)
-        args.rows = <const char *const *>piece.table + (row - piece.start) * s.window.runs
+        args.rows = <const char *const *>piece.table + row - piece.start
         args.out.c = result(at, s, C, row, offset)
         args.out.residual, args.out.z = result(at, s, RESIDUAL, row, offset), result(at, s, Z, row, offset)
         g.b.kernels.taps(&args)

@@ -219,27 +219,26 @@ cdef inline void find_reach(const Window *w, const Spot *spot, Py_ssize_t most, 
         reach.rows = min(most, w.whole.stop - spot.row[1])
 
 
-cdef inline void put_run(const char **table, Py_ssize_t runs, Py_ssize_t rows, const char *run,
-                         Py_ssize_t shift) noexcept nogil:
+cdef inline void put_run(const char **table, Py_ssize_t rows, const char *run, Py_ssize_t shift) noexcept nogil:
     """The same run of rows side by side."""
-    cdef Py_ssize_t _
-    for _ in range(rows):
-        table[0] = run
-        table += runs
+    cdef Py_ssize_t row
+    for row in range(rows):
+        table[row] = run
         run += shift
 
 
 cdef inline void put_runs(const Window *w, const Spot *spot, const Reach *reach, const char *zeros,
-                          const char **table) noexcept nogil:
-    """The runs of these rows, the first of which is at the spot; each run is inside or not."""
+                          const char **table, Py_ssize_t ld) noexcept nogil:
+    """The runs of these rows, the first of which is at the spot; each run is inside or not. `ld` pointers lie from run
+    to run."""
     cdef Py_ssize_t line, place, places = w.runs // w.taps[0]
     for line in range(w.taps[0]):
         for place in range(places):
             if reach.lines.first <= line < reach.lines.stop and reach.places.first <= place < reach.places.stop:
-                put_run(table, w.runs, reach.rows, tap_of(w, spot, line, place), w.stride[1] * w.distance[1])
+                put_run(table, reach.rows, tap_of(w, spot, line, place), w.stride[1] * w.distance[1])
             else:
-                put_run(table, w.runs, reach.rows, zeros, 0)
-            table += 1
+                put_run(table, reach.rows, zeros, 0)
+            table += ld
 
 
 cdef inline bint crosses_edge(const Window *w, Range places) noexcept nogil:
@@ -249,22 +248,22 @@ cdef inline bint crosses_edge(const Window *w, Range places) noexcept nogil:
 
 cdef inline void find_runs(const Window *w, const char *base, Py_ssize_t start, Py_ssize_t stop,
                            char *workspace) noexcept nogil:
-    """The table of the runs of rows start..stop-1, row by row; it comes first in the workspace."""
+    """The table of the runs of rows start..stop-1, run by run; it comes first in the workspace."""
     cdef const char **table = <const char **>workspace
-    cdef char *zeros = workspace + whole_lines((stop - start) * w.runs * sizeof(char *))
+    cdef Py_ssize_t row = start, line, ld = stop - start
+    cdef char *zeros = workspace + whole_lines(ld * w.runs * sizeof(char *))
     cdef char *copy = zeros + whole_lines(w.run)
-    cdef Py_ssize_t row = start, line
     cdef Reach reach
     cdef Spot spot
     memset(zeros, 0, w.run)
     while row < stop:
         find_spot(w, base, row, &spot)
         find_reach(w, &spot, stop - row, &reach)
-        put_runs(w, &spot, &reach, zeros, table)
+        put_runs(w, &spot, &reach, zeros, table, ld)
         if crosses_edge(w, reach.places):
             for line in range(reach.lines.first, reach.lines.stop):
                 copy_line(w, &spot, line, reach.places, copy)
-                table[line] = copy
+                table[line * ld] = copy
                 copy += w.run
-        table += reach.rows * w.runs
+        table += reach.rows
         row += reach.rows

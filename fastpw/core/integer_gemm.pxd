@@ -10,7 +10,7 @@ from libc.stdint cimport int32_t
 
 from fastpw.core.integers cimport (FASTPW_HEAD_ROWS, fastpw_integer_args, fastpw_integer_set, fastpw_quantize_args,
                                    fastpw_requantize, fastpw_row_scale, fastpw_stage_args)
-from fastpw.core.kernels cimport (FASTPW_F32, fastpw_enter_float_state, fastpw_float_state,
+from fastpw.core.kernels cimport (FASTPW_F32, FASTPW_U8, fastpw_enter_float_state, fastpw_float_state,
                                   fastpw_leave_float_state)
 from fastpw.core.machine cimport share_done, team_begins, team_joined, team_member
 from fastpw.core.panels cimport CACHE_LINE, whole_lines
@@ -60,6 +60,8 @@ cdef struct IntegerGemm:
     bint c_in_line               # the rows of C lie at one distance
     # The memory of a thread: rows as they are staged, and what quantized ones stand for.
     Py_ssize_t row_bytes, from_group, scales_at, workspace_bytes
+    bint in_place                # rows are read where they are, at these distances, and not staged
+    bint shifts                  # and products add what staging does
 
 
 cdef struct IntegerTask:
@@ -75,10 +77,27 @@ cdef struct BoundIntegers:
     char *workspace
 
 
+cdef inline bint needs_no_staging(const IntegerGemm *g) noexcept nogil:
+    """Rows that meet one panel only are read in place, if they are as products take them, but for what these add.
+
+    Of rows that meet several the shift is added once for all, and they lie so as not to share few sets of the cache.
+    """
+    cdef const fastpw_integer_set *kernels = g.b.kernels
+    return (g.has_x and g.x_type != FASTPW_F32 and kernels.x_size == 1 and not g.b.diagonal and g.b.count == 1
+            and g.b.k % kernels.depth_step == 0 and at_one_distance(&g.pixels, A) and (not g.shifts or kernels.shifts))
+
+
 cdef inline void lay_out_workspace(IntegerGemm *g) noexcept nogil:
     cdef const fastpw_integer_set *kernels = g.b.kernels
-    g.c_in_line = at_one_distance(&g.pixels, C)
     cdef Py_ssize_t numbers = g.b.count * kernels.nr if g.b.diagonal else whole_steps(kernels, g.b.k)
+    g.c_in_line = at_one_distance(&g.pixels, C)
+    g.shifts = (kernels.shift_of_u8 if g.x_type == FASTPW_U8 else kernels.shift_of_i8) != 0
+    g.in_place = needs_no_staging(g)
+    if g.in_place:
+        g.row_bytes, g.from_group = g.pixels.stride[A][2], g.b.k
+        g.scales_at = g.workspace_bytes = 0
+        return
+    g.shifts = False
     g.from_group = numbers * kernels.x_size
     # Behind a row a vector may be written. And rows at a power of two would share few sets of the cache.
     g.row_bytes = whole_lines(g.b.groups * g.from_group + CACHE_LINE)
@@ -153,9 +172,11 @@ cdef inline void run_integer_task(const IntegerGemm *g, const BoundIntegers *at,
         scales = <fastpw_row_scale *>(workspace + g.scales_at)
         if not staged:
             quantize_rows(g, at, task, workspace)
+    elif g.in_place:
+        workspace = address(&g.pixels, at.rows, A, task.start)
     elif not staged:
         stage_rows(g, at, task, workspace)
-    args.k, args.ldx, args.start = g.b.k if g.has_x else 0, g.row_bytes, g.start
+    args.k, args.ldx, args.start, args.shifts = g.b.k if g.has_x else 0, g.row_bytes, g.start, g.shifts
     args.ldc, args.how = g.pixels.stride[C][2], &g.how
     for panel in range(task.first, task.last):
         group, local = panel // g.b.count, panel % g.b.count

@@ -45,7 +45,7 @@ cdef extern from "integer_set.h" nogil:
         const char *x
         Py_ssize_t ldx
         const char *panel
-        int32_t start
+        int32_t start, shifts
         const fastpw_row_scale *rows
         char *c
         Py_ssize_t ldc
@@ -54,7 +54,7 @@ cdef extern from "integer_set.h" nogil:
     ctypedef struct fastpw_integer_set:
         const char *isa
         const char *floats
-        int32_t nr, mr, depth_step, x_size, shift_of_i8, shift_of_u8
+        int32_t nr, mr, depth_step, x_size, shift_of_i8, shift_of_u8, shifts
         void (*pack)(char *weights, Py_ssize_t n, Py_ssize_t k, const char *w, Py_ssize_t stride_n,
                      Py_ssize_t stride_k) noexcept nogil
         void (*stage)(const fastpw_stage_args *) noexcept nogil

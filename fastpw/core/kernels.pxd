@@ -67,6 +67,7 @@ cdef extern from "kernel_set.h" nogil:
     ctypedef struct fastpw_taps_args:
         Py_ssize_t m, n, k, taps, taps_of_line
         const char *const *rows
+        Py_ssize_t ldrows
         const char *panel
         Py_ssize_t from_ "from"
         Py_ssize_t skip
@@ -231,7 +232,7 @@ cdef extern from "kernel_set.h" nogil:
         void (*stencil)(const fastpw_stencil_args *) noexcept nogil
         void (*stencil_gradient)(const fastpw_stencil_gradient_args *) noexcept nogil
         void (*pool)(const fastpw_pool_args *) noexcept nogil
-        void (*interleave)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, char *,
+        void (*interleave)(Py_ssize_t, Py_ssize_t, Py_ssize_t, const char *, Py_ssize_t, Py_ssize_t, char *,
                            Py_ssize_t) noexcept nogil
         void (*elements)(const fastpw_elements_args *) noexcept nogil
         void (*normal)(const fastpw_normal_args *) noexcept nogil

@@ -5,7 +5,7 @@ holds what is left.
 """
 
 from cython.parallel cimport prange
-from libc.stdint cimport uint32_t, uint64_t
+from libc.stdint cimport uint64_t
 from libc.stdlib cimport free
 from libc.string cimport memcpy, memset
 from posix.stdlib cimport posix_memalign
@@ -99,19 +99,16 @@ cdef inline Py_ssize_t bytes_of_panels(const PackedB *b) noexcept nogil:
 
 
 cdef inline bint has_infinite(const PackedB *b, const char *numbers, Py_ssize_t count) noexcept nogil:
-    """Whether there is an infinity or a NaN among packed numbers, which have all bits of the exponent."""
-    cdef const uint32_t *singles = <const uint32_t *>numbers
-    cdef const uint64_t *doubles = <const uint64_t *>numbers
-    cdef uint64_t exponent = 0x7ff0000000000000
-    cdef bint found = False
+    """Whether there is an infinity or a NaN among packed numbers: their exponents have all bits, and one more carries
+    into the sign. Of float32, two are looked at together."""
+    cdef bint single = b.kernels.b_size == sizeof(float)
+    cdef uint64_t exponents = <uint64_t>0x7f8000007f800000 if single else <uint64_t>0x7ff0000000000000
+    cdef uint64_t ones = exponents & (~exponents + (<uint64_t>0x100000001 if single else 1)), found = 0
+    cdef const uint64_t *words = <const uint64_t *>numbers
     cdef Py_ssize_t i
-    if b.kernels.b_size == sizeof(uint32_t):
-        for i in range(count):
-            found |= singles[i] & <uint32_t>0x7f800000 == <uint32_t>0x7f800000
-    else:
-        for i in range(count):
-            found |= doubles[i] & exponent == exponent
-    return found
+    for i in range(count * b.kernels.b_size // <Py_ssize_t>sizeof(uint64_t)):
+        found |= (words[i] & exponents) + ones
+    return found & ~exponents != 0
 
 
 cdef inline bint pack_panel(const PackedB *b, const Unpacked *from_, Py_ssize_t panel, char *to) noexcept nogil:

@@ -29,6 +29,9 @@ class Blocks(NamedTuple):
     threads: int
 
 
+# To fetch B from beyond the caches takes as long as to multiply so many rows with it.
+FETCHED_ROWS = 4
+
 # Below this many multiply-adds a team costs more than it saves: waking it and meeting again takes as long as
 # one core takes for a third of them or more.
 SMALL_WORK = 1 << 18
@@ -151,7 +154,7 @@ def blocks(
         How many rows read the same element of A: those of a window overlap.
     """
     work = m * panels * width * max(k, LEAST_DEPTH)
-    if work < SMALL_WORK:
+    if max(m, FETCHED_ROWS) * panels * width * max(k, LEAST_DEPTH) < SMALL_WORK or m <= height and panels == 1:
         threads = 1
     columns, bytes_of_row = panels * width, max(1, int(k * element / shared))
     small_b = columns * max(1, k * element) <= SMALL_B_BYTES

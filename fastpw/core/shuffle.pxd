@@ -12,6 +12,7 @@ cdef struct Interleaved:
     const fastpw_kernel_set *kernels
     Pixels pixels                # of x and y
     Py_ssize_t groups, n         # channels of a group
+    Py_ssize_t group             # bytes from one group to the next
     bint brief                   # it takes no longer than to let go of the GIL and take it again
 
 
@@ -21,7 +22,7 @@ cdef inline void interleave_pixels(const Interleaved *s, char *const *places, Py
     while row < stop:
         count = run_length(&s.pixels, row, stop)
         s.kernels.interleave(count, s.groups, s.n, address(&s.pixels, places, A, row), s.pixels.stride[A][2],
-                             address(&s.pixels, places, C, row), s.pixels.stride[C][2])
+                             s.group, address(&s.pixels, places, C, row), s.pixels.stride[C][2])
         row += count
 
 

@@ -304,30 +304,31 @@ cdef bint is_whole(const Slide *s) noexcept nogil:
 # ---- shuffles ------------------------------------------------------------------------------------------------
 
 cdef class Shuffle(Program):
-    """y[..., j * groups + i] = x[..., i * (C // groups) + j]: channels of all groups, one of each in turn.
+    """y[..., j * groups + i] = x[..., i, j]: channels of all groups, one of each in turn.
 
     Parameters
     ----------
     arrays : (x, y, None, None)
-        Arrays (..., C) of one shape, with adjacent channels.
-    groups : int
-        Divides C.
+        Of any axes.
+    views : (x, y)
+        The same as (..., groups, n) and (..., n * groups), with adjacent numbers along the last axis.
     threads : callable
         Says how many threads a call may use.
     """
 
-    def __init__(self, tuple arrays, Py_ssize_t groups, threads):
+    def __init__(self, tuple arrays, tuple views, threads):
         cdef Interleaved *s = &self.how
-        cdef const Layout *y = &self.binding.layouts[C]
+        cdef ndarray x = views[A], y = views[C]
+        cdef int last = axes(x) - 1
         self.bind(arrays, threads)
-        join_axes(&self.lead, arrays[:2])
-        cdef Py_ssize_t channels = y.shape[y.axes - 1]
-        need_columns(arrays[A], channels)
-        if groups < 1 or channels % groups or self.binding.layouts[A].type != y.type:
-            raise ValueError(f"{groups} equal groups of {channels} channels are needed")
+        if last < 1 or shape_of(x)[last - 1] < 1 or self.binding.layouts[A].type != self.binding.layouts[C].type:
+            raise ValueError("groups of one type are needed, got arrays that were changed meanwhile")
+        s.groups, s.n, s.group = shape_of(x)[last - 1], shape_of(x)[last], strides_of(x)[last - 1]
+        need_columns(y, s.groups * s.n)
+        join_axes(&self.lead, (x[..., 0, :], y))
         take_inner_axes(&self.lead, &s.pixels)
-        s.kernels, s.groups, s.n = kernels_for(y.type), groups, channels // groups
-        cdef Py_ssize_t size = s.pixels.m * channels * s.kernels.c_size
+        s.kernels = kernels_for(self.binding.layouts[C].type)
+        cdef Py_ssize_t size = s.pixels.m * s.groups * s.n * s.kernels.c_size
         s.brief = size * outer_places(&self.lead) < <Py_ssize_t>partition.BRIEF_WORK
         self.binding.follows = size >= <Py_ssize_t>partition.SMALL_CLEARING_BYTES
         self.most_threads = self.binding.asked if self.binding.follows else 1

@@ -93,17 +93,21 @@ INLINE ivec requantized(ivec t, vec scale, vec high) { return vec_round(vec_min(
 
 INLINE void put_bytes(const int rows, const int vectors, const integer_sums t, const integer_place *at)
 {
+    /* All copies, which the stores below cannot change. */
     const vec high = vec_set(at->args->how->high);
     const int together = PUT_VECTORS / vectors;
+    const byte_rule rule = at->rule;
+    const first_bytes first = at->bytes;
+    const ptrdiff_t ldc = at->ldc;
     vec scale[INTEGER_VECTORS];
     char *c = at->c;
     UNROLL for (int v = 0; v < vectors; v++) scale[v] = head_vector(at->args->panel, FASTPW_HEAD_SCALES, v);
-    UNROLL for (int i = 0; i < rows; i += together, c += together * at->ldc) {
+    UNROLL for (int i = 0; i < rows; i += together, c += together * ldc) {
         const int count = rows - i < together ? rows - i : together;
         ivec y[PUT_VECTORS];
         UNROLL for (int q = 0; q < PUT_VECTORS; q++)
             y[q] = q < count * vectors ? requantized(t[i + q / vectors][q % vectors], scale[q % vectors], high) : y[0];
-        put_rows(vectors, count, y, &at->rule, at->bytes, c, at->ldc);
+        put_rows(vectors, count, y, &rule, first, c, ldc);
     }
 }
 
@@ -120,23 +124,31 @@ INLINE vec between(vec z, vec low, vec high) { return vec_min(vec_max(z + vec_se
 
 INLINE void put_dynamic(const int rows, const int vectors, const integer_sums t, const integer_place *at)
 {
+    /* All copies, which the stores below cannot change. */
     const vec low = vec_set(at->args->how->low), high = vec_set(at->args->how->high);
+    const fastpw_row_scale *row = at->rows;
+    const char *panel = at->args->panel;
+    const ptrdiff_t ldc = at->ldc;
+    vec_lanes lanes[INTEGER_VECTORS];
     char *c = at->c;
-    UNROLL for (int i = 0; i < rows; i++, c += at->ldc)
+    UNROLL for (int v = 0; v < vectors; v++) lanes[v] = at->lanes[v];
+    UNROLL for (int i = 0; i < rows; i++, row++, c += ldc)
         UNROLL for (int v = 0; v < vectors; v++) {
-            const vec z = between(of_dynamic_row(t[i][v], &at->rows[i], at->args->panel, v), low, high);
+            const vec z = between(of_dynamic_row(t[i][v], row, panel, v), low, high);
             if (VEC_MASK_IS_FREE)
-                vec_store_lanes(c + v * VEC_BYTES, z, at->lanes[v]);
+                vec_store_lanes(c + v * VEC_BYTES, z, lanes[v]);
             else
                 vec_store(c + v * VEC_BYTES, z);
         }
 }
 
-INLINE void leave_sums(const int rows, const int vectors, const integer_sums t, const integer_place *at)
+/* `dynamic`: the rows may have been quantized. */
+INLINE void leave_sums(const int rows, const int vectors, const int dynamic, const integer_sums t,
+                       const integer_place *at)
 {
     if (at->way == PUTS_BYTES)
         put_bytes(rows, vectors, t, at);
-    else if (DYNAMIC_IN_REGISTERS && at->way == PUTS_DYNAMIC)
+    else if (DYNAMIC_IN_REGISTERS && dynamic && at->way == PUTS_DYNAMIC)
         put_dynamic(rows, vectors, t, at);
     else
         UNROLL for (int i = 0; i < rows; i++)

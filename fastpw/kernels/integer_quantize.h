@@ -6,28 +6,31 @@
 
 /* ---- the range of a row ---------------------------------------------------- */
 
-/* The least and the largest number of a row, 0 among them; and 0, or NaN if one is infinite or NaN: in each lane that
- * of some numbers, or of some rows, that of one row in each lane. */
+/* The least and the largest number of a row, 0 among them: in each lane that of some numbers, or of some rows, that of
+ * one row in each lane.  They are compared as integers, as which floats of one sign are in order, infinity and NaN above
+ * all: so NaN is not lost, but stays in one of both. */
 typedef struct {
-    vec low, high, finite;
+    ivec low, high;                          /* the bits: largest without a sign, and largest */
 } row_range;
 
-/* 0, or NaN if one of these is. */
-INLINE vec both_finite(vec a, vec b) { return (vec)((ivec)a | (ivec)b); }
+INLINE row_range no_range(void) { return (row_range){ivec_set(INT32_MIN), {0}}; }
 
 INLINE void widen(row_range *range, vec x)
 {
-    range->low = vec_min(x, range->low);
-    range->high = vec_max(x, range->high);
-    range->finite = both_finite(range->finite, x - x);
+    range->low = ivec_unsigned_max(range->low, (ivec)x);
+    range->high = ivec_max(range->high, (ivec)x);
 }
 
-INLINE row_range range_of(const char *x, ptrdiff_t count)
+/* The last vector may lie over the one before. `few` says the numbers if they do not fill a vector. */
+INLINE row_range range_of(const char *x, ptrdiff_t count, vec_lanes few)
 {
-    row_range range = {{0}, {0}, {0}};
-    ptrdiff_t p = 0;
-    for (; p + LANES <= count; p += LANES) widen(&range, vec_load(x + p * 4));
-    if (p < count) widen(&range, vec_load_lanes(x + p * 4, vec_first(count - p)));
+    row_range range = no_range();
+    if (count < LANES) {
+        widen(&range, vec_load_lanes(x, few));
+        return range;
+    }
+    for (ptrdiff_t p = 0; p + LANES < count; p += LANES) widen(&range, vec_load(x + p * 4));
+    widen(&range, vec_load(x + (count - LANES) * 4));
     return range;
 }
 
@@ -50,12 +53,12 @@ INLINE row_range range_of(const char *x, ptrdiff_t count)
 #  define OTHER_LAST_LANES OTHER_LANES
 #endif
 
-INLINE vec some_lanes(const int last, vec a, vec b)
+INLINE ivec some_lanes(const int last, ivec a, ivec b)
 {
     return last ? __builtin_shufflevector(a, b, LAST_LANES) : __builtin_shufflevector(a, b, LANES_OF_EACH);
 }
 
-INLINE vec other_lanes(const int last, vec a, vec b)
+INLINE ivec other_lanes(const int last, ivec a, ivec b)
 {
     return last ? __builtin_shufflevector(a, b, OTHER_LAST_LANES) : __builtin_shufflevector(a, b, OTHER_LANES);
 }
@@ -63,7 +66,7 @@ INLINE vec other_lanes(const int last, vec a, vec b)
 INLINE row_range joined(const int last, const row_range *a, const row_range *b)
 {
 #define JOINED(of, join) join(some_lanes(last, a->of, b->of), other_lanes(last, a->of, b->of))
-    return (row_range){JOINED(low, vec_min), JOINED(high, vec_max), JOINED(finite, both_finite)};
+    return (row_range){JOINED(low, ivec_unsigned_max), JOINED(high, ivec_max)};
 #undef JOINED
 }
 
@@ -86,9 +89,9 @@ typedef struct {
  * itself. */
 INLINE row_rules rules_of(const row_range *range)
 {
-    const vec largest = vec_set(0x1.fffffep127f), width = range->high - range->low + 0;
-    const vec_mask finite = vec_at_most(range->finite + width, largest);
-    const vec low = vec_where(finite, range->low), high = vec_where(finite, range->high);
+    const vec largest = vec_set(0x1.fffffep127f), width = (vec)range->high - (vec)range->low;
+    const vec_mask finite = vec_at_most(width, largest);
+    const vec low = vec_where(finite, (vec)range->low), high = vec_where(finite, (vec)range->high);
     const vec quotient = vec_select(finite, 255 / width, vec_set(__builtin_inff()));
     const vec inverse = vec_select(vec_at_most(quotient, largest), quotient, vec_set(1));
     const vec from_low = vec_rounded(low * inverse), from_high = vec_rounded(high * inverse);
@@ -103,38 +106,42 @@ INLINE row_rules rules_of(const row_range *range)
 
 enum { QUANTIZED_NUMBERS = QUANTIZED_VECTORS * LANES };
 
-/* `whole`: all the numbers are there, or so many. */
-INLINE void quantize_numbers(const int whole, const char *x, ptrdiff_t count, vec inverse, const byte_rule *rule,
-                             staged *to)
+/* `some` says which numbers there are. NULL: all. */
+INLINE void quantize_numbers(const char *x, const vec_lanes *some, vec inverse, const byte_rule *rule, staged *to)
 {
     ivec q[QUANTIZED_VECTORS];
     UNROLL for (int v = 0; v < QUANTIZED_VECTORS; v++) {
         const char *from = x + v * VEC_BYTES;
-        q[v] = vec_round((whole ? vec_load(from) : vec_load_lanes(from, vec_first(count - v * LANES))) * inverse);
+        q[v] = vec_round((some ? vec_load_lanes(from, some[v]) : vec_load(from)) * inverse);
     }
     put_staged(q, rule, to);
 }
 
 /* The last numbers may lie over those before. Beyond k there are zeros up to a whole step. */
-INLINE void quantize_row(const char *x, ptrdiff_t k, vec inverse, const byte_rule *rule, staged *to)
+INLINE void quantize_row(const char *x, ptrdiff_t k, const vec_lanes *some, vec inverse, const byte_rule *rule,
+                         staged *to)
 {
     const ptrdiff_t last = k - QUANTIZED_NUMBERS;
-    for (ptrdiff_t p = 0; p < last; p += QUANTIZED_NUMBERS) quantize_numbers(1, x + p * 4, 0, inverse, rule, to + p);
+    for (ptrdiff_t p = 0; p < last; p += QUANTIZED_NUMBERS) quantize_numbers(x + p * 4, NULL, inverse, rule, to + p);
     if (last >= 0)
-        quantize_numbers(1, x + last * 4, 0, inverse, rule, to + last);
+        quantize_numbers(x + last * 4, NULL, inverse, rule, to + last);
     else
-        quantize_numbers(0, x, k, inverse, rule, to);
+        quantize_numbers(x, some, inverse, rule, to);
     for (ptrdiff_t p = k; p < steps_of(k) * DOT_DEPTHS; p++) to[p] = 0;
 }
 
 /* As many rows as there are lanes at a time: their rules take one vector. */
 static void integer_quantize(const fastpw_quantize_args *s)
 {
+    const ptrdiff_t k = s->k, numbers = k * s->groups;
+    const vec_lanes few = vec_first(numbers);
+    vec_lanes some[QUANTIZED_VECTORS];
+    for (int v = 0; v < QUANTIZED_VECTORS; v++) some[v] = vec_first(k - v * LANES);
     for (ptrdiff_t first = 0; first < s->m; first += LANES) {
         const int rows = (int)(s->m - first < LANES ? s->m - first : LANES);
         row_range ranges[LANES];
-        for (int i = 0; i < LANES; i++)
-            ranges[i] = range_of(s->x + (first + i) * s->ldx, i < rows ? s->k * s->groups : 0);
+        for (int i = 0; i < rows; i++) ranges[i] = range_of(s->x + (first + i) * s->ldx, numbers, few);
+        for (int i = rows; i < LANES; i++) ranges[i] = no_range();
         const row_range range = range_of_each(ranges);
         const row_rules rules = rules_of(&range);
         const ivec zeros = twice_int16(rules.zero);
@@ -145,7 +152,7 @@ static void integer_quantize(const fastpw_quantize_args *s)
             const vec inverse = vec_set(rules.inverse[i]);
             const byte_rule rule = staging_rule(ivec_set(zeros[i]));
             for (ptrdiff_t g = 0; g < s->groups; g++)
-                quantize_row(x + g * s->k * 4, s->k, inverse, &rule, (staged *)(to + g * s->from_group));
+                quantize_row(x + g * k * 4, k, some, inverse, &rule, (staged *)(to + g * s->from_group));
         }
     }
 }

@@ -13,7 +13,7 @@
     const fastpw_integer_set fastpw_##isa_name##_i8 = {                                             \
         .isa = #isa_name, .floats = #float_isa, .nr = INTEGER_COLUMNS, .mr = INTEGER_ROWS,          \
         .depth_step = DOT_DEPTHS, .x_size = sizeof(staged),                                         \
-        .shift_of_i8 = SHIFT_OF_I8, .shift_of_u8 = SHIFT_OF_U8,                                     \
+        .shift_of_i8 = SHIFT_OF_I8, .shift_of_u8 = SHIFT_OF_U8, .shifts = DOT_SHIFTS,               \
         .pack = integer_pack, .stage = integer_stage, .quantize = integer_quantize,                 \
         .product = product, .scale = scale}
 

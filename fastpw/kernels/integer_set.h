@@ -66,13 +66,15 @@ typedef struct {
     int32_t zero_point;
 } fastpw_requantize;
 
-/* Rows, staged, against one panel, whose first n columns are stored.  With one weight per channel, column j meets
+/* Rows, staged, against one panel, whose first n columns are stored.  Rows of bytes and of whole steps need no staging,
+ * but what that adds: where `shifts` says so, a product adds it.  With one weight per channel, column j meets
  * number j of a row only, and k is 1. */
 typedef struct {
     ptrdiff_t m, n, k;
     const char *x; ptrdiff_t ldx;
     const char *panel;
     int32_t start;                           /* a row of the head */
+    int32_t shifts;
     const fastpw_row_scale *rows;            /* NULL: static */
     char *c; ptrdiff_t ldc;
     const fastpw_requantize *how;
@@ -85,6 +87,7 @@ typedef struct {
     int32_t depth_step;                      /* depths of a step, in rows and panels */
     int32_t x_size;                          /* bytes of a staged number */
     int32_t shift_of_i8, shift_of_u8;        /* what staging adds */
+    int32_t shifts;                          /* whether products can */
     /* Packs n <= nr columns of k weights, W[p][j] at w + p * stride_k + j * stride_n, with zeros where there is no such
      * column or depth. The head is the caller's, and so is a panel with one weight per channel, which has them in
      * order. */

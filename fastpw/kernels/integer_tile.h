@@ -4,7 +4,8 @@
 
 #include "integer_finish.h"
 
-INLINE void integer_tile(const int rows, const int vectors, const integer_place *at)
+/* `shifts`: rows are as the caller has them, and what staging would add is added here. */
+INLINE void integer_tile(const int rows, const int vectors, const int shifts, const integer_place *at)
 {
     const fastpw_integer_args *g = at->args;
     const char *x = at->x, *w = g->panel + INTEGER_HEAD_BYTES;
@@ -18,11 +19,11 @@ INLINE void integer_tile(const int rows, const int vectors, const integer_place 
         dot_weights b[INTEGER_VECTORS];
         UNROLL for (int v = 0; v < vectors; v++) b[v] = dot_load(w + v * LANES * DOT_DEPTHS);
         UNROLL for (int i = 0; i < rows; i++) {
-            const dot_unit a = dot_broadcast(x + i * ld);
+            const dot_unit a = shifts ? dot_broadcast_shifted(x + i * ld) : dot_broadcast(x + i * ld);
             UNROLL for (int v = 0; v < vectors; v++) t[i][v] = dot_add(t[i][v], a, b[v]);
         }
     }
-    leave_sums(rows, vectors, t, at);
+    leave_sums(rows, vectors, !shifts, t, at);
 }
 
 typedef void integer_tile_function(const integer_place *);
@@ -32,9 +33,9 @@ typedef struct {
 } integer_tile_row;
 
 #define WIDE_TILE(rows) \
-    NOINLINE void integer_wide_##rows(const integer_place *at) { integer_tile(rows, INTEGER_VECTORS, at); }
+    NOINLINE void integer_wide_##rows(const integer_place *at) { integer_tile(rows, INTEGER_VECTORS, 0, at); }
 #define NARROW_TILE(rows) \
-    NOINLINE void integer_narrow_##rows(const integer_place *at) { integer_tile(rows, INTEGER_VECTORS / 2, at); }
+    NOINLINE void integer_narrow_##rows(const integer_place *at) { integer_tile(rows, INTEGER_VECTORS / 2, 0, at); }
 #define WIDE_ROW(rows) {rows, integer_wide_##rows},
 #define NARROW_ROW(rows) {rows, integer_narrow_##rows},
 #if INTEGER_ROWS == 12
@@ -47,10 +48,31 @@ WIDE_TILES(WIDE_TILE)
 NARROW_TILES(NARROW_TILE)
 static const integer_tile_row wide_tiles[] = {WIDE_TILES(WIDE_ROW)}, narrow_tiles[] = {NARROW_TILES(NARROW_ROW)};
 
+#if DOT_SHIFTS
+#  define SHIFTING_TILE(rows)                                                                                          \
+    NOINLINE void shifting_wide_##rows(const integer_place *at) { integer_tile(rows, INTEGER_VECTORS, 1, at); }        \
+    NOINLINE void shifting_narrow_##rows(const integer_place *at) { integer_tile(rows, INTEGER_VECTORS / 2, 1, at); }
+#  define SHIFTING_WIDE_ROW(rows) {rows, shifting_wide_##rows},
+#  define SHIFTING_NARROW_ROW(rows) {rows, shifting_narrow_##rows},
+#  define SHIFTING_TILES(ROW) ROW(12) ROW(4) ROW(1)
+SHIFTING_TILES(SHIFTING_TILE)
+static const integer_tile_row shifting_wide_tiles[] = {SHIFTING_TILES(SHIFTING_WIDE_ROW)},
+                              shifting_narrow_tiles[] = {SHIFTING_TILES(SHIFTING_NARROW_ROW)};
+#endif
+
+INLINE const integer_tile_row *tiles_of(const fastpw_integer_args *g)
+{
+    const int narrow = g->n * 2 <= INTEGER_COLUMNS;
+#if DOT_SHIFTS
+    if (g->shifts) return narrow ? shifting_narrow_tiles : shifting_wide_tiles;
+#endif
+    return narrow ? narrow_tiles : wide_tiles;
+}
+
 INLINE void integer_product(const fastpw_kernel_set *floats, const fastpw_integer_args *g)
 {
     integer_buffer buffer;
-    const integer_tile_row *tile = g->n * 2 <= INTEGER_COLUMNS ? narrow_tiles : wide_tiles;
+    const integer_tile_row *tile = tiles_of(g);
     integer_place at = first_place(g, &buffer);
     for (ptrdiff_t i = 0; i < g->m; i += tile->rows) {
         while (tile->rows > g->m - i) tile++;
@@ -84,7 +106,7 @@ INLINE void integer_scaled(const fastpw_kernel_set *floats, const fastpw_integer
         integer_sums t;
         move_to(&at, i);
         scaled_row(g, at.x, t);
-        leave_sums(1, INTEGER_VECTORS, t, &at);
+        leave_sums(1, INTEGER_VECTORS, 1, t, &at);
         finish_rows(floats, &at, i, 1, &buffer);
     }
 }

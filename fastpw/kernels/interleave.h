@@ -1,4 +1,5 @@
-/* The channels of several groups, one of each in turn: a channel shuffle.  Memory sets the speed. */
+/* The channels of several groups, one of each in turn: a channel shuffle; or the pixels of several planes, which
+ * become channels-last.  Memory sets the speed. */
 #ifndef FASTPW_INTERLEAVE_H
 #define FASTPW_INTERLEAVE_H
 
@@ -25,9 +26,9 @@ INLINE void interleave_three(const char *from, ptrdiff_t group, char *to)
     PUT_QUAD(to + 2 * QUAD_BYTES, c, __builtin_shufflevector(a, b, 3, 7, 3, 7), 2, 4, 5, 3);
 }
 
-INLINE void interleave_row(const int groups, ptrdiff_t n, const char *from, char *to)
+INLINE void interleave_row(const int groups, ptrdiff_t n, const char *from, ptrdiff_t group, char *to)
 {
-    const ptrdiff_t group = n * (int)sizeof(real), whole = n / 4 * 4;
+    const ptrdiff_t whole = n / 4 * 4;
     for (ptrdiff_t j = 0; j < whole; j += 4) {
         const char *p = from + j * (int)sizeof(real);
         char *q = to + j * groups * (int)sizeof(real);
@@ -41,16 +42,16 @@ INLINE void interleave_row(const int groups, ptrdiff_t n, const char *from, char
             memcpy(to + (j * groups + g) * (int)sizeof(real), from + g * group + j * (int)sizeof(real), sizeof(real));
 }
 
-static void interleave(ptrdiff_t m, ptrdiff_t groups, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to,
-                       ptrdiff_t ldto)
+static void interleave(ptrdiff_t m, ptrdiff_t groups, ptrdiff_t n, const char *from, ptrdiff_t ld, ptrdiff_t group,
+                       char *to, ptrdiff_t ldto)
 {
     for (ptrdiff_t i = 0; i < m; i++, from += ld, to += ldto) {
         if (groups == 2)
-            interleave_row(2, n, from, to);
+            interleave_row(2, n, from, group, to);
         else if (groups == 3)
-            interleave_row(3, n, from, to);
+            interleave_row(3, n, from, group, to);
         else
-            transpose(groups, n, from, n * (int)sizeof(real), to, groups * (int)sizeof(real));
+            transpose(groups, n, from, group, to, groups * (int)sizeof(real));
     }
 }
 

@@ -106,12 +106,12 @@ typedef struct {
 
 /* C[i][j] = act(bias[j] + residual[i][j] + sum over t and p of A_t[i][p] * B[t * k + p][j])
  *
- * The depth is in parts of k each, whose rows of A may lie anywhere: row i of A_t is at rows[i * taps + t].  The panel
- * is one of the widest tile, and m and n are as above.  Of its weights, those of the first tap begin at byte `from`;
+ * The depth is in parts of k each, whose rows of A may lie anywhere: row i of A_t is at rows[t * ldrows + i].  The
+ * panel is one of the widest tile, and m and n are as above.  Of its weights, those of the first tap begin at byte `from`;
  * `skip` bytes lie between those of one line's last tap and those of the next line's first. */
 typedef struct {
     ptrdiff_t m, n, k, taps, taps_of_line;
-    const char *const *rows;
+    const char *const *rows; ptrdiff_t ldrows;
     const char *panel;
     ptrdiff_t from, skip;
     int32_t clears_sign;                     /* a sum of -0 becomes 0, as it may with one more product of zero */
@@ -326,9 +326,9 @@ typedef struct {
     void (*stencil)(const fastpw_stencil_args *);
     void (*stencil_gradient)(const fastpw_stencil_gradient_args *);
     void (*pool)(const fastpw_pool_args *);
-    /* to[i][j * groups + g] = from[i][g * n + j], for m rows. */
-    void (*interleave)(ptrdiff_t m, ptrdiff_t groups, ptrdiff_t n, const char *from, ptrdiff_t ld, char *to,
-                       ptrdiff_t ldto);
+    /* to[i][j * groups + g] = from[i][g][j], for m rows of n numbers of groups that lie `group` bytes apart. */
+    void (*interleave)(ptrdiff_t m, ptrdiff_t groups, ptrdiff_t n, const char *from, ptrdiff_t ld, ptrdiff_t group,
+                       char *to, ptrdiff_t ldto);
     void (*elements)(const fastpw_elements_args *);
     void (*normal)(const fastpw_normal_args *);
     /* sums[j] = (sums[j] + the sum over i of a[i][j]) / divisor, for m rows of n columns. */

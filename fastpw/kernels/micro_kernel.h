@@ -44,12 +44,12 @@ INLINE int end_of_group(const int first, const int rows, const int vectors)
     return end < rows ? end : rows;
 }
 
-/* Runs TURN, which computes so many depths, as often as it leaves the last depths over.  It does nothing where turns of
- * several depths would spill.  Its surroundings declare `rows`, `left`, `next` (what is read next), `streams`, `c` and
- * `ldc`.  It fetches the rows of C, unless they go past the caches. */
-#define MORE(depths) (WIDE_UNROLLS && left >= (depths) + LAST_DEPTHS)
+/* Runs TURN, which computes so many depths, as often as it leaves the last `keep` depths over.  It does nothing where
+ * turns of several depths would spill.  Its surroundings declare `left`, `keep`, `next` (what is read next), `ldc`, and
+ * `c` as the first of so many rows of C that are `unfetched`. */
+#define MORE(depths) (WIDE_UNROLLS && left >= (depths) + keep)
 #define TURNS(depths, columns, TURN)                                                                   \
-    for (int i = 0; MORE(depths) && !streams && i < rows; i++) {                                       \
+    for (; MORE(depths) && unfetched > 0; unfetched--) {                                               \
         prefetch_row(columns, c);                                                                      \
         c += ldc;                                                                                      \
         TURN;                                                                                          \
@@ -123,7 +123,8 @@ INLINE wide_operands wide_sums(const int rows, const int vectors, const int stre
                                const wide_operands start, const char *c, ptrdiff_t ldc, fastpw_ahead *next)
 {
     const int two = 2 * (int)sizeof(real);
-    const ptrdiff_t lda = start.lda, ldw = start.ldw;
+    const ptrdiff_t lda = start.lda, ldw = start.ldw, keep = LAST_DEPTHS;
+    int unfetched = streams ? 0 : rows;
     const char *a = start.a, *a_low = start.a_low, *w = start.w;
     ptrdiff_t left = start.left;
     if (VEC_MULTIPLIES_BY_LANE)

@@ -57,7 +57,8 @@ INLINE void outer_tile(const int rows, const int vectors, const int forms, const
     const char *a = at->a, *w = o->b, *c = at->c;
     const ptrdiff_t lda = o->lda, ldb = o->ldb, ldc = o->ldc;
     fastpw_ahead *const next = at->ahead;
-    const int streams = 0;
+    const int keep = LAST_DEPTHS;
+    int unfetched = rows;
     const fastpw_forming from = forms ? *o->forming : (fastpw_forming){0};
     const char *dy = from.dy, *s = from.s;
     char *dz = from.dz;

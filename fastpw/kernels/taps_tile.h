@@ -25,25 +25,24 @@ INLINE void taps_depth(const int rows, const int first, const int last, const in
 
 /* Where the operands are at the next depth of a part. */
 typedef struct {
-    const char *a[MAX_ROWS];
+    const char *const *from;                 /* where the part begins in each row of A */
+    ptrdiff_t depth, left;                   /* bytes behind that; depths */
     const char *w;
-    ptrdiff_t left;                          /* depths */
+    const char *c;                           /* of so many rows that were not fetched so far */
+    int unfetched;
 } tap_operands;
 
 /* All depths of a part but the last `keep`. It returns where those are. */
-INLINE tap_operands tap_sums(const int rows, const int vectors, tile_row *acc, const char *const *from,
-                             const fastpw_taps_args *g, const char *w, ptrdiff_t keep, const int fetches_c,
-                             const tile_place *at)
+INLINE tap_operands tap_sums(const int rows, const int vectors, tile_row *acc, const fastpw_taps_args *g,
+                             tap_operands o, ptrdiff_t keep, fastpw_ahead *next)
 {
-    const ptrdiff_t ldw = WIDE_VECTORS * VEC_BYTES;
-    const int streams = !fetches_c, columns = vectors * LANES;
-    const char *c = at->c;
-    const ptrdiff_t ldc = g->out.ldc;
-    fastpw_ahead *next = at->ahead;
-    tap_operands o = {.left = g->k};
+    const ptrdiff_t ldw = WIDE_VECTORS * VEC_BYTES, ldc = g->out.ldc;
+    const int columns = vectors * LANES;
+    const char *w = o.w, *c = o.c;
+    int unfetched = o.unfetched;
     ptrdiff_t depth = 0, left = g->k;
     const char *a[MAX_ROWS];
-    UNROLL for (int i = 0; i < rows; i++) a[i] = from[i * g->taps];
+    UNROLL for (int i = 0; i < rows; i++) a[i] = o.from[i];
     if (VEC_MULTIPLIES_BY_LANE)
         for (; left >= LANES; left -= LANES, depth += VEC_BYTES, w += LANES * ldw) {
             vec x[MAX_ROWS];
@@ -58,8 +57,7 @@ INLINE tap_operands tap_sums(const int rows, const int vectors, tile_row *acc, c
 #undef TWO_DEPTHS
     for (; left > keep; left--, depth += sizeof(real), w += ldw)
         taps_depth(rows, 0, rows, vectors, acc, a, depth, w);
-    UNROLL for (int i = 0; i < rows; i++) o.a[i] = a[i] + depth;
-    o.w = w, o.left = left;
+    o.depth = depth, o.w = w, o.left = left, o.c = c, o.unfetched = unfetched;
     return o;
 }
 
@@ -67,16 +65,19 @@ INLINE void taps_tile(const int rows, const int vectors, const fastpw_taps_args 
 {
     const int columns = vectors * LANES;
     const fastpw_gemm_args start = {.panel = g->panel, .entry = FASTPW_FROM_BIAS, .out = g->out};
-    const char *const *from = (const char *const *)at->a;
-    tap_operands o = {.w = g->panel + HEAD_BYTES(WIDE_COLUMNS) + g->from};
-    ptrdiff_t left_of_line = g->taps_of_line;
+    tap_operands o = {.from = (const char *const *)at->a, .w = g->panel + HEAD_BYTES(WIDE_COLUMNS) + g->from,
+                      .c = at->c, .unfetched = rows};
     tile_row acc[MAX_ROWS];
     if (!WIDE_UNROLLS) prefetch_tile(rows, columns, at->c, g->out.ldc);
     tile_begin(rows, columns, acc, &start, at);
-    for (ptrdiff_t tap = 0; tap < g->taps; tap++, left_of_line--) {
-        if (left_of_line == 0) o.w += g->skip, left_of_line = g->taps_of_line;
-        o = tap_sums(rows, vectors, acc, from + tap, g, o.w, tap == g->taps - 1 ? LAST_DEPTHS : 0, tap == 0, at);
+    for (ptrdiff_t tap = g->taps, of_line = g->taps_of_line;; o.from += g->ldrows) {
+        tap--, of_line--;
+        o = tap_sums(rows, vectors, acc, g, o, tap ? 0 : LAST_DEPTHS, at->ahead);
+        if (!tap) break;
+        if (!of_line) o.w += g->skip, of_line = g->taps_of_line;
     }
+    const char *a[MAX_ROWS];
+    UNROLL for (int i = 0; LAST_DEPTHS && i < rows; i++) a[i] = o.from[i] + o.depth;
 
     tile_rows to = {at->c, at->z, 0};
     const tile_columns has = at->has;            /* a copy, as activation is: stores might change what lies in memory */
@@ -84,7 +85,7 @@ INLINE void taps_tile(const int rows, const int vectors, const fastpw_taps_args 
     UNROLL for (int first = 0; first < rows; first += LAST_SUMS / vectors) {
         const int last = end_of_group(first, rows, vectors);
         for (int p = 0; p < o.left; p++)
-            taps_depth(rows, first, last, vectors, acc, o.a, p * (int)sizeof(real),
+            taps_depth(rows, first, last, vectors, acc, a, p * (int)sizeof(real),
                        o.w + p * WIDE_VECTORS * VEC_BYTES);
         if (g->clears_sign) {
             UNROLL for (int i = first; i < last; i++)

@@ -176,7 +176,7 @@ static void taps(const fastpw_taps_args *g)
     const finished_sums costly = sums_in(buffer, WIDE_COLUMNS, g->n, g->out.ldc, g->out.epilogue, 0);
     tile_place at = {.a = (const char *)g->rows, .residual = g->out.residual, .c = g->out.c, .z = g->out.z,
                      .costly = &costly, .ahead = g->ahead};
-    const tile_steps step = {g->taps * (ptrdiff_t)sizeof *g->rows, g->out.ldc, g->out.ldr, g->out.ldz};
+    const tile_steps step = {sizeof *g->rows, g->out.ldc, g->out.ldr, g->out.ldz};
     set_columns(&at.has, g->n);
     if (g->n > LANES)
         run_tiles(g, g->m, &at, step, heights_TAPS, heights_TAPS, ROWS_WIDE);

@@ -67,6 +67,17 @@ typedef uint8_t staged;                     /* the instruction takes one operand
 #    define SHIFT_OF_I8 128
 #    define SHIFT_OF_U8 0
 #    define DOT_DEPTHS 4
+/* Memory is read, broadcast and shifted by one instruction. (GCC would shift in a register for integers.) */
+#    if VEC_BYTES == 64
+#      define DOT_SHIFTS 1
+INLINE dot_unit dot_broadcast_shifted(const void *p)
+{
+    dot_unit x;
+    __asm__("vpxord %1%{1to16%}, %2, %0"
+            : "=v"(x) : "m"(*(const int32_anywhere *)p), "v"((int32_t)0x80808080 - (ivec){0}));
+    return x;
+}
+#    endif
 typedef ivec ivec_unaligned __attribute__((aligned(1), may_alias));
 INLINE dot_weights dot_load(const void *p) { return *(const ivec_unaligned *)p; }
 INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w)
@@ -107,11 +118,33 @@ INLINE ivec dot_add(ivec sum, dot_unit x, dot_weights w)
 #  endif
 #endif
 
+/* Whether rows are shifted at no cost where they are multiplied: other sets stage all that they shift. */
+#ifndef DOT_SHIFTS
+#  define DOT_SHIFTS 0
+INLINE dot_unit dot_broadcast_shifted(const void *p) { return dot_broadcast(p); }
+#endif
+
 /* Loads and stores of integers; `few` of them by lanes. */
 typedef int32_t integers_unaligned __attribute__((vector_size(VEC_BYTES), aligned(1), may_alias));
 INLINE ivec ivec_load(const void *p) { return *(const integers_unaligned *)p; }
 INLINE void ivec_store(void *p, ivec v) { *(integers_unaligned *)p = v; }
 INLINE ivec ivec_set(int32_t s) { return s - (ivec){0}; }
+
+/* The larger, and the larger of numbers without a sign. */
+#if VEC_MULTIPLIES_BY_LANE
+INLINE ivec ivec_max(ivec a, ivec b) { return (ivec)vmaxq_s32((int32x4_t)a, (int32x4_t)b); }
+INLINE ivec ivec_unsigned_max(ivec a, ivec b) { return (ivec)vmaxq_u32((uint32x4_t)a, (uint32x4_t)b); }
+#elif VEC_BYTES > 16
+INLINE ivec ivec_max(ivec a, ivec b) { return (ivec)X86_INTEGERS(max_epi32)((integers)a, (integers)b); }
+INLINE ivec ivec_unsigned_max(ivec a, ivec b) { return (ivec)X86_INTEGERS(max_epu32)((integers)a, (integers)b); }
+#else
+INLINE ivec ivec_max(ivec a, ivec b) { return (a & (a > b)) | (b & ~(a > b)); }
+INLINE ivec ivec_unsigned_max(ivec a, ivec b)
+{
+    const ivec half = ivec_set(INT32_MIN);
+    return ivec_max(a ^ half, b ^ half) ^ half;
+}
+#endif
 
 INLINE vec vec_of_integers(ivec v) { return __builtin_convertvector(v, vec); }
 

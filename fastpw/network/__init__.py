@@ -22,6 +22,7 @@ fallback.py     operators that fastpw has not, by onnx's reference
 operators/      the operators, each described to a plan
 arena.py        the memory of a call
 plan.py         a plan: its steps and values
+entering.py     the way of arrays into that memory
 values.py       shapes and memory layouts
 archive.py      arrays in an .npz file
 graph.py        nodes, values and constants as plain data

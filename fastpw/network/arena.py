@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from .entering import Entry
 from .plan import Bound, Plan
 from .values import Tensor
 
@@ -78,12 +79,17 @@ class Arena:
         self._block = raw[start : start + layout.nbytes]
         self._offsets = layout.offsets
         self._arrays: dict[Tensor, np.ndarray] = {}
-        self.inputs: list[np.ndarray] = [self._array(tensor) for tensor in plan.inputs]
+        self._entries = [Entry(self._array(tensor)) for tensor in plan.inputs]
         self.outputs: list[np.ndarray] = [self._array(value) for value in plan.outputs]
         self.calls: list[Bound] = [
             step.bind(*map(self._array, step.reads), self._array(step.writes)) for step in plan.steps
         ]
         self._arrays.clear()
+
+    def take(self, arrays: Iterable[np.ndarray]) -> None:
+        """Copy the inputs of a call."""
+        for entry, array in zip(self._entries, arrays, strict=True):
+            entry(array)
 
     def _array(self, value: object) -> np.ndarray | None:
         if not isinstance(value, Tensor):

@@ -38,6 +38,7 @@ class Ends:
         self._layout = layout
         self.inputs: list[NetworkPort] = [self._outside(port) for port in inputs]
         self.outputs: list[NetworkPort] = [self._outside(port) for port in outputs]
+        self._names = frozenset(port.name for port in self.inputs)
 
     def told(self) -> str:
         """What a network takes and gives, for a message."""
@@ -55,9 +56,9 @@ class Ends:
         TypeError, ValueError
             The message names the input.
         """
-        if not isinstance(arrays, Mapping):
+        if not isinstance(arrays, (dict, Mapping)):
             raise TypeError(f"inputs: a dict of arrays by name is needed, got {type(arrays).__name__}")
-        if set(arrays) != {port.name for port in self.inputs}:
+        if arrays.keys() != self._names:
             names = [port.name for port in self.inputs]
             raise ValueError(f"inputs: {names} are needed, got {[*arrays]}")
         return [self._inside(port, np.asarray(arrays[port.name])) for port in self.inputs]
@@ -65,7 +66,7 @@ class Ends:
     def _inside(self, port: NetworkPort, array: np.ndarray) -> np.ndarray:
         if array.dtype != port.dtype:
             raise TypeError(f"input {port.name!r}: {port.dtype} is needed, got {array.dtype}")
-        if not _fits(array.shape, port.shape):
+        if array.shape != port.shape and not _fits(array.shape, port.shape):
             raise ValueError(f"input {port.name!r}: shape {_shown(port.shape)} is needed, got {array.shape}")
         return array.transpose(CHANNELS_FIRST) if self._turned(array.ndim, array.dtype) else array
 
@@ -73,9 +74,9 @@ class Ends:
         """A result as a new array."""
         if self._turned(array.ndim, array.dtype):
             array = array.transpose(CHANNELS_LAST)
-        if dtype not in (array.dtype, np.float16):
-            dtype = array.dtype  # what the file says of its outputs need not be so
-        return np.array(array, dtype, order="C")
+        if dtype.char == "e":  # float16
+            return np.array(array, dtype, order="C")
+        return np.array(array, order="C")  # what the file says of other outputs need not be so
 
     def planned_for(self, shape: tuple[int, ...] | None) -> tuple[Shape, ...]:
         """The shapes of the inputs, with the axes of the file, where the caller gives that of the only one.

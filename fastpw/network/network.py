@@ -21,7 +21,7 @@ from .operators import OPERATORS
 from .plan import Layers, Plan
 from .planning import late_results, make_plan
 from .tables import NodeTime, node_times, profile, summary
-from .values import Shape, copy
+from .values import Shape
 
 # Sizes of the inputs for which plans are kept, as layers keep their programs.
 MOST_PLANS = 4
@@ -153,8 +153,7 @@ class Network:
         planned = self._planned(tuple(array.shape for array in arrays))
         arena = planned.take()
         with np.errstate(all="ignore"):  # NaN and infinities pass in silence
-            for target, array in zip(arena.inputs, arrays, strict=True):
-                copy(array, target)
+            arena.take(arrays)
             for call in arena.calls:
                 call()
             arrays = arena.outputs

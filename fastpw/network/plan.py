@@ -14,9 +14,10 @@ from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 
+from .entering import Entry
 from .graph import Node
 from .memory import Budget
-from .values import Order, Shape, Tensor, Value, adjacent, copy, nbytes, placeholder
+from .values import Order, Shape, Tensor, Value, adjacent, nbytes, placeholder
 
 Bound = Callable[[], Any]  # what a call runs
 Bind = Callable[..., Bound]  # given the arrays that are read and the one that is written, what a call runs
@@ -161,7 +162,11 @@ class Plan:
 
     def copy(self, value: Value, order: Order) -> Value:
         """The same numbers in another order in memory."""
-        return self.compute(_copy, value, shape=value.shape, dtype=value.dtype, order=order)
+
+        def bind(array: np.ndarray, out: np.ndarray) -> Bound:
+            return partial(Entry(out), array)
+
+        return self.step(bind, value, shape=value.shape, dtype=value.dtype, order=order)
 
     def adjacent(self, value: Value, axis: int) -> Value:
         """The value, or a copy of it, with the elements along an axis side by side."""
@@ -188,7 +193,3 @@ class Plan:
 
 def _no_body(plan: Plan, graph: Any, inputs: Any) -> list[Value]:
     raise ValueError("a body is planned with the nodes around it")
-
-
-def _copy(array: np.ndarray, out: np.ndarray) -> None:
-    copy(array, out)

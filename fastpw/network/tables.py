@@ -11,7 +11,6 @@ import numpy as np
 from .arena import Arena
 from .graph import Graph
 from .plan import Plan, Record
-from .values import copy
 
 _LONGEST = 44  # letters of a node's name: its end tells most
 
@@ -50,8 +49,7 @@ def node_times(plan: Plan, arena: Arena, arrays: Sequence[np.ndarray], calls: in
     seconds = np.full(len(plan.steps), np.inf)
     with np.errstate(all="ignore"):
         for _ in range(max(calls, 1)):
-            for target, array in zip(arena.inputs, arrays, strict=True):
-                copy(array, target)
+            arena.take(arrays)
             for number, call in enumerate(arena.calls):
                 start = perf_counter()
                 call()

@@ -124,22 +124,6 @@ def channels_last(array: np.ndarray) -> np.ndarray:
     return array.transpose(CHANNELS_LAST)
 
 
-_FEW = 8  # channels; of so many, NumPy's order of copying is as fast (bench/constants.md)
-
-
-def copy(source: np.ndarray, target: np.ndarray) -> None:
-    """np.copyto; images of few channels become channels-last channel by channel, in a quarter of the time.
-
-    NumPy takes the pixels' few numbers as its innermost loop, wherever the source lies.
-    """
-    few = target.ndim == 4 and 1 < target.shape[1] < _FEW
-    if few and target.strides[1] < target.strides[3] and source.strides[1] > source.strides[3]:
-        for channel in range(target.shape[1]):
-            np.copyto(target[:, channel], source[:, channel])
-    else:
-        np.copyto(target, source)
-
-
 def reshaped(array: np.ndarray, shape: Shape) -> np.ndarray | None:
     """The view of another shape, None where that takes a copy."""
     try:
