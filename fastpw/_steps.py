@@ -1,4 +1,4 @@
-"""Operations one after the other as one program: where each finds its operands, and what lies between them."""
+"""Operations one after the other as one program: where each finds its operands, what lies between them."""
 
 from __future__ import annotations
 
