@@ -34,9 +34,10 @@ def stages(layers: Sequence[Layer], shapes: Sequence[Shape]) -> tuple[fusing.Sta
     return tuple(found)
 
 
-def fused(layers: Sequence[Layer], x: np.ndarray, y: np.ndarray, residual: np.ndarray | None) -> Chain:
-    """The program that runs layers which follow each other as one."""
-    of_planes = tuple(as_planes(layers, x, y, residual))
+def fused(layers: Sequence[Layer], *arrays: np.ndarray | None) -> Chain:
+    """The program that runs layers which follow each other as one; the arrays are (x, y, residual)."""
+    x = arrays[0]
+    of_planes = tuple(as_planes(layers, *arrays))
     shapes = [of_planes[0].shape]
     for layer in layers:
         shapes.append(layer.output_shape(shapes[-1]))
@@ -45,7 +46,7 @@ def fused(layers: Sequence[Layer], x: np.ndarray, y: np.ndarray, residual: np.nd
     described = stages(layers, shapes)
     cut = fusing.by_bands(described, shapes[0][0], x.itemsize, threads())
     programs = _programs(layers, of_planes, shapes)
-    return Chain((x, y, residual, None), (*of_planes, None), programs, described, cut, threads)
+    return Chain((*arrays, None), (*of_planes, None), programs, described, cut, threads)
 
 
 def _programs(layers: Sequence[Layer], of_planes: tuple, shapes: list[Shape]) -> tuple:

@@ -21,7 +21,7 @@ MOST_REPEATED = 0.05
 LEAST_PIXELS = 64
 
 # What lies between two layers and takes so little of each thread's cache is at hand in any case.
-SMALL_BETWEEN = CACHES.second
+SMALL_BETWEEN = CACHES.second // 2
 
 # So many multiply-adds for each byte that lies between take so long that it does not show whether the byte is
 # written and read.

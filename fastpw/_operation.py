@@ -8,7 +8,7 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 
 from . import _checks
-from ._steps import Place, Steps, placeholder
+from ._steps import Places, Steps, placeholder
 from .core.forward import empty
 
 __all__ = ["HeldBack", "Operation", "Program", "RowsOfStage", "Weighted", "new", "placeholder"]
@@ -70,15 +70,12 @@ class Operation:
         """How rows of the result depend on those of (N, H, W, C); None: the layer is no stage of a chain."""
         return None
 
-    def add_to(
-        self, steps: Steps, packed: Any, places: tuple[Place | None, ...], start: int
-    ) -> None:
-        """The operation as the next steps of a larger one, over places for (x, y, residual, z).
+    def add_to(self, steps: Steps, packed: Any, places: Places, start: int) -> None:
+        """The operation as the next steps of a larger one.
 
         Of the room between steps, what follows `start` is free.
         """
-        arrays = (None if place is None else place.array for place in places)
-        steps.add(self.describe(packed, *arrays), *places)
+        steps.add(self.describe(packed, *places.arrays), places)
 
     def refused(self, residual: Any) -> ValueError:
         """What is said of a residual that is not added."""
@@ -121,9 +118,9 @@ class Composite(Operation):
 
     def describe(self, packed: Any, x, y, residual, z) -> Program:
         steps = Steps(x, y, residual, z)
-        if steps.ends[1].array.shape != self.output_shape(steps.ends[0].array.shape):
+        if steps.ends.y.array.shape != self.output_shape(steps.ends.x.array.shape):
             raise ValueError("a result of another shape is needed, got an array that was changed meanwhile")
-        self.add_to(steps, packed, tuple(steps.ends), 0)
+        self.add_to(steps, packed, steps.ends, 0)
         return steps.program()
 
 

@@ -1,4 +1,4 @@
-"""Operations one after the other as one program: where each finds its operands, and what lies between them."""
+"""Operations one after the other as one program: where each finds its operands, what lies between them."""
 
 from __future__ import annotations
 
@@ -41,31 +41,46 @@ class Place(NamedTuple):
         return Place(self.array[..., first:stop], self.base, self.offset + first * self.array.itemsize)
 
 
+class Places(NamedTuple):
+    """The operands of a step."""
+
+    x: Place
+    y: Place
+    residual: Place | None = None
+    z: Place | None = None
+
+    @property
+    def arrays(self) -> tuple[np.ndarray | None, ...]:
+        """As they are laid out."""
+        return tuple(None if place is None else place.array for place in self)
+
+
 class Steps:
     """The steps of a program, and how much room they need between them."""
 
-    def __init__(self, *arrays: np.ndarray | None) -> None:
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, residual: np.ndarray | None, z: np.ndarray | None
+    ) -> None:
         # What a program is described for must not change meanwhile, as an array's shape and strides may.
-        self._arrays = tuple(None if a is None else a.view() for a in arrays)
-        self.ends: list[Place | None] = [
-            None if a is None else Place(a, base) for base, a in enumerate(self._arrays)
-        ]
+        others = (None if a is None else Place(a.view(), base) for base, a in ((2, residual), (3, z)))
+        self.ends: Places = Places(Place(x.view(), 0), Place(y.view(), 1), *others)
+        self._dtype = np.dtype(x.dtype.type)
         self._steps: list[tuple[Any, list[tuple[int, int] | None]]] = []
         self._room = 0
 
     def size(self, shape: Shape) -> int:
         """Bytes of a result, in whole cache lines."""
-        return -(-prod(shape) * self._arrays[0].itemsize // LINE) * LINE
+        return -(-prod(shape) * self._dtype.itemsize // LINE) * LINE
 
     def between(self, shape: Shape, start: int) -> Place:
         """A result between two steps, so many bytes behind the beginning of the room."""
         self._room = max(self._room, start + self.size(shape))
-        return Place(placeholder(shape, self._arrays[0].dtype), ROOM, start)
+        return Place(placeholder(shape, self._dtype), ROOM, start)
 
-    def add(self, program: Any, *places: Place | None) -> None:
-        """The next step, with the places of (x, y, residual, z)."""
+    def add(self, program: Any, places: Places) -> None:
+        """The next step."""
         ends = [None if place is None else (place.base, place.offset) for place in places]
         self._steps.append((program, ends))
 
     def program(self) -> Sequence:
-        return Sequence(self._arrays, self._steps, self._room, threads)
+        return Sequence(self.ends.arrays, self._steps, self._room, threads)

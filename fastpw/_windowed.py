@@ -11,7 +11,7 @@ import numpy as np
 from . import _checks, _geometry
 from ._geometry import Taps, Window
 from ._operation import Operation, Program, RowsOfStage, Weighted
-from ._steps import Steps
+from ._steps import Places, Steps
 from .core.chain import Repeat
 from .core.forward import Forward, PackedWeights
 from .core.stencil import PackedStencil, Pool, Stencil, lanes_for
@@ -211,10 +211,10 @@ class Depthwise(WindowedConvolution):
     def _describe_repeated(self, packed: PackedStencil, *arrays: np.ndarray | None) -> Program:
         """Where a channel has several outputs, it is repeated first."""
         steps = Steps(*arrays)
-        x, *others = steps.ends
-        repeated = steps.between((*x.array.shape[:-1], self.filters), 0)
-        steps.add(Repeat((x.array, repeated.array, None, None), threads), x, repeated, None, None)
-        self._of_repeated().add_to(steps, packed, (repeated, *others), 0)
+        x = steps.ends.x
+        repeated = Places(x, steps.between((*x.array.shape[:-1], self.filters), 0))
+        steps.add(Repeat(repeated.arrays, threads), repeated)
+        self._of_repeated().add_to(steps, packed, steps.ends._replace(x=repeated.y), 0)
         return steps.program()
 
 

@@ -13,7 +13,7 @@ from ._fused import fused
 from ._fusion import Description, Part, describe
 from ._layer import Layer, dtype_of
 from ._operation import Composite
-from ._steps import Place, Steps, placeholder
+from ._steps import Places, Steps, placeholder
 from ._typing import ArrayLike, FloatArray
 from .runtime import threads
 
@@ -76,7 +76,7 @@ class _InTurn(Composite):
             found += inner.flat() if isinstance(inner, _InTurn) and not inner.add_input else [layer]
         return tuple(found)
 
-    def add_to(self, steps: Steps, packed: None, places: tuple[Place | None, ...], start: int) -> None:
+    def add_to(self, steps: Steps, packed: None, places: Places, start: int) -> None:
         """What lies between the steps takes turns at both ends of one piece of the room."""
         x, y, residual, _ = places
         parts, shapes = self.plan(x.array.shape, x.array.dtype)
@@ -86,18 +86,16 @@ class _InTurn(Composite):
         for number, part in enumerate(parts[:-1]):
             at = end - sizes[number] if number % 2 else start
             after = steps.between(shapes[part.last], at)
-            self._add_part(steps, part, (before, after, None, None), end)
+            self._add_part(steps, part, Places(before, after), end)
             before = after
-        self._add_part(steps, parts[-1], (before, y, x if self.add_input else residual, None), end)
+        self._add_part(steps, parts[-1], Places(before, y, x if self.add_input else residual), end)
 
-    def _add_part(self, steps: Steps, part: Part, places: tuple[Place | None, ...], start: int) -> None:
-        first, *others = self.flat()[part.first : part.last]
-        if not others:
-            first._operation.add_to(steps, first._packed, places, start)
-            return
-        x, y, residual, _ = places
-        added = None if residual is None else residual.array
-        steps.add(fused((first, *others), x.array, y.array, added), *places)
+    def _add_part(self, steps: Steps, part: Part, places: Places, start: int) -> None:
+        layers = self.flat()[part.first : part.last]
+        if part.way == "alone":
+            layers[0]._operation.add_to(steps, layers[0]._packed, places, start)
+        else:
+            steps.add(fused(layers, *places.arrays[:3]), places)
 
 
 class Chain(Layer):
@@ -142,7 +140,6 @@ class Chain(Layer):
 
     layers: tuple[Layer, ...]
     add_input: bool
-    _operation: _InTurn
 
     def __init__(self, layers: Iterable[Layer], *, add_input: bool = False) -> None:
         self._refuse_another_beginning()
@@ -201,7 +198,7 @@ class Chain(Layer):
             The chain takes no such input.
         """
         shape = _checks.shape("shape", shape)
-        return self._operation.plan(shape, self._dtype() or np.dtype(np.float32))[0]
+        return _InTurn(self.layers, self.add_input).plan(shape, self._dtype() or np.dtype(np.float32))[0]
 
     def _dtype(self) -> np.dtype | None:
         """That of the weights; None if there are none."""

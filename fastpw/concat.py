@@ -9,7 +9,7 @@ import numpy as np
 from . import _checks
 from ._layer import Layer, dtype_of
 from ._operation import Composite
-from ._steps import Place, Steps
+from ._steps import Places, Steps
 from ._typing import ArrayLike, FloatArray
 
 
@@ -43,13 +43,12 @@ class _SideBySide(Composite):
                 )
         return shapes
 
-    def add_to(self, steps: Steps, packed: None, places: tuple[Place | None, ...], start: int) -> None:
+    def add_to(self, steps: Steps, packed: None, places: Places, start: int) -> None:
         """Each layer writes its channels itself."""
-        x, y, *_ = places
         first = 0
-        for layer, shape in zip(self.layers, self._shapes(x.array.shape), strict=True):
-            part = y.channels(first, first + shape[-1])
-            layer._operation.add_to(steps, layer._packed, (x, part, None, None), start)
+        for layer, shape in zip(self.layers, self._shapes(places.x.array.shape), strict=True):
+            part = places.y.channels(first, first + shape[-1])
+            layer._operation.add_to(steps, layer._packed, Places(places.x, part), start)
             first += shape[-1]
 
 
