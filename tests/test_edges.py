@@ -52,6 +52,13 @@ def test_what_is_left_out():
     assert len(edges.cut(wide, wide)) == 1, "two lines and two places in a thousand are not worth it"
 
 
+def test_a_kernel_of_very_many_taps_stays_whole():
+    one, many = edges.Along(1, 1, 1, 0, 1, 1), edges.Along(2001, 1, 1, -1000, 2000, 2000)
+    assert len(edges.cut(one, many)) == len(edges.cut(many, one)) == 1
+    few = many._replace(taps=9, origin=-4)
+    assert len(edges.cut(one, few._replace(rows=40, size=40))) > 1
+
+
 @pytest.mark.parametrize("special", [np.inf, -np.inf, np.nan])
 def test_a_special_weight_meets_the_zeros(isa, dtype, special):
     """Wherever it is the only one: its products with zeros beyond an edge are NaN."""

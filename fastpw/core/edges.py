@@ -70,10 +70,12 @@ def cut(lines: Along, places: Along) -> tuple[Box, ...]:
     whole = Box(Span(0, lines.rows, 0, lines.taps), Span(0, places.rows, 0, places.taps))
     if min(lines.rows, places.rows) == 0:
         return (whole,)
-    across = _spans(places)
+    down, across = _spans(lines), _spans(places)
+    if max(len(down), len(across)) > MOST_BOXES:
+        return (whole,)
     boxes = [
         Box(some, part)
-        for some in _joined(_spans(lines), -(-FULL_ROWS // places.rows))
+        for some in _joined(down, -(-FULL_ROWS // places.rows))
         for part in (_columns(across) if some.rows >= FULL_ROWS else _joined(across, FULL_ROWS))
     ]
     if len(boxes) > MOST_BOXES or sum(box.work for box in boxes) > (1 - SPARED) * whole.work:
