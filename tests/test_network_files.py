@@ -71,6 +71,13 @@ def test_float16_is_widened(saved):
     )
 
 
+def test_means_of_an_empty_batch(saved):
+    text = "means (float[N, 3, H, W] x) => (float[N, 3, A, B] y) { y = GlobalAveragePool(x) }"
+    net = fastpw.load(saved(text))
+    assert net(np.zeros((0, 3, 8, 8), np.float32)).shape == (0, 3, 1, 1)
+    assert net(np.ones((2, 3, 8, 8), np.float32)).shape == (2, 3, 1, 1)
+
+
 def test_float64(saved):
     weight = RNG.standard_normal((5, 3, 3, 3))
     path = saved("double (double[N, 3, H, W] x) => (double[N, 5, A, B] y) { y = Conv(x, w) }", w=weight)

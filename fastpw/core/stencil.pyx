@@ -390,8 +390,9 @@ cdef class Rows:
             self.take_operations(what)
         elif what == "means":
             r.kind = SUMS
-            x, arrays = arrays[A], (arrays[A][0], None)
+            x = arrays[A]
             r.planes, r.plane = shape_of(x)[0], strides_of(x)[0]
+            arrays = (x[0] if r.planes else x, None)
         else:
             r.kind = NORMAL
             if what != "softmax":
