@@ -89,7 +89,8 @@ def conv2d(
     -----
     A pixel's result has the same bits alone, in a batch and for any number of threads; a 1x1 kernel has those
     of `conv1x1`. NaN and infinities pass as in NumPy: an infinite weight times a zero of the padding is NaN.
-    Each call packs the weights; `Conv2d` packs them once.
+    (Pixels of a 1x1 kernel that lie in the padding meet no weight.) Each call packs the weights; `Conv2d`
+    packs them once.
 
     Examples
     --------
