@@ -10,6 +10,8 @@ One and two threads are needed, the others are left out where their file is miss
     fastpw bench --peers --layers bench/heldout.csv --threads 2 --json FOLDER/heldout.json
     fastpw bench --peers --layers bench/few.csv --threads 2 --json FOLDER/few.json
     fastpw bench --backward --all --threads 2 --json FOLDER/backward.json
+    fastpw bench --networks --peers --threads 1 --json FOLDER/networks_one.json
+    fastpw bench --networks --peers --threads 2 --json FOLDER/networks_two.json
 
 A table stands between two comments, <!-- begin NAME --> and <!-- end NAME -->. What lies between is replaced.
 """
@@ -36,6 +38,20 @@ NAMES = {
     "openvino": "OpenVINO",
 }
 IN_README = ["litert", "openvino", "ort gemm", "torch onednn", "numpy"]
+PEERS = {"ort": "ONNX Runtime", "openvino": "OpenVINO"}
+NETWORKS = {
+    "mobilenet_v1": "MobileNetV1",
+    "mobilenet_v2": "MobileNetV2",
+    "mobilenet_v3_large": "MobileNetV3-Large",
+    "resnet50": "ResNet-50",
+    "nin": "Network in Network",
+    "squeezenet": "SqueezeNet 1.1",
+    "shufflenet_v1": "ShuffleNetV1",
+    "shufflenet_v2": "ShuffleNetV2",
+    "inception_v3": "Inception V3",
+    "convnext_t": "ConvNeXt-T",
+    "efficientnet_b0": "EfficientNet-B0",
+}
 OTHERS = {
     "new_arrays": "the same layers, from a NumPy array to a new one (`--numpy-to-numpy`)",
     "heldout": "`bench/heldout.csv`: odd widths, single rows, few columns, very many pixels; "
@@ -138,6 +154,21 @@ def layers(run: Figures) -> str:
     return table(["layer", "pixels", "C→K", "µs", "of peak", "× NumPy", "× LiteRT", "× best"], rows)
 
 
+def networks(one: Figures, two: Figures) -> str:
+    """A row for each whole network."""
+    rows = []
+    for network, again in zip(one["networks"], two["networks"], strict=True):
+        row = [NETWORKS[network["network"]]]
+        for run in (network, again):
+            seconds = run["implementations"]["fastpw"]["best_seconds"]
+            row += [f"{seconds * 1e3:.1f}", f"{run['speedup_over_best_peer']:.2f} {PEERS[run['best_peer']]}"]
+        rows.append(row)
+    means = [f"{run['mean_speedup_over_best_peer']:.2f}" for run in (one, two)]
+    rows.append(["geometric mean", "", means[0], "", means[1]])
+    head = ["", "1 thread: ms", "× best", "2 threads: ms", "× best"]
+    return f"Measured on {two['date']}, on {two['processor']} ({two['isa']}):\n\n" + table(head, rows)
+
+
 def over_best(layer: Figures) -> float:
     """How many times as fast as the fastest of the others."""
     return ratio(layer, layer["best_other"])
@@ -178,6 +209,8 @@ def parts(runs: dict[str, Figures]) -> Iterator[tuple[str, str, str]]:
         yield "docs/results.md", "others", others(runs)
     yield "docs/results.md", "layers on one thread", layers(one)
     yield "docs/results.md", "layers on two threads", layers(two)
+    if {"networks_one", "networks_two"} <= runs.keys():
+        yield "docs/results.md", "networks", networks(runs["networks_one"], runs["networks_two"])
 
 
 def main() -> None:

@@ -31,7 +31,25 @@ def runs(quick_bench, monkeypatch, tmp_path):
         run["mean_speedup"]["litert"] = run["mean_speedup"]["numpy"] * 2
         run["mean_fraction_of_peak"]["litert"] = run["mean_fraction_of_peak"]["numpy"] / 2
         run["packages"] = {"ai-edge-litert": "2.0"}
-    return runs
+    return runs | {"networks_one": of_networks(0.5), "networks_two": of_networks(0.25)}
+
+
+def of_networks(seconds):
+    """A run of one network that is made up; the peer takes half as long again."""
+    own = {"fastpw": {"best_seconds": seconds}, "ort": {"best_seconds": 1.5 * seconds}}
+    network = {
+        "network": "nin",
+        "implementations": own,
+        "best_peer": "ort",
+        "speedup_over_best_peer": 1.5,
+    }
+    return {
+        "date": "a day",
+        "processor": "a CPU",
+        "isa": "avx2",
+        "networks": [network],
+        "mean_speedup_over_best_peer": 1.5,
+    }
 
 
 def cells(table):
@@ -66,6 +84,8 @@ def test_figures_are_those_of_the_runs(runs):
     assert not any("OpenVINO" in name for name in means)  # it was not measured
     (of_new_arrays, of_heldout) = cells(WRITER["others"](runs))[2:]
     assert of_new_arrays[1] == of_heldout[1] == "2"
+    network = cells(WRITER["networks"](runs["networks_one"], runs["networks_two"]))[-2]
+    assert network == ["Network in Network", "500.0", "1.50 ONNX Runtime", "250.0", "1.50 ONNX Runtime"]
     lowest = min(map(WRITER["over_best"], runs["heldout"]["layers"]))
     assert of_heldout[5].startswith(f"{lowest:.2f} × (a.")
 
