@@ -47,8 +47,8 @@ INLINE void sum_both(vec *t, const fastpw_window *w, const char *const *row,
     }
 }
 
-/* Fetches what the tile to the right is the first to read of a vector of channels, and where it stores it: `right` bytes
- * from this tile's last pixels, `ahead` bytes from its results. */
+/* Fetches, of a vector of channels, the pixels that the tile to the right is the first to read, and the lines that it
+ * stores to.  Its pixels lie `right` bytes from those of this tile, and its results follow this tile's. */
 INLINE void fetch_both(const char *const *row, ptrdiff_t ld, ptrdiff_t from, ptrdiff_t right, char *c, ptrdiff_t ldc,
                        ptrdiff_t row_ldc)
 {

@@ -64,7 +64,8 @@ INLINE tap_operands tap_sums(const int rows, const int vectors, tile_row *acc, c
 INLINE void taps_tile(const int rows, const int vectors, const fastpw_taps_args *g, const tile_place *at)
 {
     const int columns = vectors * LANES;
-    /* (rows of one vector are next to each other, and fetched by the processor itself) */
+    /* A row of one vector is a line of C, or less.  Such rows follow each other, and the processor fetches them by
+     * itself. */
     const int unfetched = vectors == WIDE_VECTORS ? rows : 0;
     const fastpw_gemm_args start = {.panel = g->panel, .entry = FASTPW_FROM_BIAS, .out = g->out};
     tap_operands o = {.from = (const char *const *)at->a, .w = g->panel + HEAD_BYTES(WIDE_COLUMNS) + g->from,
